@@ -1,0 +1,20 @@
+"""Names of log events, counted things and quantities, so that every process says the same word."""
+
+from __future__ import annotations
+
+from typing import Final
+
+ASSIGNMENT_SENT: Final = "assignment.sent"
+ASSIGNMENT_ACKNOWLEDGED: Final = "assignment.acknowledged"
+ASSIGNMENT_REFUSED: Final = "assignment.refused"
+MESSAGE_REFUSED: Final = "message.refused"
+REBIRTH_REQUESTED: Final = "rebirth.requested"
+INGEST_BATCH: Final = "ingest.batch"
+LINK_UP: Final = "link.up"
+LINK_DOWN: Final = "link.down"
+ISLANDED: Final = "site.islanded"
+RECLOSED: Final = "site.reclosed"
+TICK_LATE: Final = "control.tick_late"
+EVENT_DECIDED: Final = "openadr.event_decided"
+SETTLED: Final = "market.settled"
+CARBON_BOOKED: Final = "carbon.booked"

@@ -1,0 +1,159 @@
+"""The meter book: live state, readings, numbered intervals, high-rate records, waveforms, refusals."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from sites.core.readings import Quality
+from sites.registry.models import Asset, Site
+
+QUALITY_CHOICES = [(quality.value, quality.value) for quality in Quality]
+
+
+class LiveState(models.Model):
+    """The latest values of one site. Whether it is alive is the age of ``measured_at``, never a flag."""
+
+    site = models.OneToOneField(Site, on_delete=models.CASCADE, primary_key=True, related_name="live")
+    measured_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    frequency_hz = models.FloatField(null=True)
+    voltage_pu = models.FloatField(null=True)
+    mode = models.CharField(max_length=20, default="")
+    pcc_kw = models.FloatField(null=True)
+    battery_kw = models.FloatField(null=True)
+    pv_kw = models.FloatField(null=True)
+    genset_kw = models.FloatField(null=True)
+    load_kw = models.FloatField(null=True)
+    soc_ratio = models.FloatField(null=True)
+    service_kw = models.FloatField(null=True)
+    """Delivered to the grid on top of the declared baseline, positive into the bus [kW]."""
+    required_kw = models.FloatField(null=True)
+    """Due by the armed curve at the site's own frequency [kW]."""
+    discharge_kw = models.FloatField(null=True)
+    """Headroom for service [kW, >= 0]."""
+    charge_kw = models.FloatField(null=True)
+    usable_energy_kwh = models.FloatField(null=True)
+    absorbable_energy_kwh = models.FloatField(null=True)
+
+
+class Reading(models.Model):
+    """One measured value of a site or of one of its assets."""
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="+", db_index=False)
+    asset = models.CharField(max_length=32, blank=True)
+    """Asset's name at its site; empty for the site itself."""
+    metric = models.CharField(max_length=64)
+    measured_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    value = models.FloatField()
+    quality = models.CharField(max_length=12, choices=QUALITY_CHOICES, default=Quality.GOOD)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["site", "asset", "metric", "measured_at"], name="metering_one_value_per_instant"
+            )
+        ]
+
+
+class MeterInterval(models.Model):
+    """Energy of one asset in one numbered interval, with the registers at its end. Exact integers."""
+
+    asset = models.ForeignKey(Asset, on_delete=models.PROTECT, related_name="intervals")
+    number = models.PositiveBigIntegerField()
+    """Counts from 1 at its asset without a hole; a hole is missing metering."""
+    revision = models.PositiveIntegerField(default=0)
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    into_bus_uwh = models.BigIntegerField()
+    """Energy into the site's bus [uWh, >= 0]: import at the PCC, discharge, generation."""
+    from_bus_uwh = models.BigIntegerField()
+    """Energy out of the site's bus [uWh, >= 0]: export at the PCC, charge, consumption."""
+    service_uwh = models.BigIntegerField(default=0)
+    """Battery only: net energy delivered to the grid for an armed assignment, above its baseline,
+    while the site was on the grid; positive into the bus [uWh]."""
+    fuel_ul = models.BigIntegerField(default=0)
+    """Genset only: fuel burnt [ul]."""
+    register_into_uwh = models.BigIntegerField()
+    register_from_uwh = models.BigIntegerField()
+    """Cumulative registers at the end of the interval [uWh]."""
+    quality = models.CharField(max_length=12, choices=QUALITY_CHOICES, default=Quality.GOOD)
+    is_historical = models.BooleanField(default=False)
+    received_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["asset", "number", "revision"], name="metering_one_interval_per_number")
+        ]
+        indexes = [models.Index(fields=["starts_at", "asset"], name="metering_interval_start")]
+
+
+class StreamMark(models.Model):
+    """How far a site's numbered stream is stored without a hole; told back to the site."""
+
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="+")
+    stream = models.CharField(max_length=32)
+    """Asset name for intervals, ``record`` for high-rate records, ``waveform`` for waveforms."""
+    stored_through = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["site", "stream"], name="metering_one_mark_per_stream")]
+
+
+class HighRateRecord(models.Model):
+    """A chunk of a site's own record at 100 Hz or more: proof of response."""
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="records")
+    number = models.PositiveBigIntegerField()
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    rate_hz = models.FloatField()
+    columns = models.JSONField()
+    """Names of the columns, in order."""
+    samples = models.BinaryField()
+    """zlib over little-endian float32, row by row."""
+    received_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["site", "number"], name="metering_one_record_per_number")]
+        indexes = [models.Index(fields=["starts_at", "site"], name="metering_record_start")]
+
+
+class WaveformRecord(models.Model):
+    """The kept waveform of one islanding event."""
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="waveforms")
+    number = models.PositiveBigIntegerField()
+    starts_at = models.DateTimeField()
+    trigger_at = models.DateTimeField()
+    rate_hz = models.FloatField()
+    cause = models.CharField(max_length=40)
+    columns = models.JSONField()
+    samples = models.BinaryField()
+    """zlib over little-endian float32, row by row."""
+    received_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["site", "number"], name="metering_one_waveform_per_number")]
+
+
+class RefusedMessage(models.Model):
+    """A message that the ingest refused, kept for inspection (the newest ones)."""
+
+    received_at = models.DateTimeField()
+    topic = models.CharField(max_length=256)
+    error = models.CharField(max_length=40)
+    detail = models.CharField(max_length=400)
+    size_bytes = models.PositiveIntegerField()
+    payload = models.BinaryField()
+    """The first bytes of the payload, cut at 4 KiB."""
+
+    class Meta:
+        indexes = [models.Index(fields=["received_at"], name="metering_refused_at")]
+
+
+class RefusalCount(models.Model):
+    """How many messages were refused for a reason, ever."""
+
+    error = models.CharField(max_length=40, primary_key=True)
+    count = models.PositiveBigIntegerField(default=0)

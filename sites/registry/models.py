@@ -1,0 +1,94 @@
+"""Sites, their assets and meters, and who may see or act on them."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+
+SITE_ID = RegexValidator(r"^[A-Za-z0-9_-]{1,64}\Z", "accepted: 1 to 64 of A-Z a-z 0-9 _ -")
+
+
+class Site(models.Model):
+    """A place with its own bus behind one point of common coupling."""
+
+    class LossOfLink(models.TextChoices):
+        """What a site does with its armed assignment when the link is lost; a required choice."""
+
+        HOLD = "hold", "hold to the end of the assignment"
+        RELEASE = "release", "release at once"
+
+    site_id = models.CharField(max_length=64, unique=True, validators=[SITE_ID])
+    name = models.CharField(max_length=100)
+    time_zone = models.CharField(max_length=64, default="UTC")
+    grid_zone = models.CharField(max_length=16)
+    """Zone of the public grid, for factors and prices, such as ``GB``."""
+    nominal_hz = models.FloatField(validators=[MinValueValidator(50.0), MaxValueValidator(60.0)])
+    nominal_voltage_v = models.FloatField()
+    """RMS, phase to neutral [V]."""
+    phases = models.PositiveSmallIntegerField(default=3)
+    loss_of_link = models.CharField(max_length=8, choices=LossOfLink.choices)
+    partition = models.PositiveSmallIntegerField(validators=[MaxValueValidator(63)])
+    """crc32(site_id) mod 64: decides the Sparkplug group and the ingest worker."""
+    enrolled_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["site_id"]
+
+    def __str__(self) -> str:
+        return self.site_id
+
+
+class Asset(models.Model):
+    """One thing on a site's bus, with its nameplate."""
+
+    class Kind(models.TextChoices):
+        """What stands behind the terminals."""
+
+        PCC = "pcc", "point of common coupling"
+        BATTERY = "battery", "battery with converter"
+        PV = "pv", "photovoltaic"
+        GENSET = "genset", "generator set"
+        LOAD = "load", "load"
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="assets")
+    name = models.CharField(max_length=32)
+    """The Sparkplug device id at its site."""
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    rated_kw = models.FloatField(validators=[MinValueValidator(0.0)])
+    """Nameplate active power [kW]; at the PCC the agreed import capacity."""
+    export_limit_kw = models.FloatField(default=0.0)
+    """At the PCC: agreed export capacity [kW, >= 0]."""
+    capacity_kwh = models.FloatField(default=0.0)
+    """Battery: nominal energy [kWh]."""
+    reserve_kwh = models.FloatField(default=0.0)
+    """Battery: energy kept for the site's own load [kWh]."""
+
+    class Meta:
+        ordering = ["site_id", "name"]
+        constraints = [models.UniqueConstraint(fields=["site", "name"], name="registry_one_asset_per_name")]
+
+    def __str__(self) -> str:
+        return f"{self.site.site_id}/{self.name}"
+
+
+class Membership(models.Model):
+    """A person's right on a site; what it allows stands in permissions.py."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="memberships")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "site"], name="registry_one_membership_per_user")]
+
+
+class Enrollment(models.Model):
+    """A site's agreement to serve a program."""
+
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="enrollments")
+    program = models.CharField(max_length=64)
+    """Product name, such as ``neso-dc-low``."""
+    since = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["site", "program"], name="registry_one_enrollment")]

@@ -1,0 +1,106 @@
+"""Read settings from the environment; a bad value stops the start and names the variable.
+
+`.env` in the checkout (ignored, mode 0600, written by `make install`) fills what the environment
+does not set.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+def load_env_file(path: Path) -> None:
+    """Add the file's ``NAME=value`` lines to the environment; what is set there already wins."""
+    if not path.is_file():
+        return
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        name, sign, value = text.partition("=")
+        if not sign or not name.isidentifier():
+            raise ImproperlyConfigured(f"{path.name} line {number} is {text[:40]!r}, accepted: NAME=value")
+        os.environ.setdefault(name, value)
+
+
+def text(name: str, default: str | None = None, *, min_length: int = 0) -> str:
+    """Return a text; raise ImproperlyConfigured when it is missing or too short."""
+    value = os.environ.get(name, default)
+    if value is None or value == "":
+        if default is not None:
+            return default
+        raise ImproperlyConfigured(f"{name} is not set; `make install` writes it into .env")
+    if len(value) < min_length:
+        raise ImproperlyConfigured(f"{name} has {len(value)} characters, accepted: {min_length} or more")
+    return value
+
+
+def flag(name: str, default: bool) -> bool:
+    """Return a switch; accepted: 0, 1, true, false, yes, no."""
+    value = os.environ.get(name, "").lower()
+    if value == "":
+        return default
+    if value in {"1", "true", "yes"}:
+        return True
+    if value in {"0", "false", "no"}:
+        return False
+    raise ImproperlyConfigured(f"{name} is {value!r}, accepted: 0, 1, true, false, yes, no")
+
+
+def number(name: str, default: float, low: float, high: float) -> float:
+    """Return a number within a range, both ends included."""
+    value = os.environ.get(name, "")
+    if value == "":
+        return default
+    try:
+        parsed = float(value)
+    except ValueError:
+        parsed = float("nan")
+    if not low <= parsed <= high:
+        raise ImproperlyConfigured(f"{name} is {value!r}, accepted: a number from {low:g} to {high:g}")
+    return parsed
+
+
+def whole(name: str, default: int, low: int, high: int) -> int:
+    """Return a whole number within a range, both ends included."""
+    value = os.environ.get(name, "")
+    if value == "":
+        return default
+    try:
+        parsed = int(value)
+    except ValueError:
+        parsed = low - 1
+    if not low <= parsed <= high:
+        raise ImproperlyConfigured(f"{name} is {value!r}, accepted: a whole number from {low} to {high}")
+    return parsed
+
+
+def url(name: str, default: str | None, schemes: tuple[str, ...]) -> SplitResult:
+    """Return an address split into its parts; raise when its scheme or host is not accepted."""
+    value = text(name, default)
+    try:
+        parts = urlsplit(value)
+        port_is_valid = parts.port is None or 0 < parts.port < 65536
+    except ValueError:
+        port_is_valid, parts = False, urlsplit("")
+    if parts.scheme not in schemes or not parts.hostname or not port_is_valid:
+        accepted = " or ".join(f"{scheme}://host:port" for scheme in schemes)
+        # The value itself may hold a password, so only the name is told.
+        raise ImproperlyConfigured(f"{name} is not an accepted address, accepted: {accepted}")
+    return parts
+
+
+def key_hex(name: str) -> bytes:
+    """Return a 32-byte key written as 64 hexadecimal digits."""
+    value = text(name)
+    try:
+        key = bytes.fromhex(value)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise ImproperlyConfigured(f"{name} is not a key, accepted: 64 hexadecimal digits (32 bytes)")
+    return key

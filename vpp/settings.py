@@ -1,0 +1,180 @@
+"""Django settings, one file driven by environment variables (see docs/settings.md).
+
+A value that is missing or out of range stops the start with the variable's name and what is
+accepted; nothing falls back silently.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+from vpp import environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+environment.load_env_file(Path(os.environ.get("VPP_ENV_FILE", BASE_DIR / ".env")))
+
+# --- the web process -------------------------------------------------------------------------
+SECRET_KEY = environment.text("VPP_SECRET_KEY", min_length=32)
+DEBUG = environment.flag("VPP_DEBUG", False)
+ALLOWED_HOSTS = environment.text("VPP_ALLOWED_HOSTS", "127.0.0.1,localhost").split(",")
+# Cookies are marked secure unless the pages are served without TLS on loopback, as the demo does.
+SECURE_COOKIES = environment.flag("VPP_SECURE_COOKIES", False)
+SESSION_COOKIE_SECURE = SECURE_COOKIES
+CSRF_COOKIE_SECURE = SECURE_COOKIES
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_HTTPONLY = True
+SECURE_CONTENT_TYPE_NOSNIFF = True
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
+RUNTIME_DIR = Path(environment.text("VPP_RUNTIME_DIR", str(BASE_DIR / "var"))).absolute()
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "csp",
+    "rest_framework",
+    "channels",
+    "sites.ledger",
+    "sites.registry",
+    "sites.metering",
+    "markets",
+    "carbon",
+    "vpp.dispatch",
+    "vpp.console",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "vpp.urls"
+ASGI_APPLICATION = "vpp.asgi.application"
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "frame-ancestors": ["'none'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+    }
+}
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "login"
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.CursorPagination",
+    "PAGE_SIZE": 100,
+}
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+STATIC_URL = "/static/"
+STATIC_ROOT = RUNTIME_DIR / "static"
+# Filled by `make install` from the npm lock file; ignored by git.
+FRONTEND_DIR = BASE_DIR / "var" / "frontend"
+STATICFILES_DIRS = [("vendor", FRONTEND_DIR)] if FRONTEND_DIR.is_dir() else []
+# Pages come from the finders directly, so that no collectstatic step stands between clone and page.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+# --- the database ----------------------------------------------------------------------------
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+_database_url = environment.text("DATABASE_URL", f"sqlite:///{RUNTIME_DIR / 'vpp.sqlite3'}")
+try:
+    _database: Any = dj_database_url.parse(_database_url, conn_max_age=600, conn_health_checks=True)
+except (ValueError, KeyError):
+    _database = {}
+if _database.get("ENGINE") not in {"django.db.backends.sqlite3", "django.db.backends.postgresql"}:
+    raise ImproperlyConfigured(
+        "DATABASE_URL is not an accepted address, accepted: sqlite:///path or postgresql://user:password@host:port/name"
+    )
+if _database["ENGINE"] == "django.db.backends.sqlite3":
+    # Several processes write: WAL and immediate transactions; with Django's defaults 47-89 % of
+    # concurrent transactions met "database is locked".
+    _database["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL",
+    }
+DATABASES: dict[str, Any] = {"default": _database}
+
+# --- the wire --------------------------------------------------------------------------------
+BROKER = environment.url("VPP_BROKER_URL", "mqtt://127.0.0.1:1883", ("mqtt",))
+HOST_ID = environment.text("VPP_HOST_ID", "vpp")
+SIGNING_KEY = environment.key_hex("VPP_SIGNING_KEY")
+"""Ed25519 seed that signs assignments; sites hold only the public half."""
+MAX_PAYLOAD_BYTES = environment.whole("VPP_MAX_PAYLOAD_BYTES", 1_000_000, 1_000, 16_000_000)
+MAX_CLOCK_AHEAD_S = environment.number("VPP_MAX_CLOCK_AHEAD_S", 60.0, 0.0, 86_400.0)
+"""A payload stamped further in the future than this is refused."""
+INGEST_BATCH_S = environment.number("VPP_INGEST_BATCH_S", 0.25, 0.01, 10.0)
+INGEST_BATCH_ROWS = environment.whole("VPP_INGEST_BATCH_ROWS", 5_000, 1, 100_000)
+
+# --- dispatch --------------------------------------------------------------------------------
+DISPATCH_TICK_S = environment.number("VPP_DISPATCH_TICK_S", 0.1, 0.01, 10.0)
+RESEND_AFTER_S = environment.number("VPP_RESEND_AFTER_S", 1.0, 0.1, 60.0)
+"""Desired and reported assignment differ for this long: send again."""
+DROPOUT_MARGIN = environment.number("VPP_DROPOUT_MARGIN", 0.02, 0.0, 0.5)
+"""Share armed on top of the obligation against sites that drop out in the event."""
+FRESH_WITHIN_S = environment.number("VPP_FRESH_WITHIN_S", 10.0, 1.0, 600.0)
+"""A site whose last reading is older is not counted on."""
+LEASE_S = environment.number("VPP_LEASE_S", 5.0, 1.0, 300.0)
+
+# --- OpenADR ---------------------------------------------------------------------------------
+VTN_URL = environment.text("VPP_VTN_URL", "")
+VEN_NAME = environment.text("VPP_VEN_NAME", "open-vpp")
+VEN_CERT = environment.text("VPP_VEN_CERT", "")
+VEN_KEY = environment.text("VPP_VEN_KEY", "")
+VEN_CA = environment.text("VPP_VEN_CA", "")
+VTN_FINGERPRINT = environment.text("VPP_VTN_FINGERPRINT", "")
+VEN_POLL_S = environment.whole("VPP_VEN_POLL_S", 1, 1, 3600)
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": environment.text("VPP_LOG_LEVEL", "INFO")},
+    # openleadr logs whole payloads at INFO.
+    "loggers": {"openleadr": {"level": "WARNING"}, "apscheduler": {"level": "WARNING"}},
+}
