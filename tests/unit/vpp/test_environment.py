@@ -1,0 +1,52 @@
+"""A bad setting stops the start and names the variable and what is accepted."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+GOOD = {
+    "VPP_ENV_FILE": "/nonexistent",
+    "VPP_SECRET_KEY": "k" * 40,
+    "VPP_SIGNING_KEY": "ab" * 32,
+    "DJANGO_SETTINGS_MODULE": "vpp.settings",
+    "PATH": os.environ["PATH"],
+}
+
+
+def start(**changes: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "import django; django.setup(); print('started')"],
+        env={**GOOD, **changes}, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_good_settings_start():
+    assert start().stdout == "started\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "accepted"),
+    [
+        ("VPP_SECRET_KEY", "", "`make install` writes it into .env"),
+        ("VPP_SECRET_KEY", "short", "32 or more"),
+        ("VPP_SIGNING_KEY", "xyz", "64 hexadecimal digits"),
+        ("VPP_DEBUG", "perhaps", "0, 1, true, false, yes, no"),
+        ("VPP_DROPOUT_MARGIN", "0.9", "a number from 0 to 0.5"),
+        ("VPP_DROPOUT_MARGIN", "nan", "a number from 0 to 0.5"),
+        ("VPP_MAX_PAYLOAD_BYTES", "1e6", "a whole number from 1000 to 16000000"),
+        ("VPP_BROKER_URL", "http://u:secret@127.0.0.1:1", "mqtt://host:port"),
+        ("VPP_BROKER_URL", "mqtt://127.0.0.1:99999", "mqtt://host:port"),
+        ("DATABASE_URL", "mysql://u:secret@127.0.0.1/x", "sqlite:///path or postgresql://"),
+    ],
+)
+def test_a_bad_value_names_variable_and_range(name, value, accepted):
+    run = start(**{name: value})
+    last_line = run.stderr.strip().splitlines()[-1]
+    assert run.returncode != 0
+    assert name in last_line
+    assert accepted in last_line
+    assert "secret" not in last_line
