@@ -25,6 +25,11 @@ class LiveState(models.Model):
     genset_kw = models.FloatField(null=True)
     load_kw = models.FloatField(null=True)
     soc_ratio = models.FloatField(null=True)
+    temperature_c = models.FloatField(null=True)
+    """Battery cells [degree C]."""
+    genset_running = models.BooleanField(null=True)
+    samples_late = models.BigIntegerField(null=True)
+    """Late or overrun control ticks so far."""
     service_kw = models.FloatField(null=True)
     """Delivered to the grid on top of the declared baseline, positive into the bus [kW]."""
     required_kw = models.FloatField(null=True)
@@ -34,6 +39,9 @@ class LiveState(models.Model):
     charge_kw = models.FloatField(null=True)
     usable_energy_kwh = models.FloatField(null=True)
     absorbable_energy_kwh = models.FloatField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["measured_at"], name="metering_live_measured_at")]
 
 
 class Reading(models.Model):
@@ -63,6 +71,7 @@ class MeterInterval(models.Model):
     number = models.PositiveBigIntegerField()
     """Counts from 1 at its asset without a hole; a hole is missing metering."""
     revision = models.PositiveIntegerField(default=0)
+    """0 as first received; the same number with other content is kept as the next one."""
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField()
     into_bus_uwh = models.BigIntegerField()
@@ -83,7 +92,13 @@ class MeterInterval(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["asset", "number", "revision"], name="metering_one_interval_per_number")
+            models.UniqueConstraint(fields=["asset", "number", "revision"], name="metering_one_interval_per_number"),
+            models.CheckConstraint(
+                condition=models.Q(ends_at__gt=models.F("starts_at")), name="metering_ends_after_start"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(into_bus_uwh__gte=0, from_bus_uwh__gte=0), name="metering_energy_not_negative"
+            ),
         ]
         indexes = [models.Index(fields=["starts_at", "asset"], name="metering_interval_start")]
 
@@ -105,6 +120,7 @@ class HighRateRecord(models.Model):
 
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="records")
     number = models.PositiveBigIntegerField()
+    revision = models.PositiveIntegerField(default=0)
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField()
     rate_hz = models.FloatField()
@@ -115,7 +131,9 @@ class HighRateRecord(models.Model):
     received_at = models.DateTimeField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["site", "number"], name="metering_one_record_per_number")]
+        constraints = [
+            models.UniqueConstraint(fields=["site", "number", "revision"], name="metering_one_record_per_number")
+        ]
         indexes = [models.Index(fields=["starts_at", "site"], name="metering_record_start")]
 
 
@@ -124,6 +142,7 @@ class WaveformRecord(models.Model):
 
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="waveforms")
     number = models.PositiveBigIntegerField()
+    revision = models.PositiveIntegerField(default=0)
     starts_at = models.DateTimeField()
     trigger_at = models.DateTimeField()
     rate_hz = models.FloatField()
@@ -134,7 +153,25 @@ class WaveformRecord(models.Model):
     received_at = models.DateTimeField()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["site", "number"], name="metering_one_waveform_per_number")]
+        constraints = [
+            models.UniqueConstraint(fields=["site", "number", "revision"], name="metering_one_waveform_per_number")
+        ]
+        indexes = [models.Index(fields=["starts_at", "site"], name="metering_waveform_start")]
+
+
+class RefusedNumber(models.Model):
+    """A number of a stream whose content can never be accepted: the stream goes on past it, the audit names it."""
+
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="+")
+    stream = models.CharField(max_length=32)
+    number = models.PositiveBigIntegerField()
+    error = models.CharField(max_length=40)
+    received_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["site", "stream", "number"], name="metering_one_refusal_per_number")
+        ]
 
 
 class RefusedMessage(models.Model):
@@ -153,7 +190,26 @@ class RefusedMessage(models.Model):
 
 
 class RefusalCount(models.Model):
-    """How many messages were refused for a reason, ever."""
+    """How many messages were refused, revised or dropped for a reason, ever."""
 
     error = models.CharField(max_length=40, primary_key=True)
     count = models.PositiveBigIntegerField(default=0)
+
+
+class WorkerHeartbeat(models.Model):
+    """An ingest worker that is connected and can write, with the partitions that it covers."""
+
+    worker = models.CharField(max_length=64, primary_key=True)
+    partitions = models.JSONField()
+    beat_at = models.DateTimeField()
+
+
+class HostLease(models.Model):
+    """Which process speaks for the host on the wire; taken and kept by conditional UPDATE."""
+
+    name = models.CharField(max_length=64, primary_key=True)
+    """The host's id on the wire."""
+    holder = models.CharField(max_length=64, blank=True)
+    token = models.PositiveBigIntegerField(default=0)
+    """Rises with every change of holder: who has an older one lost the lease."""
+    expires_at = models.DateTimeField()

@@ -1,0 +1,48 @@
+"""Who may see or act on which site: the one place where rights are decided."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.db.models import QuerySet
+
+from sites.registry.models import Site
+
+DISPATCHER: Final = "dispatcher"
+OWNER: Final = "owner"
+AUDITOR: Final = "auditor"
+ROLES: Final = (DISPATCHER, AUDITOR, OWNER)
+"""Widest view first: a user in several groups has the first of these."""
+
+
+def role_of(user: Any) -> str | None:
+    """Return a user's role, or None when it has none, is not logged in or is switched off.
+
+    A superuser counts as a dispatcher.
+    """
+    if not getattr(user, "is_authenticated", False) or not user.is_active:
+        return None
+    if user.is_superuser:
+        return DISPATCHER
+    groups = set(user.groups.filter(name__in=ROLES).values_list("name", flat=True))
+    return next((role for role in ROLES if role in groups), None)
+
+
+def visible_sites(user: Any) -> QuerySet[Site]:
+    """Return the sites that a user may see: all for dispatchers and auditors, an owner's own, else none."""
+    role = role_of(user)
+    if role in {DISPATCHER, AUDITOR}:
+        return Site.objects.all()
+    if role == OWNER:
+        return Site.objects.filter(memberships__user=user)
+    return Site.objects.none()
+
+
+def may_operate(user: Any) -> bool:
+    """Tell whether a user may act on the fleet; only dispatchers may."""
+    return role_of(user) == DISPATCHER
+
+
+def may_audit(user: Any) -> bool:
+    """Tell whether a user may read the whole fleet's books: dispatchers and auditors may."""
+    return role_of(user) in {DISPATCHER, AUDITOR}

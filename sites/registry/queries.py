@@ -1,0 +1,48 @@
+"""Reads of the registry: sites of a program, assets by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.db.models import QuerySet
+
+from sites.registry.models import Asset, Enrollment, Site
+
+
+@dataclass(frozen=True, slots=True)
+class SiteKeys:
+    """The keys under which a site and its assets are stored."""
+
+    pk: int
+    assets: dict[str, int]
+    """Asset's name -> its key."""
+
+
+def enrolled_sites(*, program: str) -> QuerySet[Site]:
+    """Return the sites that serve a program, by site_id."""
+    return Site.objects.filter(enrollments__program=program)
+
+
+def programs() -> list[str]:
+    """Return the programs that at least one site serves, sorted."""
+    return sorted(Enrollment.objects.order_by().values_list("program", flat=True).distinct())
+
+
+def site_directory(*, partitions: Iterable[int]) -> dict[str, SiteKeys]:
+    """Return the keys of all sites of some partitions, by site_id."""
+    wanted = list(partitions)
+    found = {
+        site_id: SiteKeys(pk, {})
+        for pk, site_id in Site.objects.filter(partition__in=wanted).order_by().values_list("pk", "site_id")
+    }
+    rows = Asset.objects.filter(site__partition__in=wanted).order_by().values_list("site__site_id", "name", "pk")
+    for site_id, name, pk in rows:
+        if site_id in found:
+            found[site_id].assets[name] = pk
+    return found
+
+
+def asset_named(*, site_id: str, name: str) -> Asset:
+    """Return an asset; raise Asset.DoesNotExist when the site has none of that name."""
+    return Asset.objects.select_related("site").get(site__site_id=site_id, name=name)
