@@ -1,0 +1,117 @@
+"""Dispatches, the desired and reported assignment of each site, and the leader's lease."""
+
+from __future__ import annotations
+
+from django.core.validators import MinValueValidator
+from django.db import models
+
+from markets.models import Obligation
+from sites.core.assignments import AssignmentState, Refusal
+from sites.core.intervals import Interval
+from sites.registry.models import Site
+
+
+class Dispatch(models.Model):
+    """How the fleet serves one obligation."""
+
+    class Status(models.TextChoices):
+        """Where it stands. Whether its window is open is a matter of time, not of status."""
+
+        OPEN = "open", "armed, or being armed"
+        CANCELLED = "cancelled", "taken back by the operator"
+        LAPSED = "lapsed", "its window has ended"
+
+    dispatch_id = models.CharField(max_length=100, unique=True)
+    """Joins the books; the obligation's."""
+    obligation = models.OneToOneField(Obligation, on_delete=models.PROTECT, related_name="dispatch")
+    obligation_revision = models.PositiveIntegerField()
+    """Terms of the obligation that are armed; a higher one there asks for arming anew."""
+    product = models.CharField(max_length=64)
+    """Name of the response curve, such as ``neso-dc-low``."""
+    power_kw = models.FloatField(validators=[MinValueValidator(0.0)])
+    """Size owed, in the direction of the curve [kW, >= 0]."""
+    armed_kw = models.FloatField(default=0.0)
+    """Sum of the shares asked of sites: the size owed plus the margin against dropouts [kW]."""
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    created_at = models.DateTimeField()
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.OPEN)
+
+    class Meta:
+        ordering = ["-starts_at", "dispatch_id"]
+        verbose_name_plural = "dispatches"
+        indexes = [models.Index(fields=["status", "ends_at"], name="dispatch_open")]
+
+    def __str__(self) -> str:
+        return self.dispatch_id
+
+    @property
+    def window(self) -> Interval:
+        """The half-open period in which it is owed."""
+        return Interval(self.starts_at, self.ends_at)
+
+
+class SiteAssignment(models.Model):
+    """What one site is asked to hold, exactly as signed, and what it reported of it.
+
+    A change is a new row with the site's next sequence; the older one is superseded, and stays what
+    the site holds until the newer one is acknowledged.
+    """
+
+    dispatch = models.ForeignKey(Dispatch, on_delete=models.PROTECT, related_name="assignments")
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="assignments")
+    assignment_id = models.CharField(max_length=36, unique=True)
+    sequence = models.PositiveBigIntegerField()
+    """Rises with every change of the site's desired state, from 1."""
+    power_kw = models.FloatField(validators=[MinValueValidator(0.0)])
+    """Contracted power of this share, in the direction of the curve [kW]; 0 disarms."""
+    baseline_kw = models.FloatField()
+    """Declared battery power without the service, positive into the bus [kW]."""
+    body = models.BinaryField()
+    """The bytes that are signed and sent."""
+    content_hash = models.CharField(max_length=64, unique=True)
+    """SHA-256 over the body: what desired and reported state agree on."""
+    ends_at = models.DateTimeField()
+    """When it lapses by itself; as in the body."""
+    created_at = models.DateTimeField()
+    first_sent_at = models.DateTimeField(null=True)
+    last_sent_at = models.DateTimeField(null=True)
+    sends = models.PositiveIntegerField(default=0)
+    acknowledged_at = models.DateTimeField(null=True)
+    """When the site's agreeing report reached the gateway, by the gateway's clock."""
+    reported_at = models.DateTimeField(null=True)
+    reported_state = models.CharField(max_length=8, blank=True, choices=[(s.value, s.value) for s in AssignmentState])
+    reported_hash = models.CharField(max_length=64, blank=True)
+    """Content hash of the assignment that the site last said it holds."""
+    reported_sequence = models.PositiveBigIntegerField(default=0)
+    refusal = models.CharField(max_length=20, blank=True, choices=[(r.value, r.value) for r in Refusal])
+    """Why the site did not take it; empty while it did not refuse."""
+    superseded = models.BooleanField(default=False)
+    """A newer row is what the site is asked to hold now."""
+
+    class Meta:
+        ordering = ["dispatch_id", "site_id", "sequence"]
+        constraints = [
+            models.UniqueConstraint(fields=["site", "sequence"], name="dispatch_one_assignment_per_sequence"),
+            models.UniqueConstraint(
+                fields=["site"], condition=models.Q(superseded=False), name="dispatch_one_desired_state_per_site"
+            ),
+        ]
+        indexes = [models.Index(fields=["dispatch", "superseded"], name="dispatch_desired")]
+
+    def __str__(self) -> str:
+        return f"{self.site} {self.sequence}"
+
+
+class Lease(models.Model):
+    """The right to act for the fleet, held by one process at a time."""
+
+    name = models.CharField(max_length=40, primary_key=True)
+    holder = models.CharField(max_length=100, blank=True)
+    """Who has it; empty when given back."""
+    token = models.PositiveBigIntegerField(default=0)
+    """Rises with every new holder; a write carrying an older one is refused."""
+    expires_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name} held by {self.holder or 'nobody'}"
