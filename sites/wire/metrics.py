@@ -1,0 +1,236 @@
+"""Every metric of the wire by name: type, unit, range and meaning (docs/wire.md shows the same)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+WIRE_VERSION: Final = 1
+SUPPORTED_VERSIONS: Final = range(1, 2)
+"""Window of wire versions that a host takes; a birth announces its own."""
+MAX_TEXT_CHARS: Final = 1024
+
+
+class MetricType(IntEnum):
+    """Data types of Sparkplug B with their published indexes."""
+
+    UNKNOWN = 0
+    INT8 = 1
+    INT16 = 2
+    INT32 = 3
+    INT64 = 4
+    UINT8 = 5
+    UINT16 = 6
+    UINT32 = 7
+    UINT64 = 8
+    FLOAT = 9
+    DOUBLE = 10
+    BOOLEAN = 11
+    STRING = 12
+    DATETIME = 13
+    """Milliseconds since 1970-01-01 UTC."""
+    TEXT = 14
+    UUID = 15
+    DATASET = 16
+    BYTES = 17
+    FILE = 18
+    TEMPLATE = 19
+    PROPERTY_SET = 20
+    PROPERTY_SET_LIST = 21
+    INT8_ARRAY = 22
+    INT16_ARRAY = 23
+    INT32_ARRAY = 24
+    INT64_ARRAY = 25
+    UINT8_ARRAY = 26
+    UINT16_ARRAY = 27
+    UINT32_ARRAY = 28
+    UINT64_ARRAY = 29
+    FLOAT_ARRAY = 30
+    DOUBLE_ARRAY = 31
+    BOOLEAN_ARRAY = 32
+    STRING_ARRAY = 33
+    DATETIME_ARRAY = 34
+
+
+@dataclass(frozen=True, slots=True)
+class MetricDeclaration:
+    """What a metric of a given name is."""
+
+    name: str
+    type: MetricType
+    unit: str = ""
+    low: float | None = None
+    """Least accepted value, inclusive; None when no range is declared."""
+    high: float | None = None
+    text: str = ""
+    """What it means, for people."""
+    choices: tuple[str, ...] = ()
+    """Accepted texts; empty when any text is."""
+
+
+_D, _I, _B, _S, _T = (
+    MetricType.DOUBLE,
+    MetricType.INT64,
+    MetricType.BOOLEAN,
+    MetricType.STRING,
+    MetricType.DATETIME,
+)
+_KW: Final = 100_000.0
+_KWH: Final = 1_000_000.0
+_COUNT: Final = 2**53
+_REGISTER: Final = 2**63 - 1
+
+BD_SEQ: Final = "bdSeq"
+REBIRTH: Final = "Node Control/Rebirth"
+VERSION: Final = "wire/version"
+STORED_THROUGH: Final = "stored_through/"
+"""Prefix of a command's name; behind it stands the stream: an asset's name, ``record`` or ``waveform``."""
+DESIRED: Final = "desired"
+CONTROL_DEVICE: Final = "control"
+
+MODES: Final = ("grid_tied", "islanding", "islanded", "resynchronizing", "black_start", "lockout")
+QUALITIES: Final = ("good", "questionable", "invalid")
+REPORTED_STATES: Final = ("idle", "armed", "refused")
+
+SYSTEM_METRICS: Final = (
+    MetricDeclaration(BD_SEQ, MetricType.UINT64, "", 0, 255, "joins a death to its birth; rises with every connection"),
+    MetricDeclaration(REBIRTH, _B, "", text="a host writes true to ask for all births again"),
+    MetricDeclaration(VERSION, MetricType.INT32, "", 1, 1_000_000, "version of this contract that the site speaks"),
+)
+"""Only in node births (and bdSeq in deaths); the session adds them by itself."""
+
+NODE_METRICS: Final = (
+    MetricDeclaration("frequency_hz", _D, "Hz", 0.0, 100.0, "the site's own estimate at its bus; 0 on a dead bus"),
+    MetricDeclaration("voltage_pu", _D, "pu", 0.0, 4.0, "bus voltage, RMS over nominal"),
+    MetricDeclaration("mode", _S, text="islanding mode", choices=MODES),
+    MetricDeclaration(
+        "service_kw", _D, "kW", -_KW, _KW, "delivered above the declared baseline, positive into the bus"
+    ),
+    MetricDeclaration("required_kw", _D, "kW", -_KW, _KW, "due by the armed curve at the site's own frequency"),
+    MetricDeclaration("discharge_kw", _D, "kW", 0.0, _KW, "headroom for service into the bus"),
+    MetricDeclaration("charge_kw", _D, "kW", 0.0, _KW, "headroom for service out of the bus"),
+    MetricDeclaration("usable_energy_kwh", _D, "kWh", 0.0, _KWH, "energy above the site's reserve"),
+    MetricDeclaration("absorbable_energy_kwh", _D, "kWh", 0.0, _KWH, "room left for charging"),
+    MetricDeclaration("samples_late", _I, "", 0, _REGISTER, "late or overrun control ticks so far"),
+)
+"""Live values of a site, once a second by alias."""
+
+_POWER = MetricDeclaration("power_kw", _D, "kW", -_KW, _KW, "active power, positive into the bus")
+_RATED = MetricDeclaration("rated_kw", _D, "kW", 0.0, _KW, "nameplate power; at the PCC the agreed import capacity")
+
+ASSET_METRICS: Final[dict[str, tuple[MetricDeclaration, ...]]] = {
+    "pcc": (
+        _POWER,
+        _RATED,
+        MetricDeclaration("export_limit_kw", _D, "kW", 0.0, _KW, "agreed export capacity"),
+    ),
+    "battery": (
+        _POWER,
+        MetricDeclaration("soc_ratio", _D, "1", 0.0, 1.0, "state of charge"),
+        MetricDeclaration("temperature_c", _D, "Cel", -60.0, 150.0, "warmest cell or rack sensor"),
+        _RATED,
+        MetricDeclaration("capacity_kwh", _D, "kWh", 0.0, _KWH, "nameplate energy"),
+        MetricDeclaration("reserve_kwh", _D, "kWh", 0.0, _KWH, "energy kept for the site's own load"),
+    ),
+    "pv": (_POWER, _RATED),
+    "genset": (_POWER, MetricDeclaration("running", _B, text="the engine turns"), _RATED),
+    "load": (_POWER, _RATED),
+}
+"""Live values (and, in births, the nameplate) of each kind of asset."""
+
+NAMEPLATE_NAMES: Final = frozenset({"rated_kw", "capacity_kwh", "reserve_kwh", "export_limit_kw"})
+"""Sent in births only."""
+
+CONTROL_METRICS: Final = (
+    MetricDeclaration("reported/state", _S, text="what the site holds", choices=REPORTED_STATES),
+    MetricDeclaration("reported/hash", _S, text="content hash of the held assignment, empty for none"),
+    MetricDeclaration("reported/sequence", _I, "", 0, _COUNT, "sequence of the held assignment, 0 for none"),
+    MetricDeclaration("reported/refused_hash", _S, text="content hash of the last refused one, empty for none"),
+    MetricDeclaration("reported/refusal", _S, text="why the last one was refused, empty for none"),
+    MetricDeclaration("reported/refused_sequence", _I, "", 0, _COUNT, "sequence of the last refused one, 0 for none"),
+)
+"""Reported state on the virtual device ``control``, at once on every change or repeat."""
+
+INTERVAL_METRICS: Final = (
+    MetricDeclaration("interval/number", _I, "", 1, _COUNT, "counts from 1 at its asset without a hole"),
+    MetricDeclaration("interval/starts_at", _T, "ms", text="inclusive start"),
+    MetricDeclaration("interval/ends_at", _T, "ms", text="exclusive end"),
+    MetricDeclaration("interval/into_bus_uwh", _I, "uWh", 0, _REGISTER, "energy into the bus"),
+    MetricDeclaration("interval/from_bus_uwh", _I, "uWh", 0, _REGISTER, "energy out of the bus"),
+    MetricDeclaration("interval/service_uwh", _I, "uWh", -_REGISTER, _REGISTER, "delivered for an armed assignment"),
+    MetricDeclaration("interval/fuel_ul", _I, "ul", 0, _REGISTER, "fuel burnt"),
+    MetricDeclaration("interval/register_into_uwh", _I, "uWh", 0, _REGISTER, "cumulative into the bus at the end"),
+    MetricDeclaration("interval/register_from_uwh", _I, "uWh", 0, _REGISTER, "cumulative out of the bus at the end"),
+    MetricDeclaration("interval/quality", _S, text="how far it may be trusted", choices=QUALITIES),
+)
+"""One numbered interval of an asset, by name."""
+
+RECORD_METRICS: Final = (
+    MetricDeclaration("record/number", _I, "", 1, _COUNT, "counts from 1 at its site"),
+    MetricDeclaration("record/starts_at", _T, "ms", text="instant of the first row"),
+    MetricDeclaration("record/rate_hz", _D, "Hz", 1.0, 100_000.0, "rows per second"),
+    MetricDeclaration("record/columns", _S, text="column names, comma separated"),
+    MetricDeclaration("record/samples", MetricType.BYTES, text="zlib of little-endian float32 [n, columns]"),
+)
+"""One chunk of the high-rate record of an armed site, by name."""
+
+WAVEFORM_METRICS: Final = (
+    MetricDeclaration("waveform/number", _I, "", 1, _COUNT, "counts from 1 at its site"),
+    MetricDeclaration("waveform/starts_at", _T, "ms", text="instant of the first row"),
+    MetricDeclaration("waveform/trigger_at", _T, "ms", text="instant of the decision"),
+    MetricDeclaration("waveform/starts_at_us", _I, "us", 0, _COUNT, "instant of the first row, exact"),
+    MetricDeclaration("waveform/trigger_at_us", _I, "us", 0, _COUNT, "instant of the decision, exact"),
+    MetricDeclaration("waveform/rate_hz", _D, "Hz", 1.0, 1_000_000.0, "rows per second"),
+    MetricDeclaration("waveform/cause", _S, text="what triggered the capture"),
+    MetricDeclaration("waveform/columns", _S, text="column names, comma separated"),
+    MetricDeclaration("waveform/samples", MetricType.BYTES, text="zlib of little-endian float32 [n, columns]"),
+)
+"""One captured waveform of a site, by name."""
+
+NODE_COMMANDS: Final = (
+    MetricDeclaration(REBIRTH, _B, text="true asks for all births again"),
+    MetricDeclaration(
+        STORED_THROUGH + "<stream>", _I, "", 0, _COUNT, "the platform keeps this stream up to this number"
+    ),
+)
+CONTROL_COMMANDS: Final = (
+    MetricDeclaration(DESIRED, MetricType.BYTES, text="signed envelope over an assignment's body"),
+)
+
+Declarations = dict[str, MetricDeclaration]
+
+
+def by_name(*groups: tuple[MetricDeclaration, ...]) -> Declarations:
+    """Return declarations by their name."""
+    return {declaration.name: declaration for group in groups for declaration in group}
+
+
+NODE_STREAMS: Final = by_name(RECORD_METRICS, WAVEFORM_METRICS)
+ASSET_STREAMS: Final = by_name(INTERVAL_METRICS)
+NODE_DECLARED: Final = by_name(SYSTEM_METRICS, NODE_METRICS, RECORD_METRICS, WAVEFORM_METRICS)
+CONTROL_DECLARED: Final = by_name(CONTROL_METRICS)
+# A name means the same on every kind of asset, so one table serves all: the host need not know the kind.
+ASSET_DECLARED: Final = by_name(*ASSET_METRICS.values(), INTERVAL_METRICS)
+
+
+def declared_on(device: str | None) -> Declarations:
+    """Return what may appear on a device (None: on the node itself)."""
+    if device is None:
+        return NODE_DECLARED
+    return CONTROL_DECLARED if device == CONTROL_DEVICE else ASSET_DECLARED
+
+
+def streams_on(device: str | None) -> Declarations:
+    """Return the numbered-stream metrics of a device (None: of the node), accepted by name without a birth."""
+    if device is None:
+        return NODE_STREAMS
+    return {} if device == CONTROL_DEVICE else ASSET_STREAMS
+
+
+def command_on(device: str | None, name: str) -> MetricDeclaration | None:
+    """Return the declaration of a command by its full name, or None when there is no such command."""
+    if device is None and name.startswith(STORED_THROUGH) and len(name) > len(STORED_THROUGH):
+        return NODE_COMMANDS[1]
+    commands = NODE_COMMANDS[:1] if device is None else CONTROL_COMMANDS if device == CONTROL_DEVICE else ()
+    return next((command for command in commands if command.name == name), None)

@@ -1,0 +1,68 @@
+"""Ed25519 envelopes: who said exactly these bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from sites.wire.errors import SignatureInvalid
+
+MAGIC: Final = b"VPA1"
+KEY_ID_BYTES: Final = 8
+SIGNATURE_BYTES: Final = 64
+KEY_BYTES: Final = 32
+HEADER_BYTES: Final = len(MAGIC) + KEY_ID_BYTES + SIGNATURE_BYTES
+
+
+def public_key_of(seed: bytes) -> bytes:
+    """Return the public half (32 bytes) of an Ed25519 seed (32 bytes)."""
+    return _private(seed).public_key().public_bytes_raw()
+
+
+def key_id_of(public_key: bytes) -> bytes:
+    """Return what an envelope names its key by: the first 8 bytes of the key's SHA-256."""
+    return hashlib.sha256(public_key).digest()[:KEY_ID_BYTES]
+
+
+def seal(body: bytes, private_seed: bytes) -> bytes:
+    """Return ``MAGIC + key id + signature + body``.
+
+    The signature covers magic and key id too, so that neither a later envelope version nor another
+    key's name can be put in front of a signed body. Protobuf bytes are not canonical, hence the
+    exact body travels inside.
+    """
+    private = _private(private_seed)
+    head = MAGIC + key_id_of(private.public_key().public_bytes_raw())
+    return head + private.sign(head + body) + body
+
+
+def open_envelope(envelope: bytes, public_keys: Iterable[bytes]) -> bytes:
+    """Return the body of an envelope signed by one of the given keys (several while a key is replaced).
+
+    Raises SignatureInvalid naming what was wrong.
+    """
+    if len(envelope) < HEADER_BYTES:
+        raise SignatureInvalid(f"envelope has {len(envelope)} bytes, accepted: at least {HEADER_BYTES}")
+    if envelope[: len(MAGIC)] != MAGIC:
+        raise SignatureInvalid(f"envelope starts with {envelope[: len(MAGIC)]!r}, accepted: {MAGIC!r}")
+    head = envelope[: len(MAGIC) + KEY_ID_BYTES]
+    key_id, signature, body = head[len(MAGIC) :], envelope[len(head) : HEADER_BYTES], envelope[HEADER_BYTES:]
+    for public_key in public_keys:
+        if key_id_of(public_key) != key_id:
+            continue
+        try:
+            Ed25519PublicKey.from_public_bytes(public_key).verify(signature, head + body)
+        except (InvalidSignature, ValueError):
+            raise SignatureInvalid(f"signature of key {key_id.hex()} does not fit the bytes") from None
+        return body
+    raise SignatureInvalid(f"key {key_id.hex()} is not known here")
+
+
+def _private(seed: bytes) -> Ed25519PrivateKey:
+    if len(seed) != KEY_BYTES:
+        raise SignatureInvalid(f"seed has {len(seed)} bytes, accepted: {KEY_BYTES}")
+    return Ed25519PrivateKey.from_private_bytes(seed)
