@@ -1,0 +1,233 @@
+"""Money of one obligation: payment, exact shares per asset, and the bodies of its book entries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from typing import Any, Final
+
+ASSET_KIND: Final = "settlement"
+FLEET_KIND: Final = "statement"
+QUANTUM: Final = Decimal("0.000001")
+"""Smallest amount in the book [currency]: a minute of a few kilowatts is worth less than a penny; an
+invoice over many statements rounds to pence."""
+
+
+class SettlementError(ValueError):
+    """Figures that no money can be computed from."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContractedShare:
+    """One asset's acknowledged share of an obligation."""
+
+    site_id: str
+    contracted_kw: float
+    """Armed power [kW, > 0] in the product's direction."""
+    baseline_kw: float
+    """Declared power of the battery without the service, positive into the bus [kW]."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteFigures:
+    """What the meter book proves of one asset; exact numbers, ready to be booked."""
+
+    available_ratio: Decimal
+    worst_error_ratio: Decimal | None
+    """None: nothing could be judged."""
+    k_factor: Decimal
+    response_ms: int | None
+    required_uwh: int
+    delivered_uwh: int
+    """From the high-rate record, in the product's direction."""
+    service_uwh: int
+    """From the numbered intervals, positive into the bus."""
+    records: tuple[int, int, int]
+    """First, last and count of the record chunks used; (0, 0, 0) without any."""
+    intervals: tuple[int, int, int]
+    """First, last and count of the numbered intervals used."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetFigures:
+    """What the meter book proves of the whole fleet."""
+
+    available_ratio: Decimal
+    worst_error_ratio: Decimal | None
+    k_factor: Decimal
+    worst_10s_due_kw: Decimal | None
+    worst_10s_delivered_kw: Decimal | None
+    """None: the frequency never asked for enough to judge."""
+    delivered_ratio: Decimal | None
+    response_ms: int | None
+    required_uwh: int
+    delivered_uwh: int
+
+
+def payment(
+    *, price_per_mw_h: Decimal, power_kw: Decimal, duration_s: Decimal, available_ratio: Decimal, k_factor: Decimal
+) -> Decimal:
+    """Return price x power x time x availability x K, rounded once, half to even.
+
+    >>> payment(price_per_mw_h=Decimal("5"), power_kw=Decimal(2000), duration_s=Decimal(14400),
+    ...         available_ratio=Decimal(1), k_factor=Decimal("0.5"))
+    Decimal('20.000000')
+    """
+    for name, ratio in (("available_ratio", available_ratio), ("k_factor", k_factor)):
+        if not 0 <= ratio <= 1:
+            raise SettlementError(f"{name} is {ratio}, accepted: 0 to 1")
+    with localcontext() as context:
+        context.prec = 50
+        amount = price_per_mw_h * power_kw * duration_s * available_ratio * k_factor / (1000 * 3600)
+        return amount.quantize(QUANTUM, rounding=ROUND_HALF_EVEN)
+
+
+def apportion(total: Decimal, weights: Mapping[str, int]) -> dict[str, Decimal]:
+    """Return each key's part of a total; the parts add up to it exactly (largest remainder).
+
+    Whole quanta go by weight; those left over go one each to the largest remainders, equal ones by
+    key, so that the order of the keys does not matter. Raises SettlementError for a negative
+    weight, or when nobody has one and there is something to share.
+    """
+    if any(weight < 0 for weight in weights.values()):
+        raise SettlementError(f"the weights are {dict(weights)}, accepted: 0 or more")
+    quanta = int((total / QUANTUM).to_integral_exact())
+    if quanta * QUANTUM != total:
+        raise SettlementError(f"the total is {total}, accepted: whole multiples of {QUANTUM}")
+    sign = -1 if quanta < 0 else 1
+    whole = sum(weights.values())
+    if whole == 0:
+        if quanta:
+            raise SettlementError(f"nobody has a weight to share {total} by")
+        return dict.fromkeys(weights, Decimal(0).quantize(QUANTUM))
+    parts = {key: divmod(abs(quanta) * weight, whole) for key, weight in weights.items()}
+    left = abs(quanta) - sum(part for part, _ in parts.values())
+    favored = set(sorted(parts, key=lambda key: (-parts[key][1], key))[:left])
+    return {key: sign * (part + (key in favored)) * QUANTUM for key, (part, _) in parts.items()}
+
+
+def weight_of(share: ContractedShare, figures: SiteFigures) -> int:
+    """Return the weight of an asset in its fleet's payment: contracted power x availability x own K."""
+    return (
+        round(share.contracted_kw * 1000) * int(figures.available_ratio * 1_000_000) * int(figures.k_factor * 1_000_000)
+    )
+
+
+def amounts_of(total: Decimal, shares: Sequence[Mapping[str, Any]]) -> dict[str, Decimal]:
+    """Return each site's part of the payment from the facts of all shares.
+
+    By weight; by contracted power alone when none of them delivered. Raises SettlementError when a
+    site has two shares: one battery has one assignment at a time.
+    """
+    weights = {facts["site_id"]: facts["weight"] for facts in shares}
+    if len(weights) != len(shares):
+        raise SettlementError("a site has more than one share, accepted: one share per site")
+    if sum(weights.values()) == 0:
+        weights = {facts["site_id"]: int(Decimal(facts["contracted_kw"]) * 1000) for facts in shares}
+    return apportion(total, weights)
+
+
+def asset_account(site_id: str) -> str:
+    """Return the account that an asset's availability is paid to."""
+    return f"asset/{site_id}/availability"
+
+
+def fleet_account(program: str) -> str:
+    """Return the clearing account between the operator and the assets; a dispatch leaves it at zero."""
+    return f"fleet/{program}/clearing"
+
+
+def operator_account(vtn_id: str) -> str:
+    """Return the account of what a grid operator owes."""
+    return f"operator/{vtn_id}"
+
+
+def asset_body(terms: Mapping[str, Any], share_facts: Mapping[str, Any], amount: Decimal) -> dict[str, Any]:
+    """Return the body of one asset's entry: its own figures under the dispatch's terms."""
+    return {
+        "facts": {"terms": dict(terms), "share": dict(share_facts)},
+        "postings": _transfer(asset_account(share_facts["site_id"]), fleet_account(terms["program"]), amount, terms),
+    }
+
+
+def fleet_body(
+    terms: Mapping[str, Any],
+    fleet: FleetFigures,
+    shares: Sequence[Mapping[str, Any]],
+    *,
+    amount: Decimal,
+    merkle_root: str,
+) -> dict[str, Any]:
+    """Return the body of the fleet's entry: the operator owes, the clearing account is emptied."""
+    return {
+        "facts": {
+            "terms": dict(terms),
+            "fleet": fleet_facts(fleet),
+            "shares": sorted((dict(share) for share in shares), key=lambda share: share["site_id"]),
+            "amount": str(amount),
+            "merkle_root": merkle_root,
+        },
+        "postings": _transfer(fleet_account(terms["program"]), operator_account(terms["vtn_id"]), amount, terms),
+    }
+
+
+def share_facts(share: ContractedShare, figures: SiteFigures) -> dict[str, Any]:
+    """Return an asset's facts for its entry and for the fleet's list."""
+    return {
+        "site_id": share.site_id,
+        "contracted_kw": kw_text(share.contracted_kw),
+        "baseline_kw": kw_text(share.baseline_kw),
+        "available_ratio": str(figures.available_ratio),
+        "worst_error_ratio": _optional(figures.worst_error_ratio),
+        "k_factor": str(figures.k_factor),
+        "response_ms": figures.response_ms,
+        "required_uwh": figures.required_uwh,
+        "delivered_uwh": figures.delivered_uwh,
+        "service_uwh": figures.service_uwh,
+        "records": list(figures.records),
+        "intervals": list(figures.intervals),
+        "weight": weight_of(share, figures),
+    }
+
+
+def fleet_facts(figures: FleetFigures) -> dict[str, Any]:
+    """Return the fleet's facts for its entry."""
+    return {
+        "available_ratio": str(figures.available_ratio),
+        "worst_error_ratio": _optional(figures.worst_error_ratio),
+        "k_factor": str(figures.k_factor),
+        "worst_10s_due_kw": _optional(figures.worst_10s_due_kw),
+        "worst_10s_delivered_kw": _optional(figures.worst_10s_delivered_kw),
+        "delivered_ratio": _optional(figures.delivered_ratio),
+        "response_ms": figures.response_ms,
+        "required_uwh": figures.required_uwh,
+        "delivered_uwh": figures.delivered_uwh,
+    }
+
+
+def share_from_facts(facts: Mapping[str, Any]) -> ContractedShare:
+    """Return the contracted share that an entry was computed for."""
+    return ContractedShare(facts["site_id"], float(facts["contracted_kw"]), float(facts["baseline_kw"]))
+
+
+def kw_text(power_kw: float) -> str:
+    """Return a power as book text, in whole watts."""
+    return f"{power_kw:.3f}"
+
+
+def ratio(value: float) -> Decimal:
+    """Return a ratio as the book has it, six decimals, cut to what float noise cannot reach."""
+    return Decimal(repr(value)).quantize(QUANTUM, rounding=ROUND_HALF_EVEN)
+
+
+def _transfer(to: str, source: str, amount: Decimal, terms: Mapping[str, Any]) -> list[dict[str, Any]]:
+    unit = terms["currency"]
+    return [
+        {"account": to, "unit": unit, "amount": str(amount)},
+        {"account": source, "unit": unit, "amount": str(-amount)},
+    ]
+
+
+def _optional(value: Decimal | None) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,275 @@
+"""What the meter book proves of one dispatch: reads, figures, and entries computed again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+import numpy as np
+
+from markets.core import settlement
+from markets.core.baseline import constant_schedule
+from markets.core.delivery import (
+    Delivery,
+    FleetSum,
+    SiteRecord,
+    energy_uwh,
+    response_time_s,
+    site_delivery,
+    worst_window,
+)
+from markets.core.performance import k_factor, worst_error_ratio
+from markets.core.products import Product, product_named
+from markets.core.settlement import ContractedShare, FleetFigures, SiteFigures, ratio
+from sites.core.curves import FloatArray
+from sites.core.intervals import Interval
+from sites.metering.models import HighRateRecord, MeterInterval
+from sites.registry.models import Site
+
+RATE_HZ: Final = 100.0
+"""Sample grid of the proof; a record at a lower rate proves nothing."""
+BATTERY: Final = "battery"
+_COLUMNS: Final = ("frequency_hz", "battery_kw", "switch_closed", "armed_kw")
+_MAX_CHUNK_BYTES: Final = 16_000_000
+
+
+class EvidenceError(ValueError):
+    """The meter book cannot carry this settlement; the message names the site and what it lacks."""
+
+
+@dataclass(frozen=True, slots=True)
+class NumberRange:
+    """Numbers of the rows of one stream that a settlement used; later arrivals stay outside."""
+
+    first: int
+    last: int
+    count: int
+
+    def as_tuple(self) -> tuple[int, int, int]:
+        """Return it as the book has it."""
+        return (self.first, self.last, self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class SiteEvidence:
+    """One site's rows of the meter book over a window."""
+
+    record: SiteRecord
+    records: NumberRange
+    intervals: NumberRange
+    service_uwh: int
+    recorded_ratio: float
+    """Share of the window's samples that the record holds."""
+    metered_through: datetime | None
+    """End of the last numbered interval in the window."""
+
+
+def site_evidence(
+    *, site_id: str, window: Interval, records: NumberRange | None = None, intervals: NumberRange | None = None
+) -> SiteEvidence:
+    """Read one battery's high-rate record and numbered intervals over a window.
+
+    With ranges given exactly those rows are read: what was booked is computed again from what it
+    was computed from. An interval reaching over the window's edge counts whole: service is metered
+    only while an assignment is armed.
+    """
+    samples = round(window.duration_s * RATE_HZ)
+    columns = {name: np.full(samples, np.nan) for name in _COLUMNS}
+    chunks = HighRateRecord.objects.filter(site__site_id=site_id, rate_hz__gte=RATE_HZ)
+    if records is None:
+        chunks = chunks.filter(starts_at__lt=window.ends_at, ends_at__gt=window.starts_at)
+    else:
+        chunks = chunks.filter(number__gte=records.first, number__lte=records.last)
+    numbers = [_place(chunk, window, columns) for chunk in chunks.order_by("number").iterator(chunk_size=64)]
+
+    rows = MeterInterval.objects.filter(asset__site__site_id=site_id, asset__name=BATTERY)
+    if intervals is None:
+        rows = rows.filter(starts_at__lt=window.ends_at, ends_at__gt=window.starts_at)
+    else:
+        rows = rows.filter(number__gte=intervals.first, number__lte=intervals.last)
+    # The highest revision of each number stands: later in the order, so it wins.
+    latest = {row.number: row for row in rows.order_by("number", "revision")}
+    return SiteEvidence(
+        record=SiteRecord(**columns),
+        records=_range(numbers),
+        intervals=_range(sorted(latest)),
+        service_uwh=sum(row.service_uwh for row in latest.values()),
+        recorded_ratio=float(np.mean(np.isfinite(columns["battery_kw"]))) if samples else 0.0,
+        metered_through=max((row.ends_at for row in latest.values()), default=None),
+    )
+
+
+def measured_site(
+    share: ContractedShare, evidence: SiteEvidence, *, product: Product, nominal_hz: float, window: Interval
+) -> tuple[Delivery, SiteFigures]:
+    """Return one asset's delivery and its figures for the book."""
+    curve = product.curve
+    schedule = constant_schedule(window.starts_at, share.baseline_kw)
+    delivery = site_delivery(
+        evidence.record,
+        curve=curve,
+        nominal_hz=nominal_hz,
+        rate_hz=RATE_HZ,
+        contracted_kw=share.contracted_kw,
+        baseline_kw=schedule.samples_kw(window.starts_at, RATE_HZ, evidence.record.battery_kw.size),
+    )
+    error = worst_error_ratio(delivery, within_s=curve.full_within_s)
+    return delivery, SiteFigures(
+        available_ratio=ratio(delivery.available_ratio),
+        worst_error_ratio=_ratio_or_none(error),
+        k_factor=ratio(k_factor(error)),
+        response_ms=_response_ms(delivery),
+        required_uwh=energy_uwh(delivery.required_kw, RATE_HZ),
+        delivered_uwh=energy_uwh(delivery.delivered_kw, RATE_HZ),
+        service_uwh=evidence.service_uwh,
+        records=evidence.records.as_tuple(),
+        intervals=evidence.intervals.as_tuple(),
+    )
+
+
+def measured_fleet(
+    shares: Sequence[ContractedShare],
+    *,
+    product: Product,
+    obligation_kw: float,
+    window: Interval,
+    used: Mapping[str, tuple[NumberRange, NumberRange]] | None = None,
+) -> tuple[FleetFigures, dict[str, SiteFigures]]:
+    """Return the fleet's figures and each site's, read one site at a time.
+
+    ``used`` names the rows per site for a settlement computed again. Raises EvidenceError for a
+    site that is not enrolled or for sites of different nominal frequency.
+    """
+    nominal_hz = dict(
+        Site.objects.filter(site_id__in=[share.site_id for share in shares]).values_list("site_id", "nominal_hz")
+    )
+    unknown = sorted({share.site_id for share in shares} - set(nominal_hz))
+    if unknown:
+        raise EvidenceError(f"site {', '.join(unknown[:5])} is not enrolled; a share needs an enrolled site")
+    if len(set(nominal_hz.values())) != 1:
+        raise EvidenceError(f"sites have the nominal frequencies {sorted(set(nominal_hz.values()))} Hz, accepted: one")
+    fleet_sum = FleetSum(round(window.duration_s * RATE_HZ))
+    figures: dict[str, SiteFigures] = {}
+    for share in shares:
+        records, intervals = used[share.site_id] if used is not None else (None, None)
+        evidence = site_evidence(site_id=share.site_id, window=window, records=records, intervals=intervals)
+        delivery, figures[share.site_id] = measured_site(
+            share, evidence, product=product, nominal_hz=nominal_hz[share.site_id], window=window
+        )
+        fleet_sum.add(evidence.record, delivery)
+    fleet = fleet_sum.delivery(
+        curve=product.curve,
+        nominal_hz=next(iter(nominal_hz.values())),
+        rate_hz=RATE_HZ,
+        contracted_kw=obligation_kw,
+    )
+    return _fleet_figures(fleet, product), figures
+
+
+def recalculated_body(
+    *, kind: str, chain: str, fleet_body: Mapping[str, Any] | None, merkle_root: str
+) -> dict[str, Any] | None:
+    """Return an entry's body computed again from the meter book.
+
+    Terms (price, contracted shares, declared baselines) are taken as booked; every metered figure,
+    weight and amount is computed anew. Without the fleet's entry nothing can be: an empty body.
+    """
+    if kind not in (settlement.ASSET_KIND, settlement.FLEET_KIND):
+        return None
+    if fleet_body is None:
+        return {"facts": {}, "postings": []}
+    booked = fleet_body["facts"]
+    terms, shares = booked["terms"], booked["shares"]
+    product = product_named(terms["product"])
+    window = Interval(datetime.fromisoformat(terms["starts_at"]), datetime.fromisoformat(terms["ends_at"]))
+    if kind == settlement.FLEET_KIND:
+        used = {s["site_id"]: (NumberRange(*s["records"]), NumberRange(*s["intervals"])) for s in shares}
+        contracted = [settlement.share_from_facts(s) for s in shares]
+        fleet, figures = measured_fleet(
+            contracted, product=product, obligation_kw=float(terms["obligation_kw"]), window=window, used=used
+        )
+        facts = [settlement.share_facts(share, figures[share.site_id]) for share in contracted]
+        total = total_of(terms, fleet)
+        return settlement.fleet_body(terms, fleet, facts, amount=total, merkle_root=merkle_root)
+    site_id = chain.partition("/")[0]
+    own = next((s for s in shares if s["site_id"] == site_id), None)
+    if own is None:
+        return {"facts": {}, "postings": []}
+    share = settlement.share_from_facts(own)
+    evidence = site_evidence(
+        site_id=site_id,
+        window=window,
+        records=NumberRange(*own["records"]),
+        intervals=NumberRange(*own["intervals"]),
+    )
+    nominal_hz = Site.objects.values_list("nominal_hz", flat=True).get(site_id=site_id)
+    _, site = measured_site(share, evidence, product=product, nominal_hz=nominal_hz, window=window)
+    again = settlement.share_facts(share, site)
+    others = [again if s["site_id"] == site_id else s for s in shares]
+    amounts = settlement.amounts_of(Decimal(booked["amount"]), others)
+    return settlement.asset_body(terms, again, amounts[site_id])
+
+
+def total_of(terms: Mapping[str, Any], fleet: FleetFigures) -> Decimal:
+    """Return what the operator owes for the dispatch [currency]."""
+    return settlement.payment(
+        price_per_mw_h=Decimal(terms["price_per_mw_h"]),
+        power_kw=Decimal(terms["obligation_kw"]),
+        duration_s=Decimal(terms["duration_s"]),
+        available_ratio=fleet.available_ratio,
+        k_factor=fleet.k_factor,
+    )
+
+
+def _fleet_figures(fleet: Delivery, product: Product) -> FleetFigures:
+    within_s = product.curve.full_within_s
+    error = worst_error_ratio(fleet, within_s=within_s)
+    worst = worst_window(fleet, within_s=within_s)
+    return FleetFigures(
+        available_ratio=ratio(fleet.available_ratio),
+        worst_error_ratio=_ratio_or_none(error),
+        k_factor=ratio(k_factor(error)),
+        worst_10s_due_kw=_kw(worst.due_kw) if worst else None,
+        worst_10s_delivered_kw=_kw(worst.delivered_kw) if worst else None,
+        delivered_ratio=ratio(worst.ratio) if worst else None,
+        response_ms=_response_ms(fleet),
+        required_uwh=energy_uwh(fleet.required_kw, RATE_HZ),
+        delivered_uwh=energy_uwh(fleet.delivered_kw, RATE_HZ),
+    )
+
+
+def _place(chunk: HighRateRecord, window: Interval, columns: dict[str, FloatArray]) -> int:
+    names = list(chunk.columns)
+    missing = [name for name in _COLUMNS if name not in names]
+    if missing:
+        raise EvidenceError(f"record {chunk.number} of site {chunk.site_id} lacks the columns {', '.join(missing)}")
+    from sites.wire.records import unpack_samples
+
+    samples = unpack_samples(bytes(chunk.samples), len(names), _MAX_CHUNK_BYTES)
+    offset_s = (chunk.starts_at - window.starts_at).total_seconds()
+    index = np.round((offset_s + np.arange(len(samples)) / chunk.rate_hz) * RATE_HZ).astype(np.int64)
+    size = columns["battery_kw"].size
+    inside = (index >= 0) & (index < size)
+    for name in _COLUMNS:
+        columns[name][index[inside]] = samples[inside, names.index(name)]
+    return int(chunk.number)
+
+
+def _range(numbers: Sequence[int]) -> NumberRange:
+    return NumberRange(numbers[0], numbers[-1], len(numbers)) if numbers else NumberRange(0, 0, 0)
+
+
+def _response_ms(delivery: Delivery) -> int | None:
+    lag_s = response_time_s(delivery)
+    return None if lag_s is None else round(lag_s * 1000)
+
+
+def _ratio_or_none(value: float) -> Decimal | None:
+    return ratio(value) if np.isfinite(value) else None
+
+
+def _kw(value: float) -> Decimal:
+    return Decimal(settlement.kw_text(value))

@@ -1,0 +1,261 @@
+"""Programs, market events, obligations, and the grid-support book with its statements."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Self
+
+from django.core.validators import MinValueValidator
+from django.db import models
+
+from markets import evidence
+from markets.core.events import EventStatus, OptType
+from markets.core.obligations import ProgramTerms, Reason
+from markets.core.products import Product, product_named
+from markets.core.settlement import ASSET_KIND, FLEET_KIND
+from sites.core.intervals import Interval
+from sites.ledger.chain import merkle_root_of_hashes
+from sites.ledger.models import Entry
+
+MAX_RAW_BYTES = 1_000_000
+"""A message larger than this is refused before it is read."""
+
+
+class Program(models.Model):
+    """What was agreed with a grid operator: one market context, one product, one sign."""
+
+    class SignalSign(models.IntegerChoices):
+        """Service [kW] = sign x payload."""
+
+        NEGATIVE = -1, "negative payload: less consumption, power into the grid (upward service)"
+        POSITIVE = 1, "positive payload: more consumption, power out of the grid (downward service)"
+
+    name = models.CharField(max_length=64, unique=True)
+    market_context = models.CharField(max_length=255, unique=True)
+    """URI that names the program in the operator's events."""
+    product = models.CharField(max_length=64)
+    """Row of markets.core.products, such as ``neso-dc-low``."""
+    signal_name = models.CharField(max_length=64, default="LOAD_DISPATCH")
+    signal_type = models.CharField(max_length=32, default="delta")
+    signal_sign = models.SmallIntegerField(choices=SignalSign.choices)
+    """Sign convention of the payload; the size owed is positive in the product's own direction."""
+    unit_kw = models.FloatField(default=1.0, validators=[MinValueValidator(1e-6)])
+    """Meaning of one unit of a payload that carries no unit of its own [kW]."""
+    allows_part = models.BooleanField(default=False)
+    min_power_kw = models.FloatField(default=1.0, validators=[MinValueValidator(1e-3)])
+    min_notice_s = models.FloatField(default=2.0, validators=[MinValueValidator(0.0)])
+    """Shortest time from decision to start [s]."""
+    currency = models.CharField(max_length=3)
+    sign_note = models.CharField(max_length=255)
+    """The sign convention in words, as agreed with the operator."""
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def terms(self) -> ProgramTerms:
+        """What the decision needs to know."""
+        return ProgramTerms(
+            name=self.name,
+            market_context=self.market_context,
+            product=self.product,
+            dispatch_prefix=self.catalogue_row.dispatch_prefix,
+            signal_name=self.signal_name,
+            signal_type=self.signal_type,
+            signal_sign=self.signal_sign,
+            unit_kw=self.unit_kw,
+            allows_part=self.allows_part,
+            min_power_kw=self.min_power_kw,
+            min_notice_s=self.min_notice_s,
+        )
+
+    @property
+    def catalogue_row(self) -> Product:
+        """The product's row; raises ProductError for a name that the catalogue does not hold."""
+        return product_named(self.product)
+
+
+class Registration(models.Model):
+    """Our standing with one VTN; a restarted process goes on with it."""
+
+    vtn_url = models.CharField(max_length=255)
+    ven_name = models.CharField(max_length=128)
+    ven_id = models.CharField(max_length=128)
+    registration_id = models.CharField(max_length=128)
+    poll_s = models.FloatField()
+    """Poll period that the VTN asked for [s]."""
+    registered_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["vtn_url", "ven_name"], name="markets_one_registration_per_vtn")]
+
+    def __str__(self) -> str:
+        return f"{self.ven_name} at {self.vtn_url}"
+
+
+class MarketEvent(models.Model):
+    """One version of an operator's event: the bytes as received, and what we answered and why."""
+
+    class Status(models.TextChoices):
+        """What became of this version."""
+
+        DECIDED = "decided", "decided"
+        SUPERSEDED = "superseded", "replaced by a higher modification"
+        IGNORED = "ignored", "older than the version held"
+        WITHDRAWN = "withdrawn", "no longer listed by the operator"
+
+    vtn_id = models.CharField(max_length=128)
+    event_id = models.CharField(max_length=128)
+    modification_number = models.PositiveBigIntegerField()
+    program = models.ForeignKey(Program, on_delete=models.PROTECT, null=True, related_name="events")
+    """None when its market context belongs to no program of ours."""
+    market_context = models.CharField(max_length=255, blank=True)
+    raw = models.BinaryField()
+    """The whole message as it came over the wire, byte for byte."""
+    content_hash = models.CharField(max_length=64)
+    """SHA-256 over what was asked; a repetition has the same."""
+    operator_status = models.CharField(max_length=16)
+    """OpenADR event status at receipt (accepted ones: markets.core.events.EventStatus)."""
+    is_test = models.BooleanField(default=False)
+    received_at = models.DateTimeField()
+    decided_at = models.DateTimeField()
+    status = models.CharField(max_length=12, choices=Status.choices, default=Status.DECIDED)
+    opt_type = models.CharField(max_length=6, choices=[(opt.value, opt.value) for opt in OptType])
+    reason = models.CharField(max_length=32, choices=[(reason.value, reason.value) for reason in Reason])
+    reason_text = models.CharField(max_length=400)
+    requested_kw = models.FloatField(null=True)
+    """Size of the service asked for [kW]."""
+    available_kw = models.FloatField()
+    """What the fleet could keep up when it was decided [kW]."""
+
+    class Meta:
+        ordering = ["received_at", "pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["vtn_id", "event_id", "modification_number"], name="markets_one_row_per_modification"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event_id} modification {self.modification_number}"
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Tell whether the operator took the event back."""
+        return self.operator_status == EventStatus.CANCELLED or self.status == self.Status.WITHDRAWN
+
+
+class RefusedMessage(models.Model):
+    """A message from an operator in which no event could be read; kept for inspection."""
+
+    received_at = models.DateTimeField()
+    source = models.CharField(max_length=255)
+    error = models.CharField(max_length=40)
+    detail = models.CharField(max_length=400)
+    size_bytes = models.PositiveIntegerField()
+    raw = models.BinaryField()
+    """The first bytes, cut at 64 KiB."""
+
+    class Meta:
+        indexes = [models.Index(fields=["received_at"], name="markets_refused_at")]
+
+    def __str__(self) -> str:
+        return f"{self.error} from {self.source}"
+
+
+class Obligation(models.Model):
+    """What the fleet owes for one accepted event; the dispatcher reads it."""
+
+    class Status(models.TextChoices):
+        """Where it stands. Whether its window is open is a matter of time, not of status."""
+
+        OPEN = "open", "owed"
+        CANCELLED = "cancelled", "taken back"
+        SETTLED = "settled", "booked"
+
+    dispatch_id = models.CharField(max_length=100, unique=True)
+    """Joins the books, such as ``DC-<event id>``."""
+    program = models.ForeignKey(Program, on_delete=models.PROTECT, related_name="obligations")
+    event = models.ForeignKey(MarketEvent, on_delete=models.PROTECT, related_name="obligations")
+    """The version of the event in force."""
+    revision = models.PositiveIntegerField(default=1)
+    """Rises when a modification changes power or window; the fleet is armed anew then."""
+    power_kw = models.FloatField(validators=[MinValueValidator(0.0)])
+    """Size owed [kW, > 0] in the direction of the product's curve."""
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.OPEN)
+    created_at = models.DateTimeField()
+    changed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["starts_at", "dispatch_id"]
+        indexes = [models.Index(fields=["status", "ends_at"], name="markets_obligation_open")]
+
+    def __str__(self) -> str:
+        return self.dispatch_id
+
+    @property
+    def window(self) -> Interval:
+        """The half-open period in which it is owed."""
+        return Interval(self.starts_at, self.ends_at)
+
+
+class GridSupportEntry(Entry):
+    """The grid-support book: capacity, activation, money; no carbon. Append-only, chained per asset."""
+
+    def recalculated_body(self) -> dict[str, Any] | None:
+        """Return the body computed again from the meter book."""
+        return type(self).recalculated_bodies([self])[0]
+
+    @classmethod
+    def recalculated_bodies(cls, entries: Sequence[Self]) -> list[dict[str, Any] | None]:
+        """Return the bodies of entries computed again from the meter book, in their order.
+
+        An asset's entry takes the other assets' weights from the fleet's entry of its dispatch, and
+        that entry is computed again from all their meters: together nothing is taken on trust.
+        """
+        dispatch_ids = sorted({entry.dispatch_id for entry in entries})
+        fleet_rows = cls._default_manager.filter(kind=FLEET_KIND, dispatch_id__in=dispatch_ids)
+        fleet_bodies = {row.dispatch_id: json.loads(row.body) for row in fleet_rows}
+        return [
+            evidence.recalculated_body(
+                kind=entry.kind,
+                chain=entry.chain,
+                fleet_body=fleet_bodies.get(entry.dispatch_id),
+                merkle_root=cls.merkle_root(entry.dispatch_id) if entry.kind == FLEET_KIND else "",
+            )
+            for entry in entries
+        ]
+
+    @classmethod
+    def merkle_root(cls, dispatch_id: str) -> str:
+        """Return the RFC 6962 root [64 hex] over a dispatch's asset entries, by chain."""
+        rows = cls._default_manager.filter(kind=ASSET_KIND, dispatch_id=dispatch_id).order_by("chain", "position")
+        return merkle_root_of_hashes(list(rows.values_list("entry_hash", flat=True)))
+
+
+class Statement(models.Model):
+    """What one obligation came to, with the anchor of its entries."""
+
+    obligation = models.OneToOneField(Obligation, on_delete=models.PROTECT, related_name="statement")
+    basis = models.CharField(max_length=16)
+    """``live`` or ``demonstration``."""
+    amount = models.DecimalField(max_digits=20, decimal_places=6)
+    """Owed to the fleet [currency], rounded once."""
+    currency = models.CharField(max_length=3)
+    k_factor = models.DecimalField(max_digits=7, decimal_places=6)
+    entries = models.PositiveIntegerField()
+    """Number of asset entries."""
+    entry_hash = models.CharField(max_length=64)
+    """Hash of the fleet's entry in the grid-support book."""
+    merkle_root = models.CharField(max_length=64)
+    """RFC 6962 root over the hashes of the asset entries, by chain."""
+    settled_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.obligation} {self.amount} {self.currency}"

@@ -1,0 +1,442 @@
+"""Writes of the market: receive and decide events, settle obligations, keep registrations."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from django.db import transaction
+
+from markets import evidence, queries
+from markets.core import settlement
+from markets.core.events import Event, EventStatus, OptType
+from markets.core.obligations import Decision, Reason, decide
+from markets.core.products import Basis, price_at, product_named
+from markets.core.settlement import ContractedShare
+from markets.models import (
+    MAX_RAW_BYTES,
+    GridSupportEntry,
+    MarketEvent,
+    Obligation,
+    Program,
+    RefusedMessage,
+    Registration,
+    Statement,
+)
+from sites.core import observe
+from sites.core.curves import Direction
+from sites.ledger.chain import instant_text
+from sites.ledger.operations import Draft, append_entries, append_entry
+
+log = logging.getLogger(__name__)
+
+_PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}\Z")
+_KEPT_BYTES: Final = 65_536
+_KEPT_REFUSALS: Final = 1_000
+
+
+class NotSettleable(ValueError):
+    """An obligation that cannot be settled now; the message says what it waits for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramSeed:
+    """A program as `load_programs` sets it up."""
+
+    name: str
+    market_context: str
+    allows_part: bool = False
+
+
+DEFAULT_PROGRAMS: Final = (
+    ProgramSeed("neso-dc-low", "http://grid-operator.example/programs/neso-dc-low"),
+    ProgramSeed("neso-dc-high", "http://grid-operator.example/programs/neso-dc-high"),
+)
+
+
+def ensure_programs(*, seeds: Sequence[ProgramSeed] = DEFAULT_PROGRAMS) -> list[Program]:
+    """Set up the programs that are missing and return all of them; existing ones stay as they are."""
+    programs = []
+    for seed in seeds:
+        row = product_named(seed.name)
+        low = row.direction is Direction.LOW
+        program, _ = Program.objects.get_or_create(
+            name=seed.name,
+            defaults={
+                "market_context": seed.market_context,
+                "product": row.name,
+                "signal_sign": Program.SignalSign.NEGATIVE if low else Program.SignalSign.POSITIVE,
+                "allows_part": seed.allows_part,
+                "currency": row.currency,
+                "sign_note": (
+                    "LOAD_DISPATCH delta in kW unless the signal carries its unit; "
+                    + (
+                        "negative: less consumption, power into the grid, our positive service"
+                        if low
+                        else "positive: more consumption, power out of the grid"
+                    )
+                ),
+            },
+        )
+        programs.append(program)
+    return programs
+
+
+@transaction.atomic
+def receive_event(
+    *, raw: bytes, event: Event, available_kw: float, at: datetime, received_at: datetime | None = None
+) -> Decision:
+    """Store an event as received, decide on it, and keep what is owed; one transaction.
+
+    ``available_kw`` is what the fleet can keep up for the product's duration, less its drop-out
+    margin; what is promised to other events in the same time and direction is taken off here. A
+    version already decided gets the same answer again and changes nothing.
+    """
+    if len(raw) > MAX_RAW_BYTES:
+        raise ValueError(f"raw has {len(raw)} bytes, accepted: up to {MAX_RAW_BYTES}")
+    program = queries.program_by_context(market_context=event.market_context)
+    versions = MarketEvent.objects.select_for_update().filter(vtn_id=event.vtn_id, event_id=event.event_id)
+    same = versions.filter(modification_number=event.modification_number).first()
+    held = versions.order_by("-modification_number").first()
+    if same is not None:
+        return _repeated(same, event, program, raw, available_kw, at)
+    if held is not None and event.modification_number < held.modification_number:
+        stale = Decision(
+            OptType.OPT_OUT,
+            Reason.MODIFICATION_STALE,
+            f"modification {event.modification_number} is ignored, {held.modification_number} is held",
+        )
+        _store(event, program, raw, stale, available_kw, received_at or at, at, status=MarketEvent.Status.IGNORED)
+        return stale
+    decision = _decided(event, program, available_kw, at)
+    versions.filter(status=MarketEvent.Status.DECIDED).update(status=MarketEvent.Status.SUPERSEDED)
+    row = _store(event, program, raw, decision, available_kw, received_at or at, at)
+    _apply(decision, row, at)
+    return decision
+
+
+@transaction.atomic
+def withdraw_absent_events(*, vtn_id: str, listed: Collection[str], at: datetime) -> list[str]:
+    """Take back what the operator's full list no longer holds, and return those event ids.
+
+    OpenADR 2.0b: a VTN lists every event each time; one that is missing is cancelled. Events whose
+    window has ended are left alone: operators drop completed ones.
+    """
+    gone = (
+        Obligation.objects.select_for_update()
+        .select_related("event")
+        .filter(status=Obligation.Status.OPEN, ends_at__gt=at, event__vtn_id=vtn_id)
+        .exclude(event__event_id__in=list(listed))
+    )
+    withdrawn = []
+    for obligation in gone:
+        event = obligation.event
+        event.status = MarketEvent.Status.WITHDRAWN
+        event.reason = Reason.WITHDRAWN
+        event.reason_text = f"absent from the operator's list at {at.isoformat()}; was {event.reason_text}"[:400]
+        event.save(update_fields=["status", "reason", "reason_text"])
+        _release(obligation, at)
+        withdrawn.append(event.event_id)
+    return withdrawn
+
+
+def refuse_message(*, raw: bytes, source: str, error: str, detail: str, at: datetime) -> None:
+    """Keep a message in which no event could be read; the oldest ones make room."""
+    log.warning("%s source=%s error=%s detail=%s", observe.MESSAGE_REFUSED, source, error, detail[:400])
+    with transaction.atomic():
+        row = RefusedMessage.objects.create(
+            received_at=at,
+            source=source[:255],
+            error=error[:40],
+            detail=detail[:400],
+            size_bytes=len(raw),
+            raw=raw[:_KEPT_BYTES],
+        )
+        RefusedMessage.objects.filter(pk__lte=row.pk - _KEPT_REFUSALS).delete()
+
+
+def keep_registration(
+    *, vtn_url: str, ven_name: str, ven_id: str, registration_id: str, poll_s: float, at: datetime
+) -> Registration:
+    """Keep our standing with a VTN, so that a restarted process goes on with it."""
+    registration, _ = Registration.objects.update_or_create(
+        vtn_url=vtn_url,
+        ven_name=ven_name,
+        defaults={"ven_id": ven_id, "registration_id": registration_id, "poll_s": poll_s, "registered_at": at},
+    )
+    return registration
+
+
+@transaction.atomic
+def settle_obligation(
+    *,
+    obligation: Obligation,
+    shares: Sequence[ContractedShare],
+    basis: Basis,
+    at: datetime,
+    accept_gaps: bool = False,
+) -> Statement:
+    """Book one obligation from metered data: an entry per asset, the fleet's entry, the statement.
+
+    ``shares`` are the acknowledged assignments, one per site. Settled already: the held statement
+    comes back and nothing is booked. With ``accept_gaps`` what is not metered counts as not
+    delivered; otherwise NotSettleable names the sites whose records or intervals are missing.
+    Raises LiveSettlementRefused for ``Basis.LIVE`` on a product that was not read in a primary
+    document.
+    """
+    obligation = Obligation.objects.select_for_update().select_related("program", "event").get(pk=obligation.pk)
+    held = Statement.objects.filter(obligation=obligation).first()
+    if held is not None:
+        return held
+    if obligation.status != Obligation.Status.OPEN:
+        raise NotSettleable(f"obligation {obligation} is {obligation.status}, accepted: open")
+    if obligation.ends_at > at:
+        raise NotSettleable(f"obligation {obligation} ends at {obligation.ends_at.isoformat()}, it is {at.isoformat()}")
+    if not shares:
+        raise NotSettleable(f"obligation {obligation} has no acknowledged share; nobody to settle with")
+    # Booked in whole watts, so computed in them: the entry must be computable from its own text.
+    shares = [
+        ContractedShare(
+            share.site_id,
+            float(settlement.kw_text(share.contracted_kw)),
+            float(settlement.kw_text(share.baseline_kw)),
+        )
+        for share in sorted(shares, key=lambda share: share.site_id)
+    ]
+    if not accept_gaps:
+        gaps = queries.metering_gaps(window=obligation.window, site_ids=[share.site_id for share in shares])
+        if gaps:
+            named = "; ".join(f"{site_id}: {gap}" for site_id, gap in list(gaps.items())[:5])
+            raise NotSettleable(f"obligation {obligation}: {len(gaps)} sites are not metered in full: {named}")
+    return _book(obligation, shares, basis, at)
+
+
+def _book(obligation: Obligation, shares: Sequence[ContractedShare], basis: Basis, at: datetime) -> Statement:
+    program, event = obligation.program, obligation.event
+    product = program.catalogue_row
+    price = price_at(product, obligation.starts_at, basis)
+    window = obligation.window
+    terms = {
+        "dispatch_id": obligation.dispatch_id,
+        "program": program.name,
+        "product": product.name,
+        "product_certainty": product.certainty.value,
+        "product_source": product.source,
+        "score_certainty": product.score_certainty.value,
+        "basis": basis.value,
+        "vtn_id": event.vtn_id,
+        "event_id": event.event_id,
+        "modification_number": event.modification_number,
+        "obligation_kw": settlement.kw_text(obligation.power_kw),
+        "starts_at": instant_text(window.starts_at),
+        "ends_at": instant_text(window.ends_at),
+        "duration_s": f"{window.duration_s:.6f}",
+        "price_per_mw_h": str(price.price_per_mw_h),
+        "price_month": price.month.isoformat(),
+        "price_certainty": price.certainty.value,
+        "price_source": price.source,
+        "currency": program.currency,
+    }
+    fleet, figures = evidence.measured_fleet(
+        shares, product=product, obligation_kw=float(terms["obligation_kw"]), window=window
+    )
+    facts = [settlement.share_facts(share, figures[share.site_id]) for share in shares]
+    total = evidence.total_of(terms, fleet)
+    amounts = settlement.amounts_of(total, facts)
+    drafts = [
+        Draft(
+            chain=f"{share['site_id']}/{evidence.BATTERY}",
+            kind=settlement.ASSET_KIND,
+            period=window,
+            dispatch_id=obligation.dispatch_id,
+            body=settlement.asset_body(terms, share, amounts[share["site_id"]]),
+        )
+        for share in facts
+    ]
+    entries = append_entries(GridSupportEntry, drafts, at=at)
+    merkle_root = GridSupportEntry.merkle_root(obligation.dispatch_id)
+    fleet_entry = append_entry(
+        GridSupportEntry,
+        chain=f"fleet/{program.name}",
+        kind=settlement.FLEET_KIND,
+        period=window,
+        dispatch_id=obligation.dispatch_id,
+        body=settlement.fleet_body(terms, fleet, facts, amount=total, merkle_root=merkle_root),
+        at=at,
+    )
+    statement = Statement.objects.create(
+        obligation=obligation,
+        basis=basis.value,
+        amount=total,
+        currency=program.currency,
+        k_factor=fleet.k_factor,
+        entries=len(entries),
+        entry_hash=fleet_entry.entry_hash,
+        merkle_root=merkle_root,
+        settled_at=at,
+    )
+    obligation.status = Obligation.Status.SETTLED
+    obligation.changed_at = at
+    obligation.save(update_fields=["status", "changed_at"])
+    log.info(
+        "%s dispatch_id=%s amount=%s currency=%s k=%s basis=%s",
+        observe.SETTLED,
+        obligation.dispatch_id,
+        total,
+        program.currency,
+        fleet.k_factor,
+        basis.value,
+    )
+    return statement
+
+
+def _decided(event: Event, program: Program | None, available_kw: float, at: datetime) -> Decision:
+    free_kw = available_kw
+    if program is not None and event.starts_at is not None and event.duration is not None:
+        free_kw -= queries.promised_kw(event=event, program=program)
+    return decide(event, program.terms if program else None, free_kw, at)
+
+
+def _repeated(
+    row: MarketEvent, event: Event, program: Program | None, raw: bytes, available_kw: float, at: datetime
+) -> Decision:
+    if event.status == EventStatus.CANCELLED:
+        # Cancelled without a new modification number: seen in the field, and the meaning is plain.
+        if not row.is_cancelled and row.status == MarketEvent.Status.DECIDED:
+            _redecide(row, Decision(OptType.OPT_IN, Reason.CANCELLED, "the operator cancelled the event"), at)
+            MarketEvent.objects.filter(pk=row.pk).update(operator_status=event.status, raw=raw)
+        return _held_decision(row)
+    if _content_hash(event) != row.content_hash:
+        text = f"modification {event.modification_number} of {event.event_id} came again with other content"
+        refuse_message(raw=raw, source=event.vtn_id, error=Reason.MODIFICATION_REPEATED, detail=text, at=at)
+        return Decision(OptType.OPT_OUT, Reason.MODIFICATION_REPEATED, text)
+    if row.status == MarketEvent.Status.WITHDRAWN:
+        # Listed again after it was missing: as good as new.
+        _redecide(row, _decided(event, program, available_kw, at), at)
+    return _held_decision(row)
+
+
+def _redecide(row: MarketEvent, decision: Decision, at: datetime) -> None:
+    row.status = MarketEvent.Status.DECIDED
+    row.opt_type, row.reason, row.reason_text = decision.opt, decision.reason, decision.text[:400]
+    row.decided_at = at
+    row.save(update_fields=["status", "opt_type", "reason", "reason_text", "decided_at"])
+    _apply(decision, row, at)
+
+
+def _held_decision(row: MarketEvent) -> Decision:
+    obligation = row.obligations.first()
+    owed = obligation is not None and obligation.status != Obligation.Status.CANCELLED
+    return Decision(
+        opt=OptType(row.opt_type),
+        reason=Reason(row.reason),
+        text=row.reason_text,
+        requested_kw=row.requested_kw,
+        power_kw=obligation.power_kw if obligation and owed else 0.0,
+        starts_at=obligation.starts_at if obligation and owed else None,
+        ends_at=obligation.ends_at if obligation and owed else None,
+    )
+
+
+def _store(
+    event: Event,
+    program: Program | None,
+    raw: bytes,
+    decision: Decision,
+    available_kw: float,
+    received_at: datetime,
+    at: datetime,
+    status: str = MarketEvent.Status.DECIDED,
+) -> MarketEvent:
+    log.info(
+        "%s event_id=%s modification=%d opt=%s reason=%s text=%s",
+        observe.EVENT_DECIDED,
+        event.event_id,
+        event.modification_number,
+        decision.opt,
+        decision.reason,
+        decision.text,
+    )
+    return MarketEvent.objects.create(
+        vtn_id=event.vtn_id,
+        event_id=event.event_id,
+        modification_number=event.modification_number,
+        program=program,
+        market_context=event.market_context[:255],
+        raw=raw,
+        content_hash=_content_hash(event),
+        operator_status=event.status[:16],
+        is_test=event.is_test,
+        received_at=received_at,
+        decided_at=at,
+        status=status,
+        opt_type=decision.opt,
+        reason=decision.reason,
+        reason_text=decision.text[:400],
+        requested_kw=decision.requested_kw,
+        available_kw=available_kw,
+    )
+
+
+def _apply(decision: Decision, row: MarketEvent, at: datetime) -> None:
+    obligation = (
+        Obligation.objects.select_for_update().filter(event__vtn_id=row.vtn_id, event__event_id=row.event_id).first()
+    )
+    if not decision.is_obligation:
+        if obligation is not None:
+            _release(obligation, at)
+        return
+    if row.program is None or decision.starts_at is None or decision.ends_at is None:
+        raise ValueError(f"event {row} is accepted without program or window")
+    if obligation is None:
+        Obligation.objects.create(
+            dispatch_id=_dispatch_id(row),
+            program=row.program,
+            event=row,
+            power_kw=decision.power_kw,
+            starts_at=decision.starts_at,
+            ends_at=decision.ends_at,
+            created_at=at,
+            changed_at=at,
+        )
+        return
+    obligation.program, obligation.event = row.program, row
+    obligation.power_kw = decision.power_kw
+    obligation.starts_at, obligation.ends_at = decision.starts_at, decision.ends_at
+    obligation.status = Obligation.Status.OPEN
+    obligation.revision += 1
+    obligation.changed_at = at
+    obligation.save()
+
+
+def _release(obligation: Obligation, at: datetime) -> None:
+    """Owe nothing from now on: not begun is cancelled, running ends now, ended stays as it is."""
+    if obligation.status != Obligation.Status.OPEN or obligation.ends_at <= at:
+        return
+    if obligation.starts_at < at:
+        # What was held available up to now is still to be paid.
+        obligation.ends_at = at
+    else:
+        obligation.status = Obligation.Status.CANCELLED
+    obligation.revision += 1
+    obligation.changed_at = at
+    obligation.save(update_fields=["status", "ends_at", "revision", "changed_at"])
+
+
+def _dispatch_id(row: MarketEvent) -> str:
+    prefix = row.program.catalogue_row.dispatch_prefix if row.program else ""
+    plain = f"{prefix}-{row.event_id}"
+    if _PLAIN_ID.match(row.event_id) and not Obligation.objects.filter(dispatch_id=plain).exists():
+        return plain
+    # Ids are the operator's: odd characters, or two operators with the same one.
+    both = f"{row.vtn_id}\n{row.event_id}".encode()
+    return f"{prefix}-{hashlib.sha256(both).hexdigest()[:32]}"
+
+
+def _content_hash(event: Event) -> str:
+    return hashlib.sha256(event.content_key.encode()).hexdigest()

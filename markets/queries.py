@@ -1,0 +1,130 @@
+"""Reads of the market's state: open obligations, events, statements, what the fleet can offer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.db.models import QuerySet, Sum
+
+from markets.core.events import Event
+from markets.core.obligations import MAX_DURATION
+from markets.evidence import site_evidence
+from markets.models import MarketEvent, Obligation, Program, Registration, Statement
+from sites.core.intervals import Interval
+
+
+def open_obligations(*, at: datetime) -> QuerySet[Obligation]:
+    """Return what is owed now or later, first start first; windows that have ended are left out."""
+    return (
+        Obligation.objects.filter(status=Obligation.Status.OPEN, ends_at__gt=at)
+        .select_related("program", "event")
+        .order_by("starts_at", "dispatch_id")
+    )
+
+
+def obligations_to_settle(*, at: datetime) -> QuerySet[Obligation]:
+    """Return what was owed, has ended and is not booked yet."""
+    return (
+        Obligation.objects.filter(status=Obligation.Status.OPEN, ends_at__lte=at)
+        .select_related("program", "event")
+        .order_by("ends_at", "dispatch_id")
+    )
+
+
+def obligation_named(*, dispatch_id: str) -> Obligation | None:
+    """Return one obligation by its dispatch id."""
+    return Obligation.objects.select_related("program", "event").filter(dispatch_id=dispatch_id).first()
+
+
+def recent_obligations(*, limit: int = 50) -> QuerySet[Obligation]:
+    """Return the newest obligations of any status, latest start first."""
+    return Obligation.objects.select_related("program", "event").order_by("-starts_at", "dispatch_id")[:limit]
+
+
+def recent_events(*, limit: int = 50) -> QuerySet[MarketEvent]:
+    """Return the newest event versions with their answers; the raw bytes stay in the database."""
+    return MarketEvent.objects.select_related("program").defer("raw").order_by("-received_at", "-pk")[:limit]
+
+
+def promised_kw(*, event: Event, program: Program) -> float:
+    """Return what is owed to other events in this event's window and direction [kW].
+
+    Overlapping windows are added up even where they do not overlap each other: never too little.
+    """
+    if event.starts_at is None or event.duration is None or abs(event.duration) > MAX_DURATION:
+        return 0.0
+    try:
+        ends_at = event.starts_at + event.duration
+    except OverflowError:
+        return 0.0
+    overlapping = Obligation.objects.filter(
+        status=Obligation.Status.OPEN,
+        starts_at__lt=ends_at,
+        ends_at__gt=event.starts_at,
+        program__signal_sign=program.signal_sign,
+    ).exclude(event__vtn_id=event.vtn_id, event__event_id=event.event_id)
+    return float(overlapping.aggregate(total=Sum("power_kw"))["total"] or 0.0)
+
+
+def metering_gaps(*, window: Interval, site_ids: Sequence[str], recorded_ratio: float = 0.999) -> dict[str, str]:
+    """Return, by site, what is still missing from the meter book over a window; empty when complete.
+
+    Complete: numbered intervals of the battery up to the window's end, and the high-rate record of
+    the window but for a sample at its edges.
+    """
+    gaps: dict[str, str] = {}
+    for site_id in site_ids:
+        found = site_evidence(site_id=site_id, window=window)
+        if found.recorded_ratio < recorded_ratio:
+            gaps[site_id] = f"record covers {found.recorded_ratio:.1%}"
+        elif found.metered_through is None or found.metered_through < window.ends_at:
+            through = found.metered_through.isoformat() if found.metered_through else "nothing"
+            gaps[site_id] = f"intervals through {through}"
+    return gaps
+
+
+def held_event(*, vtn_id: str, event_id: str) -> MarketEvent | None:
+    """Return the version of an event that is in force: the highest modification number."""
+    return (
+        MarketEvent.objects.select_related("program")
+        .filter(vtn_id=vtn_id, event_id=event_id)
+        .order_by("-modification_number")
+        .first()
+    )
+
+
+def program_named(name: str) -> Program:
+    """Return a program by its name; raise Program.DoesNotExist naming it otherwise."""
+    try:
+        return Program.objects.get(name=name)
+    except Program.DoesNotExist:
+        raise Program.DoesNotExist(f"program {name!r} is not set up; `manage.py load_programs` does it") from None
+
+
+def program_by_context(*, market_context: str) -> Program | None:
+    """Return the program that a market context names."""
+    return Program.objects.filter(market_context=market_context).first()
+
+
+def registration_at(*, vtn_url: str, ven_name: str) -> Registration | None:
+    """Return our standing registration with a VTN."""
+    return Registration.objects.filter(vtn_url=vtn_url, ven_name=ven_name).first()
+
+
+def statement_of(*, dispatch_id: str) -> Statement | None:
+    """Return the statement of one dispatch."""
+    return (
+        Statement.objects.select_related("obligation", "obligation__program")
+        .filter(obligation__dispatch_id=dispatch_id)
+        .first()
+    )
+
+
+def statements_in(*, period: Interval) -> QuerySet[Statement]:
+    """Return the statements of obligations that started in a period."""
+    return (
+        Statement.objects.select_related("obligation", "obligation__program")
+        .filter(obligation__starts_at__gte=period.starts_at, obligation__starts_at__lt=period.ends_at)
+        .order_by("obligation__starts_at")
+    )
