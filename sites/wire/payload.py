@@ -113,10 +113,8 @@ def typed_value(metric: Metric, kind: MetricType) -> Value:
 
     Raises MetricTypeMismatch when the metric says another type, or its field cannot hold this one.
     """
-    if metric.value is None:
-        return None
     if metric.type is None:
-        return _value_of(kind, metric.wire_field, metric.value, metric)
+        return None if metric.value is None else _value_of(kind, metric.wire_field, metric.value, metric)
     if metric.type is not kind:
         raise MetricTypeMismatch(f"{_label(metric)} is {metric.type.name}, accepted: {kind.name}")
     return metric.value
@@ -266,13 +264,17 @@ def _read_properties(raw: Any) -> dict[str, Value]:
         if slot.is_null or field_name is None:
             found[key] = None
         elif field_name in _PROPERTY_FIELDS:
-            value = _text(slot.string_value) if field_name == "string_value" else getattr(slot, field_name)
-            kind = _TYPES.get(slot.type)
             # Nested property sets and extensions say nothing that the contract uses: left out.
-            found[key] = _signed(value, 64) if kind is MetricType.INT64 else value
-            if kind in _INT32 and field_name == "int_value":
-                found[key] = _signed(value, 32)
+            found[key] = _property_value(_TYPES.get(slot.type), field_name, getattr(slot, field_name))
     return found
+
+
+def _property_value(kind: MetricType | None, field_name: str, raw: Any) -> Value:
+    if field_name == "string_value":
+        return _text(raw)
+    if field_name == "long_value" and kind is MetricType.INT64:
+        return _signed(raw, 64)
+    return _signed(raw, 32) if field_name == "int_value" and kind in _INT32 else raw
 
 
 def _signed(raw: int, bits: int) -> int:

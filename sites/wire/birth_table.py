@@ -1,0 +1,143 @@
+"""What a birth taught the host: names, types and ranges behind aliases, and how values are judged by them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+from weakref import WeakValueDictionary
+
+from sites.wire.errors import (
+    AliasUnknown,
+    MetricTypeMismatch,
+    MetricUnknown,
+    PayloadMalformed,
+    TimestampInFuture,
+    ValueOutOfRange,
+    WireError,
+)
+from sites.wire.metrics import MAX_TEXT_CHARS, Declarations, MetricDeclaration, MetricType
+from sites.wire.payload import Metric, Value, typed_value
+
+
+class MetricValue(NamedTuple):
+    """One accepted value."""
+
+    value: Value
+    """None: the site says that it does not know."""
+    timestamp_ms: int
+    is_historical: bool
+
+
+@dataclass(eq=False, slots=True, weakref_slot=True)
+class BirthTable:
+    """One birth's metrics. Equal births share one table, so that 10,000 sites of few kinds cost little."""
+
+    by_alias: Mapping[int, MetricDeclaration | None]
+    """None: born under a name that the contract does not have."""
+    by_name: Declarations
+
+
+class BirthTables:
+    """The tables in use, each once."""
+
+    def __init__(self) -> None:
+        self._tables: WeakValueDictionary[tuple[object, ...], BirthTable] = WeakValueDictionary()
+
+    def of_birth(self, metrics: Sequence[Metric], declared: Declarations) -> BirthTable:
+        """Return the table of a birth's metrics."""
+        key = (id(declared), *((metric.name, metric.alias) for metric in metrics))
+        table = self._tables.get(key)
+        if table is None:
+            by_alias: dict[int, MetricDeclaration | None] = {}
+            names: Declarations = {}
+            for metric in metrics:
+                declaration = declared.get(metric.name) if metric.name is not None else None
+                if metric.alias is not None:
+                    if metric.alias in by_alias:
+                        raise PayloadMalformed(f"alias {metric.alias} is born twice")
+                    by_alias[metric.alias] = declaration
+                if declaration is not None:
+                    names[declaration.name] = declaration
+            table = BirthTable(by_alias, names)
+            self._tables[key] = table
+        return table
+
+    def __len__(self) -> int:
+        return len(self._tables)
+
+
+def resolve(
+    metrics: Sequence[Metric],
+    table: BirthTable | None,
+    streams: Declarations,
+    *,
+    at_ms: int,
+    latest_ms: int,
+    refused: list[WireError],
+) -> dict[str, MetricValue]:
+    """Return the accepted values of a data message by name; errors of the others are put into ``refused``.
+
+    ``table`` None is a site without a (trusted) birth: only metrics of numbered streams, by name,
+    are taken. ``latest_ms`` is the latest instant accepted.
+    """
+    values: dict[str, MetricValue] = {}
+    by_alias = table.by_alias if table is not None else {}
+    for metric in metrics:
+        try:
+            declaration = by_alias.get(metric.alias) if metric.alias is not None else None
+            if declaration is None:
+                declaration = _declaration_of(metric, table, streams)
+            values[declaration.name] = judged(metric, declaration, at_ms=at_ms, latest_ms=latest_ms)
+        except WireError as error:
+            refused.append(error)
+    return values
+
+
+def judged(metric: Metric, declaration: MetricDeclaration, *, at_ms: int, latest_ms: int) -> MetricValue:
+    """Return a metric's value when type, range and time fit its declaration; raise the named error otherwise."""
+    timestamp_ms = at_ms if metric.timestamp_ms is None else metric.timestamp_ms
+    if timestamp_ms > latest_ms:
+        raise TimestampInFuture(f"{declaration.name}: timestamp is {timestamp_ms} ms, accepted: up to {latest_ms}")
+    kind = declaration.type
+    try:
+        value = typed_value(metric, kind)
+    except MetricTypeMismatch as error:
+        raise MetricTypeMismatch(f"{declaration.name}: {error}") from None
+    if value is None:
+        return MetricValue(None, timestamp_ms, metric.is_historical)
+    low = declaration.low
+    if low is not None:
+        high = declaration.high
+        # Not-a-number compares false with everything and is refused here too.
+        if not low <= value <= high:  # type: ignore[operator]
+            raise ValueOutOfRange(f"{declaration.name} is {value!r}, accepted: {low} to {high}")
+    elif kind is MetricType.STRING:
+        _judge_text(value, declaration)
+    elif kind is MetricType.DATETIME and value > latest_ms:  # type: ignore[operator]
+        raise TimestampInFuture(f"{declaration.name} is {value!r} ms, accepted: up to {latest_ms}")
+    return MetricValue(value, timestamp_ms, metric.is_historical)
+
+
+def _judge_text(value: Value, declaration: MetricDeclaration) -> None:
+    text = str(value)
+    if declaration.choices:
+        if text not in declaration.choices:
+            raise ValueOutOfRange(f"{declaration.name} is {text[:80]!r}, accepted: {', '.join(declaration.choices)}")
+    elif len(text) > MAX_TEXT_CHARS:
+        raise ValueOutOfRange(f"{declaration.name} has {len(text)} characters, accepted: up to {MAX_TEXT_CHARS}")
+
+
+def _declaration_of(metric: Metric, table: BirthTable | None, streams: Declarations) -> MetricDeclaration:
+    """Return the declaration of a metric that no known alias names."""
+    if metric.name is None:
+        if table is None:
+            raise AliasUnknown(f"alias {metric.alias} came before a birth")
+        if metric.alias in table.by_alias:
+            raise MetricUnknown(f"alias {metric.alias} was born under a name that is not declared")
+        raise AliasUnknown(f"alias {metric.alias} is not in the birth")
+    declaration = streams.get(metric.name) or (table.by_name.get(metric.name) if table is not None else None)
+    if declaration is None:
+        where = "in the birth or the streams" if table is not None else "among the streams, and no birth came before"
+        raise MetricUnknown(f"metric {metric.name!r} is not {where}")
+    return declaration
