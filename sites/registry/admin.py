@@ -10,7 +10,7 @@ from sites.registry import permissions
 from sites.registry.models import Asset, Enrollment, Membership, Site
 
 
-class ReadMostlyAdmin(admin.ModelAdmin):
+class ReadMostlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Staff with a fleet-wide role may read; only a superuser may write."""
 
     def has_module_permission(self, request: Any) -> bool:

@@ -141,7 +141,7 @@ def _choice(raw: dict[Any, Any], key: str, where: str, choices: tuple[str, ...])
 
 
 def _number(raw: dict[Any, Any], key: str, where: str, accepts: Callable[[float], bool], accepted: str) -> float:
-    value = raw.get(key)
+    value: Any = raw.get(key)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or not accepts(float(value)):
         raise ManifestError(f"{where}: {key} is {_short(value)}, accepted: {accepted}")

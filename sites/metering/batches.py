@@ -1,0 +1,333 @@
+"""From wire events to the rows of a batch: what is taken, what is refused and why; no database, no clock."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sites.metering.streams import (
+    INTERVAL,
+    RECORD,
+    NumberedItem,
+    StreamRefused,
+    interval_from,
+    record_from,
+    stream_of,
+    waveform_from,
+)
+from sites.registry.queries import SiteKeys
+from sites.wire.host_session import DeviceBorn, DeviceData, NodeBorn
+from sites.wire.metrics import (
+    ASSET_DECLARED,
+    CONTROL_DEVICE,
+    MODES,
+    NAMEPLATE_NAMES,
+    NODE_METRICS,
+    SYSTEM_METRICS,
+    MetricType,
+)
+
+MAX_KEPT_REFUSALS: Final = 200
+"""Refused messages kept of one batch; the rest is only counted, so that a flood stays cheap."""
+MAX_KEPT_BYTES: Final = 4096
+MAX_READINGS: Final = 200_000
+MAX_NUMBERED: Final = 20_000
+MAX_NUMBERED_BYTES: Final = 64_000_000
+OLDEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+
+NODE_DECLARED: Final = {declaration.name: declaration for declaration in NODE_METRICS}
+NODE_UNSTORED: Final = frozenset(declaration.name for declaration in SYSTEM_METRICS)
+"""The nameplate in births is not stored either: the registry holds the enrolled values, which decide."""
+SAME_TICK: Final = timedelta(seconds=2)
+
+LIVE_FIELDS: Final = (
+    "frequency_hz", "voltage_pu", "mode", "pcc_kw", "battery_kw", "pv_kw", "genset_kw", "load_kw", "soc_ratio",
+    "temperature_c", "genset_running", "samples_late", "service_kw", "required_kw", "discharge_kw", "charge_kw",
+    "usable_energy_kwh", "absorbable_energy_kwh",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class LiveRow:
+    """The newest values of one site, each the latest received."""
+
+    site_id: str
+    measured_at: datetime
+    received_at: datetime
+    values: dict[str, Any] = field(default_factory=dict)
+    """Subset of LIVE_FIELDS."""
+
+
+ReadingItem = tuple[int, str, str, datetime, datetime, float]
+"""Site's key, asset's name or "", metric, measured_at, received_at, value."""
+
+
+@dataclass(slots=True)
+class Refusal:
+    """One refused message or metric, as it is kept."""
+
+    received_at: datetime
+    topic: str
+    error: str
+    detail: str
+    size_bytes: int
+    payload: bytes
+
+
+@dataclass(slots=True)
+class Batch:
+    """Rows on their way to the database, bounded in every part.
+
+    When the database does not keep up, the oldest live readings are dropped first: they carry no
+    number and nothing was promised for them. Numbered data beyond the bound is not taken in: its
+    site was not told `stored_through`, keeps it and sends it again.
+    """
+
+    readings: list[ReadingItem] = field(default_factory=list)
+    live: dict[int, LiveRow] = field(default_factory=dict)
+    """Site's key -> its newest row; one per site and batch."""
+    numbered: list[NumberedItem] = field(default_factory=list)
+    numbered_bytes: int = 0
+    refused_numbers: dict[tuple[int, str, int], str] = field(default_factory=dict)
+    """(site's key, stream, number) -> error, of content that can never be accepted."""
+    refusals: list[Refusal] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def rows(self) -> int:
+        """Rows that the batch will write, about."""
+        return len(self.readings) + len(self.live) + len(self.numbered) + len(self.refusals)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not (self.rows or self.counts or self.refused_numbers)
+
+    def sealed(self) -> Batch:
+        """Return the batch as it is handed to another thread: with its own copy of the live rows."""
+        self.live = {pk: replace(row, values=dict(row.values)) for pk, row in self.live.items()}
+        return self
+
+    def refuse(
+        self,
+        *,
+        error: str,
+        topic: str,
+        detail: str,
+        payload: bytes,
+        received_at: datetime,
+        size_bytes: int | None = None,
+    ) -> None:
+        """Count a refusal and keep the message, cut, while there is room."""
+        self.counts[error[:40]] += 1
+        if len(self.refusals) < MAX_KEPT_REFUSALS:
+            size = len(payload) if size_bytes is None else size_bytes
+            kept = bytes(payload[:MAX_KEPT_BYTES])
+            self.refusals.append(
+                Refusal(received_at, _clean(topic, 256), _clean(error, 40), _clean(detail, 400), size, kept)
+            )
+
+    def take_readings(self, readings: list[ReadingItem]) -> None:
+        """Add readings, dropping the oldest beyond the bound and counting them."""
+        self.readings.extend(readings)
+        excess = len(self.readings) - MAX_READINGS
+        if excess > 0:
+            del self.readings[:excess]
+            self.counts["reading_dropped"] += excess
+
+    def take_numbered(self, item: NumberedItem) -> None:
+        """Add a numbered item, or leave it with its site when the bound is reached."""
+        if len(self.numbered) >= MAX_NUMBERED or self.numbered_bytes + item.size_bytes > MAX_NUMBERED_BYTES:
+            self.counts["numbered_deferred"] += 1
+            return
+        self.numbered.append(item)
+        self.numbered_bytes += item.size_bytes
+
+
+@dataclass(slots=True)
+class Arrival:
+    """One decoded event with what it came in and where its rows go."""
+
+    event: Any
+    topic: str
+    payload: bytes
+    received_at: datetime
+    batch: Batch
+
+    @property
+    def asset(self) -> str:
+        """The asset's name, empty for the site itself."""
+        return self.event.device if isinstance(self.event, DeviceBorn | DeviceData) else ""
+
+    @property
+    def is_birth(self) -> bool:
+        """Whether the event is a birth certificate."""
+        return isinstance(self.event, NodeBorn | DeviceBorn)
+
+    def refuse(self, error: str, detail: str) -> None:
+        """Count and keep the message as refused."""
+        self.batch.refuse(
+            error=error, topic=self.topic, detail=detail, payload=self.payload, received_at=self.received_at
+        )
+
+
+@dataclass(slots=True)
+class Sorter:
+    """Sorts decoded wire events into a batch and keeps the latest values of each site."""
+
+    directory: Mapping[str, SiteKeys]
+    max_clock_ahead_s: float
+    live: dict[int, LiveRow] = field(default_factory=dict)
+    """Site's key -> latest values of all sites seen; lives longer than a batch."""
+    unknown_seen: bool = False
+    """A site or asset that the directory does not hold was met: it may have been enrolled since."""
+
+    def add(self, arrival: Arrival) -> None:
+        """Put a birth or data event's rows into its batch; refuse what is unknown or out of range."""
+        event, asset = arrival.event, arrival.asset
+        site = self.directory.get(event.site_id)
+        if site is None:
+            self.unknown_seen = True
+            arrival.refuse("site_unknown", f"site {event.site_id} is not enrolled")
+            return
+        if asset == CONTROL_DEVICE:
+            # Desired and reported state are the dispatcher's.
+            return
+        if asset and asset not in site.assets:
+            self.unknown_seen = True
+            arrival.refuse("asset_unknown", f"site {event.site_id} has no enrolled asset {asset}")
+            return
+        stream = None if arrival.is_birth else stream_of(event.values)
+        if stream is not None:
+            self._add_numbered(stream, arrival, site)
+        names = [name for name in event.values if stream is None or not name.startswith(f"{stream}/")]
+        self._add_values(names, arrival, site)
+
+    def _add_numbered(self, stream: str, arrival: Arrival, site: SiteKeys) -> None:
+        event, asset, received_at = arrival.event, arrival.asset, arrival.received_at
+        latest = received_at + timedelta(seconds=self.max_clock_ahead_s)
+        name = asset if stream == INTERVAL else stream
+        values = {name: metric.value for name, metric in event.values.items()}
+        item: NumberedItem
+        try:
+            if bool(asset) != (stream == INTERVAL):
+                owner = "an asset" if stream == INTERVAL else "the site"
+                raise StreamRefused("metric_unknown", f"{stream}/number belongs to {owner}")
+            if stream == INTERVAL:
+                item = interval_from(
+                    values,
+                    site_pk=site.pk,
+                    site_id=event.site_id,
+                    asset=asset,
+                    asset_pk=site.assets[asset],
+                    is_historical=any(metric.is_historical for metric in event.values.values()),
+                    received_at=received_at,
+                    latest=latest,
+                )
+            else:
+                make = record_from if stream == RECORD else waveform_from
+                item = make(values, site_pk=site.pk, site_id=event.site_id, received_at=received_at, latest=latest)
+        except StreamRefused as refusal:
+            arrival.refuse(refusal.error, f"site {event.site_id} stream {name}: {refusal}")
+            if refusal.number is not None and len(arrival.batch.refused_numbers) < MAX_NUMBERED:
+                arrival.batch.refused_numbers[site.pk, name, refusal.number] = refusal.error
+            return
+        arrival.batch.take_numbered(item)
+
+    def _add_values(self, names: list[str], arrival: Arrival, site: SiteKeys) -> None:
+        event, asset, received_at = arrival.event, arrival.asset, arrival.received_at
+        readings: list[ReadingItem] = []
+        newest: dict[str, Any] = {}
+        latest_at = OLDEST
+        for name in names:
+            if _is_unstored(name, asset, arrival.is_birth):
+                continue
+            metric = event.values[name]
+            value = metric.value
+            at = instant_of_ms(event.at_ms if metric.timestamp_ms is None else metric.timestamp_ms)
+            problem = _problem(name, value, asset, at, received_at, self.max_clock_ahead_s)
+            if at is None or problem is not None:
+                error, detail = problem or ("value_out_of_range", "no timestamp")
+                arrival.refuse(error, f"site {event.site_id} {asset} {name}: {detail}")
+                continue
+            if isinstance(value, int | float):
+                readings.append((site.pk, asset, name, at, received_at, float(value)))
+            live_name = _live_name(name, asset)
+            if live_name is not None and not metric.is_historical:
+                newest[live_name] = value
+                latest_at = max(latest_at, at)
+        arrival.batch.take_readings(readings)
+        if newest:
+            self._update_live(arrival, site.pk, latest_at, newest)
+
+    def _update_live(self, arrival: Arrival, site_pk: int, at: datetime, values: dict[str, Any]) -> None:
+        row = self.live.get(site_pk)
+        if row is None:
+            row = self.live[site_pk] = LiveRow(arrival.event.site_id, at, arrival.received_at)
+        elif at < row.measured_at - SAME_TICK:
+            # A late message must not put old values over new ones; devices of a site may differ by a tick.
+            return
+        row.measured_at = max(row.measured_at, at)
+        row.received_at = arrival.received_at
+        row.values.update(values)
+        arrival.batch.live[site_pk] = row
+
+
+def instant_of_ms(milliseconds: int | None) -> datetime | None:
+    """Return an instant from milliseconds since 1970, or None when no calendar holds it."""
+    if milliseconds is None or not 0 <= milliseconds < 253_402_300_800_000:
+        return None
+    return datetime.fromtimestamp(milliseconds // 1000, UTC) + timedelta(milliseconds=milliseconds % 1000)
+
+
+def _problem(
+    name: str, value: Any, asset: str, at: datetime | None, received_at: datetime, max_clock_ahead_s: float
+) -> tuple[str, str] | None:
+    """Return (error, detail) of a value that cannot be stored, or None."""
+    declared = (ASSET_DECLARED if asset else NODE_DECLARED).get(name)
+    if declared is None or "/" in name:
+        return "metric_unknown", "not declared for " + ("an asset" if asset else "a site")
+    if at is None or at < OLDEST:
+        return "value_out_of_range", f"timestamp is {at}, accepted: from {OLDEST.year}"
+    if at > received_at + timedelta(seconds=max_clock_ahead_s):
+        return "timestamp_in_future", f"{at.isoformat()}, accepted: up to {max_clock_ahead_s:g} s ahead"
+    if value is None:
+        return None
+    if declared.type is MetricType.BOOLEAN:
+        return None if isinstance(value, bool) else ("metric_type_mismatch", f"{value!r:.60}, accepted: a boolean")
+    if declared.type is MetricType.STRING:
+        if value in MODES:
+            return None
+        return "value_out_of_range", f"{value!r:.60}, accepted: {', '.join(MODES)}"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "metric_type_mismatch", f"{value!r:.60}, accepted: a number"
+    if not math.isfinite(value):
+        return "value_out_of_range", f"{value!r}, accepted: a finite number"
+    return None
+
+
+def _is_unstored(name: str, asset: str, is_birth: bool) -> bool:
+    if asset:
+        return is_birth and (name in NAMEPLATE_NAMES or "/" in name)
+    return name in NODE_UNSTORED or (is_birth and "/" in name)
+
+
+def _live_name(name: str, asset: str) -> str | None:
+    """Return the column of the live state that a metric fills, or None."""
+    if not asset:
+        return name if name in LIVE_FIELDS else None
+    if name == "power_kw":
+        column = f"{asset}_kw"
+        return column if column in LIVE_FIELDS else None
+    if asset == "battery" and name in {"soc_ratio", "temperature_c"}:
+        return name
+    return "genset_running" if (asset, name) == ("genset", "running") else None
+
+
+def _clean(text: str, length: int) -> str:
+    """Return a text as both databases store it: cut, without NUL and lone surrogates."""
+    return text.replace("\x00", "�").encode("utf-8", "replace").decode()[:length]

@@ -1,0 +1,163 @@
+"""The host's STATE on the wire: one lease-holder speaks, online only while every partition has a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, TypeVar
+from urllib.parse import SplitResult
+
+from django.db import connection as database
+from django.db.utils import DatabaseError, InterfaceError
+
+from sites.metering import operations, queries
+from sites.metering.ingest.connection import Connection, Will
+from sites.wire.messages import state_message
+from sites.wire.topics import PARTITIONS, state_topic
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+CHECKS_PER_LEASE: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class HostConfig:
+    """What the host process is started with."""
+
+    broker: SplitResult
+    host_id: str
+    lease_s: float
+    partitions: tuple[int, ...] = tuple(range(PARTITIONS))
+    """Partitions that must all have a live worker."""
+
+
+class Host:
+    """Holds the lease or stands by; only the holder is connected, because its will speaks for the host."""
+
+    def __init__(self, config: HostConfig, *, now: Callable[[], datetime]) -> None:
+        self._config = config
+        self._now = now
+        self._holder = f"{socket.gethostname()[:30]}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="host-db")
+        self._link: asyncio.Task[None] | None = None
+        self._connection: Connection | None = None
+        self._is_online = False
+        self._said_ms = 0
+        self._must_say = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Hold or wait for the lease until stopped; then say offline and give the lease back."""
+        try:
+            while not stop.is_set():
+                await self._step()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), self._config.lease_s / CHECKS_PER_LEASE)
+        finally:
+            if self._link is not None:
+                self._say(online=False)
+                # The goodbye is written at once or on the next turn of the loop.
+                await asyncio.sleep(0.1)
+            await self._leave()
+            with contextlib.suppress(DatabaseError, InterfaceError):
+                await self._in_thread(
+                    lambda: operations.release_host_lease(name=self._config.host_id, holder=self._holder)
+                )
+            await self._in_thread(database.close)
+            self._thread.shutdown()
+
+    async def _step(self) -> None:
+        at = self._now()
+        try:
+            token = await self._in_thread(
+                lambda: operations.take_host_lease(
+                    name=self._config.host_id, holder=self._holder, lease_s=self._config.lease_s, at=at
+                )
+            )
+            covered = await self._in_thread(
+                lambda: queries.covered_partitions(at=at, fresh_within_s=self._config.lease_s)
+            )
+        except (DatabaseError, InterfaceError) as error:
+            # Without the database nothing can be stored, and the lease may be another's by now.
+            logger.warning("host.database_away reason=%s", error)
+            with contextlib.suppress(DatabaseError, InterfaceError):
+                await self._in_thread(database.close)
+            self._say_if_changed(online=False)
+            return
+        if token is None:
+            await self._leave()
+            return
+        if self._link is None:
+            logger.info("host.lease_taken host=%s token=%d", self._config.host_id, token)
+            self._join()
+        self._say_if_changed(online=covered.issuperset(self._config.partitions))
+
+    def _join(self) -> None:
+        self._said_ms = self._now_ms()
+        self._connection = Connection(
+            self._config.broker,
+            name=f"host-{self._config.host_id}",
+            on_message=self._heard,
+            # Our own topic: an older holder's will may come after we spoke.
+            subscriptions=[(state_topic(self._config.host_id), 1)],
+            on_connected=self._say_again,
+            will=self._will,
+        )
+        self._link = asyncio.create_task(self._connection.run())
+
+    async def _leave(self) -> None:
+        if self._link is None:
+            return
+        logger.info("host.lease_left host=%s", self._config.host_id)
+        self._link.cancel()
+        await asyncio.gather(self._link, return_exceptions=True)
+        self._link = self._connection = None
+        self._is_online = False
+
+    def _will(self) -> Will:
+        message = state_message(self._config.host_id, False, self._now_ms())
+        return Will(message.topic, message.payload)
+
+    def _say_again(self) -> None:
+        self._must_say = True
+
+    def _heard(self, topic: str, payload: bytes) -> None:
+        if topic != state_topic(self._config.host_id):
+            return
+        try:
+            said: Any = json.loads(payload)
+            agrees = isinstance(said, dict) and said.get("online") is self._is_online
+        except (ValueError, RecursionError):
+            agrees = False
+        if not agrees:
+            self._must_say = True
+
+    def _say_if_changed(self, *, online: bool) -> None:
+        if online != self._is_online or self._must_say:
+            self._say(online=online)
+
+    def _say(self, *, online: bool) -> None:
+        if self._connection is None:
+            return
+        if online != self._is_online:
+            logger.info("host.state host=%s online=%s", self._config.host_id, online)
+        self._is_online = online
+        # A site takes the newer of two; two in one millisecond must still have an order.
+        self._said_ms = max(self._said_ms + 1, self._now_ms())
+        message = state_message(self._config.host_id, online, self._said_ms)
+        self._must_say = not self._connection.publish(message.topic, message.payload, 1, True)
+
+    def _now_ms(self) -> int:
+        return int(self._now().timestamp() * 1000)
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)

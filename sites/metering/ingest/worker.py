@@ -1,0 +1,411 @@
+"""One ingest worker: MQTT messages to batches to the database, and what is stored told back to the sites."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, TypeVar
+from urllib.parse import SplitResult
+
+from django.db import connection as database
+from django.db.utils import DatabaseError, DataError, IntegrityError, InterfaceError
+
+from sites.core import observe
+from sites.metering import live, operations, queries
+from sites.metering.batches import Arrival, Batch, Sorter
+from sites.metering.ingest.connection import Connection
+from sites.metering.numbered import StreamState
+from sites.metering.operations import Stored
+from sites.registry.queries import site_directory
+from sites.wire.host_session import DeviceBorn, DeviceData, HostSession, NodeBorn, NodeData, RebirthNeeded, Refused
+from sites.wire.metrics import STORED_THROUGH, MetricType
+from sites.wire.payload import Metric
+from sites.wire.topics import partition_filters
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+MAX_INBOX: Final = 50_000
+"""Messages received and not yet decoded; more are dropped and counted, numbered data comes again."""
+DECODE_SLICE: Final = 200
+"""Messages decoded before the loop serves its sockets again."""
+TELL_EVERY_S: Final = 1.0
+"""``stored_through`` goes to one site at most this often."""
+LOOK_AGAIN_S: Final = 2.0
+"""How often the registry is read again while unknown sites or assets send."""
+FIRST_PAUSE_S: Final = 0.1
+LONGEST_PAUSE_S: Final = 5.0
+FLUSH_WITHIN_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class IngestConfig:
+    """What an ingest worker is started with."""
+
+    broker: SplitResult
+    partitions: tuple[int, ...]
+    batch_s: float
+    batch_rows: int
+    max_payload_bytes: int
+    max_clock_ahead_s: float
+    fresh_within_s: float
+
+    @property
+    def name(self) -> str:
+        """``ingest-<lowest partition>``: unique among the workers of a fleet, and the live topic's last level."""
+        return f"ingest-{min(self.partitions)}"
+
+
+class IngestWorker:
+    """Owns one connection, one session and one database thread.
+
+    The loop decodes and collects; the thread writes. While a batch is being written, or tried again
+    because the database is away, the next one grows within the bounds of ``Batch``.
+    """
+
+    def __init__(self, config: IngestConfig, *, now: Callable[[], datetime]) -> None:
+        self._config = config
+        self._now = now
+        self._name = config.name
+        self._worker_id = f"{config.name}@{socket.gethostname()[:30]}:{os.getpid()}"[:64]
+        self._inbox: deque[tuple[str, bytes, datetime]] = deque()
+        self._arrived = asyncio.Event()
+        self._session = HostSession(config.max_payload_bytes, config.max_clock_ahead_s)
+        self._sorter = Sorter(directory={}, max_clock_ahead_s=config.max_clock_ahead_s)
+        self._batch = Batch()
+        self._states: dict[tuple[int, str], StreamState] = {}
+        self._marks: dict[str, dict[str, int]] = {}
+        """site_id -> stream -> mark that the site is still to be told."""
+        self._told_at: dict[str, float] = {}
+        self._site_ids: dict[int, str] = {}
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ingest-db")
+        self._connection = Connection(
+            config.broker,
+            name=self._name,
+            on_message=self._note,
+            subscriptions=[(topic, 0) for topic in partition_filters(config.partitions)],
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until stopped; then leave the broker, write what is held and take the heartbeat back."""
+        await self._load()
+        link = asyncio.create_task(self._connection.run())
+        tasks = [
+            asyncio.create_task(self._decode()),
+            asyncio.create_task(self._tell()),
+            asyncio.create_task(self._publish_live()),
+            asyncio.create_task(self._beat()),
+        ]
+        writer = asyncio.create_task(self._write(stop))
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            # A task that ends by itself broke: end the process and let its supervisor start a new one.
+            done, _ = await asyncio.wait([link, writer, stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopped, writer}:
+                task.result()
+            stop.set()
+            await _ended([link, *tasks])
+            self._decode_inbox(len(self._inbox))
+            await asyncio.wait_for(writer, FLUSH_WITHIN_S + operations_timeout_s())
+        finally:
+            stop.set()
+            await _ended([link, writer, stopped, *tasks])
+            with contextlib.suppress(DatabaseError, InterfaceError):
+                await self._in_thread(lambda: operations.end_worker(worker=self._worker_id))
+            await self._in_thread(database.close)
+            self._thread.shutdown()
+
+    # --- from the broker -------------------------------------------------------------------------
+
+    def _note(self, topic: str, payload: bytes) -> None:
+        if len(self._inbox) >= MAX_INBOX:
+            self._batch.counts["message_dropped"] += 1
+            return
+        self._inbox.append((topic, payload, self._now()))
+        self._arrived.set()
+
+    async def _decode(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._decode_inbox(DECODE_SLICE)
+            if not self._inbox:
+                self._arrived.clear()
+            await asyncio.sleep(0)
+
+    def _decode_inbox(self, limit: int) -> None:
+        for _ in range(min(limit, len(self._inbox))):
+            topic, payload, received_at = self._inbox.popleft()
+            try:
+                for event in self._session.receive(topic, payload, _ms(received_at)):
+                    self._handle(event, topic, payload, received_at)
+            except Exception:
+                logger.exception("%s topic=%s", observe.MESSAGE_REFUSED, topic)
+                self._batch.refuse(
+                    error="internal_error",
+                    topic=topic,
+                    detail="the message was not foreseen; see the log",
+                    payload=payload,
+                    received_at=received_at,
+                )
+
+    def _handle(self, event: Any, topic: str, payload: bytes, received_at: datetime) -> None:
+        match event:
+            case NodeData() | DeviceData() | NodeBorn() | DeviceBorn():
+                self._sorter.add(Arrival(event, topic, payload, received_at, self._batch))
+                if isinstance(event, NodeBorn):
+                    self._tell_all_marks(event.site_id)
+            case RebirthNeeded(site_id=site_id) if site_id in self._sorter.directory:
+                logger.info("%s site=%s", observe.REBIRTH_REQUESTED, site_id)
+                self._send(self._session.rebirth_command(site_id, _ms(received_at)))
+            case Refused():
+                self._batch.refuse(
+                    error=event.error_name,
+                    topic=topic,
+                    detail=event.detail,
+                    payload=payload,
+                    received_at=received_at,
+                )
+            case _:
+                pass
+
+    # --- to the database -------------------------------------------------------------------------
+
+    async def _load(self) -> None:
+        """Read the registry, the marks and the latest live rows; wait for the database if need be."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                directory = await self._in_thread(lambda: site_directory(partitions=self._config.partitions))
+                self._states = await self._in_thread(lambda: queries.stream_states(partitions=self._config.partitions))
+                self._sorter.live = await self._in_thread(
+                    lambda: queries.newest_rows(partitions=self._config.partitions)
+                )
+                break
+            except (DatabaseError, InterfaceError) as error:
+                logger.warning("ingest.database_away reason=%s", error)
+                await self._in_thread(database.close)
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2.0, LONGEST_PAUSE_S)
+        self._use_directory(directory)
+
+    def _use_directory(self, directory: dict[str, Any]) -> None:
+        self._sorter.directory = directory
+        self._site_ids = {keys.pk: site_id for site_id, keys in directory.items()}
+
+    async def _write(self, stop: asyncio.Event) -> None:
+        looked_at = time.monotonic()
+        while True:
+            await self._until_full(stop)
+            batch, self._batch = self._batch.sealed(), Batch()
+            if not batch.is_empty:
+                await self._store(batch, stop)
+            if stop.is_set() and self._batch.is_empty and not self._inbox:
+                return
+            if self._sorter.unknown_seen and time.monotonic() - looked_at >= LOOK_AGAIN_S:
+                looked_at, self._sorter.unknown_seen = time.monotonic(), False
+                with contextlib.suppress(DatabaseError, InterfaceError):
+                    found = await self._in_thread(lambda: site_directory(partitions=self._config.partitions))
+                    self._use_directory(found)
+
+    async def _until_full(self, stop: asyncio.Event) -> None:
+        deadline = time.monotonic() + self._config.batch_s
+        while not stop.is_set() and self._batch.rows < self._config.batch_rows:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0.0:
+                return
+            await asyncio.sleep(min(left_s, 0.02))
+
+    async def _store(self, batch: Batch, stop: asyncio.Event) -> None:
+        """Write a batch, trying again until the database takes it; split it when the rows are at fault."""
+        pause_s = FIRST_PAUSE_S
+        deadline: float | None = None
+        is_second_try = False
+        while True:
+            started = time.monotonic()
+            try:
+                stored = await self._in_thread(
+                    lambda: operations.store_batch(batch=batch, states=self._states, at=self._now())
+                )
+            except (IntegrityError, DataError) as error:
+                # Another worker may have written the same rows: forget what is remembered, look, try again.
+                self._states = {}
+                if is_second_try:
+                    await self._store_in_parts(batch, stop, error)
+                    return
+                is_second_try = True
+                continue
+            except (DatabaseError, InterfaceError) as error:
+                logger.warning("ingest.batch_waits rows=%d reason=%s", batch.rows, error)
+                with contextlib.suppress(DatabaseError, InterfaceError):
+                    await self._in_thread(database.close)
+                if stop.is_set():
+                    deadline = deadline or time.monotonic() + FLUSH_WITHIN_S
+                    if time.monotonic() > deadline:
+                        # Nothing acknowledged is in it: the sites send the numbered part again.
+                        logger.error("ingest.batch_left rows=%d", batch.rows)
+                        return
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2.0, LONGEST_PAUSE_S)
+                continue
+            self._committed(stored, batch, time.monotonic() - started)
+            return
+
+    async def _store_in_parts(self, batch: Batch, stop: asyncio.Event, error: Exception) -> None:
+        parts = split(batch)
+        if parts is None:
+            logger.error("ingest.row_refused reason=%s", error)
+            lost = Batch()
+            lost.refuse(
+                error="row_refused",
+                topic="",
+                detail=f"the database refused it: {error}",
+                payload=b"",
+                received_at=self._now(),
+            )
+            self._batch.counts.update(lost.counts)
+            self._batch.refusals.extend(lost.refusals)
+            return
+        for part in parts:
+            await self._store(part, stop)
+
+    def _committed(self, stored: Stored, batch: Batch, wall_s: float) -> None:
+        self._states.update(stored.states)
+        for (site_pk, stream), state in stored.states.items():
+            site_id = self._site_ids.get(site_pk)
+            if site_id is not None:
+                self._marks.setdefault(site_id, {})[stream] = state.stored_through
+        logger.debug(
+            "%s readings=%d numbered=%d repeated=%d wall_s=%.3f",
+            observe.INGEST_BATCH,
+            stored.readings,
+            stored.numbered,
+            stored.repeated,
+            wall_s,
+        )
+        if batch.counts:
+            logger.info("%s %s", observe.MESSAGE_REFUSED, " ".join(f"{k}={v}" for k, v in sorted(batch.counts.items())))
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    # --- to the sites and the pages ----------------------------------------------------------------
+
+    def _send(self, message: Any) -> bool:
+        return self._connection.publish(message.topic, message.payload, message.qos, message.retain)
+
+    def _tell_all_marks(self, site_id: str) -> None:
+        """Tell a newborn site all its marks: it may have lost the last answer, or its memory of it."""
+        keys = self._sorter.directory.get(site_id)
+        if keys is None:
+            return
+        for stream in (*keys.assets, "record", "waveform"):
+            state = self._states.get((keys.pk, stream))
+            if state is not None:
+                self._marks.setdefault(site_id, {}).setdefault(stream, state.stored_through)
+
+    async def _tell(self) -> None:
+        """Tell sites what is stored, each at most once per TELL_EVERY_S; only what was committed."""
+        while True:
+            await asyncio.sleep(0.1)
+            now = time.monotonic()
+            due = [site for site in self._marks if now - self._told_at.get(site, -TELL_EVERY_S) >= TELL_EVERY_S]
+            for site_id in due if self._connection.is_connected else ():
+                marks = self._marks.pop(site_id)
+                self._told_at[site_id] = now
+                self._send(
+                    self._session.node_command(
+                        site_id,
+                        _ms(self._now()),
+                        {
+                            f"{STORED_THROUGH}{stream}": Metric(type=MetricType.INT64, value=mark)
+                            for stream, mark in marks.items()
+                        },
+                    )
+                )
+
+    async def _publish_live(self) -> None:
+        while True:
+            await _next_second(self._now())
+            at = self._now()
+            summary = live.aggregate(
+                self._sorter.live.values(),
+                at=at,
+                fresh_within_s=self._config.fresh_within_s,
+                sites_total=len(self._sorter.directory),
+            )
+            self._connection.publish(f"vpp/live/{self._name}", summary.to_json())
+
+    async def _beat(self) -> None:
+        """Say once a second that this worker lives: connected, and its database thread answers."""
+        while True:
+            if self._connection.is_connected:
+                with contextlib.suppress(DatabaseError, InterfaceError):
+                    await self._in_thread(
+                        lambda: operations.beat(
+                            worker=self._worker_id, partitions=self._config.partitions, at=self._now()
+                        )
+                    )
+            await asyncio.sleep(1.0)
+
+
+def split(batch: Batch) -> tuple[Batch, Batch] | None:
+    """Return a batch as two halves, or None when it holds one row only; counts stay with the first."""
+    if batch.rows + len(batch.refused_numbers) <= 1:
+        return None
+    first, second = Batch(counts=batch.counts), Batch()
+    first.readings, second.readings = _halves(batch.readings)
+    first.numbered, second.numbered = _halves(batch.numbered)
+    first.refusals, second.refusals = _halves(batch.refusals)
+    for name in ("live", "refused_numbers"):
+        head, tail = _halves(list(getattr(batch, name).items()))
+        setattr(first, name, dict(head))
+        setattr(second, name, dict(tail))
+    if second.is_empty:
+        # Each part held at most one row: one part a batch.
+        return _one_part_each(batch)
+    return first, second
+
+
+def _one_part_each(batch: Batch) -> tuple[Batch, Batch]:
+    second = Batch()
+    for name in ("readings", "numbered", "refusals", "live", "refused_numbers"):
+        part = getattr(batch, name)
+        if part:
+            setattr(second, name, part)
+            setattr(batch, name, type(part)())
+            break
+    return batch, second
+
+
+def _halves(rows: list[T]) -> tuple[list[T], list[T]]:
+    middle = (len(rows) + 1) // 2
+    return rows[:middle], rows[middle:]
+
+
+def operations_timeout_s() -> float:
+    """Return how long one write may wait for the database's lock [s]."""
+    return float(database.settings_dict.get("OPTIONS", {}).get("timeout", 20))
+
+
+async def _ended(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    waiting = list(tasks)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def _next_second(now: datetime) -> None:
+    await asyncio.sleep(1.0 - now.microsecond / 1e6)
+
+
+def _ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)

@@ -1,0 +1,37 @@
+"""Take the sites' messages from MQTT into the database, in batches."""
+
+from __future__ import annotations
+
+import asyncio
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.utils import timezone
+
+from sites.metering.ingest.worker import IngestConfig, IngestWorker
+from sites.metering.management.processes import parse_partitions, run_until_signal
+
+
+class Command(BaseCommand):
+    """``manage.py run_ingest [--partitions 0-63]``."""
+
+    help = "Take the sites' messages from MQTT into the database; k of n workers by their partitions."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take the partitions of this worker."""
+        parser.add_argument("--partitions", default="0-63", help="such as 0-63, or 0-15,32-47")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run until SIGTERM or SIGINT, then write what is held and end."""
+        config = IngestConfig(
+            broker=settings.BROKER,
+            partitions=parse_partitions(options["partitions"]),
+            batch_s=settings.INGEST_BATCH_S,
+            batch_rows=settings.INGEST_BATCH_ROWS,
+            max_payload_bytes=settings.MAX_PAYLOAD_BYTES,
+            max_clock_ahead_s=settings.MAX_CLOCK_AHEAD_S,
+            fresh_within_s=settings.FRESH_WITHIN_S,
+        )
+        asyncio.run(run_until_signal(lambda stop: IngestWorker(config, now=timezone.now).run(stop)))

@@ -1,0 +1,35 @@
+"""What the long-running commands have in common: their partitions and their end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+
+from django.core.management.base import CommandError
+
+from sites.wire.topics import PARTITIONS
+
+
+def parse_partitions(text: str) -> tuple[int, ...]:
+    """Return the partitions of a list such as ``0-15,32``; raise CommandError naming what is accepted."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, sign, last = part.strip().partition("-")
+        try:
+            low, high = int(first), int(last if sign else first)
+        except ValueError:
+            low, high = -1, -1
+        if not 0 <= low <= high < PARTITIONS:
+            raise CommandError(f"--partitions: {part!r}, accepted: numbers and ranges within 0-{PARTITIONS - 1}")
+        found.update(range(low, high + 1))
+    return tuple(sorted(found))
+
+
+async def run_until_signal(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Run a process's work with an event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await work(stop)

@@ -1,0 +1,280 @@
+"""Reads of the meter book: live fleet, energies, records, waveforms, refusals, workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
+
+from sites.core.envelope import OperatingEnvelope
+from sites.core.intervals import Interval
+from sites.metering.batches import LIVE_FIELDS, LiveRow
+from sites.metering.live import LiveAggregate, aggregate
+from sites.metering.models import (
+    HighRateRecord,
+    LiveState,
+    MeterInterval,
+    RefusalCount,
+    RefusedMessage,
+    StreamMark,
+    WaveformRecord,
+    WorkerHeartbeat,
+)
+from sites.metering.numbered import StreamKey, StreamState
+from sites.registry.models import Site
+from sites.wire.records import unpack_samples
+
+
+@dataclass(frozen=True, slots=True)
+class AssetEnergy:
+    """Energy of one asset over a period: exact sums of the latest revisions."""
+
+    site_id: str
+    asset: str
+    kind: str
+    into_bus_uwh: int
+    from_bus_uwh: int
+    service_uwh: int
+    fuel_ul: int
+    intervals: int
+    """Intervals summed."""
+    questionable: int
+    """Of these, those whose quality is not good."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRecord:
+    """A site's high-rate record over a period, in order of time."""
+
+    site_id: str
+    rate_hz: float
+    at_us: npt.NDArray[np.int64]
+    """Instant of each row [us since 1970 UTC]."""
+    columns: tuple[str, ...]
+    samples: npt.NDArray[np.float32]
+    """Shape [rows, columns]."""
+
+    def column(self, name: str) -> npt.NDArray[np.float32]:
+        """Return one column; raise KeyError naming what the record holds."""
+        if name not in self.columns:
+            raise KeyError(f"column {name!r} of site {self.site_id}, accepted: {', '.join(self.columns)}")
+        return self.samples[:, self.columns.index(name)]
+
+
+@dataclass(frozen=True, slots=True)
+class Waveform:
+    """The waveform of one islanding event."""
+
+    site_id: str
+    number: int
+    starts_at: datetime
+    trigger_at: datetime
+    rate_hz: float
+    cause: str
+    columns: tuple[str, ...]
+    samples: npt.NDArray[np.float32]
+    """Shape [rows, columns]."""
+
+    def column(self, name: str) -> npt.NDArray[np.float32]:
+        """Return one channel; raise KeyError naming what the waveform holds."""
+        if name not in self.columns:
+            raise KeyError(f"channel {name!r} of site {self.site_id}, accepted: {', '.join(self.columns)}")
+        return self.samples[:, self.columns.index(name)]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """What the ingest refused."""
+
+    counts: dict[str, int]
+    """Error's name -> how often, ever."""
+    newest: list[RefusedMessage]
+
+
+def live_rows(*, sites: Iterable[Site] | QuerySet[Site] | None = None, at: datetime) -> QuerySet[LiveState]:
+    """Return the newest rows with their sites, by site_id, none measured after ``at`` plus a minute.
+
+    ``sites`` limits what is seen, as ``visible_sites(user)`` gives it.
+    """
+    rows = LiveState.objects.select_related("site").filter(measured_at__lte=at + timedelta(minutes=1))
+    if sites is not None:
+        rows = rows.filter(site__in=sites)
+    return rows.order_by("site__site_id")
+
+
+def fleet_live(*, at: datetime, fresh_within_s: float, sites: QuerySet[Site] | None = None) -> LiveAggregate:
+    """Return the live aggregate from the stored rows, over all sites or those given."""
+    total = Site.objects.count() if sites is None else sites.count()
+    rows = [_live_row(row) for row in live_rows(sites=sites, at=at)]
+    return aggregate(rows, at=at, fresh_within_s=fresh_within_s, sites_total=total)
+
+
+def fleet_envelopes(*, at: datetime, fresh_within_s: float, program: str) -> list[OperatingEnvelope]:
+    """Return the envelopes of the program's sites that can be counted on, by site_id.
+
+    Left out are sites whose newest value is older than ``fresh_within_s``, sites that did not send an
+    envelope, and sites that are not on the grid: an island gives nothing to it.
+    """
+    rows = LiveState.objects.filter(
+        site__enrollments__program=program,
+        measured_at__gte=at - timedelta(seconds=fresh_within_s),
+        mode="grid_tied",
+        discharge_kw__isnull=False,
+        charge_kw__isnull=False,
+        usable_energy_kwh__isnull=False,
+        absorbable_energy_kwh__isnull=False,
+    )
+    names = ("discharge_kw", "charge_kw", "usable_energy_kwh", "absorbable_energy_kwh")
+    values = rows.order_by("site__site_id").values_list("site__site_id", "measured_at", *names)
+    return [OperatingEnvelope(site_id, measured_at, *amounts) for site_id, measured_at, *amounts in values]
+
+
+def latest_intervals(*, period: Interval | None = None) -> QuerySet[MeterInterval]:
+    """Return the latest revision of every interval that starts within the period.
+
+    An interval belongs to the period that it starts in, so the sums of neighboring periods add up.
+    """
+    newer = MeterInterval.objects.filter(
+        asset=OuterRef("asset"), number=OuterRef("number"), revision__gt=OuterRef("revision")
+    )
+    rows = MeterInterval.objects.filter(~Exists(newer))
+    return rows if period is None else rows.filter(starts_at__gte=period.starts_at, starts_at__lt=period.ends_at)
+
+
+def interval_energy(
+    *, period: Interval, kind: str | None = None, sites: QuerySet[Site] | None = None
+) -> list[AssetEnergy]:
+    """Return each asset's energy over a period, by site_id and asset; assets without an interval are left out."""
+    rows = latest_intervals(period=period)
+    if kind is not None:
+        rows = rows.filter(asset__kind=kind)
+    if sites is not None:
+        rows = rows.filter(asset__site__in=sites)
+    sums = (
+        rows.values("asset__site__site_id", "asset__name", "asset__kind")
+        .annotate(
+            into=Sum("into_bus_uwh"),
+            out=Sum("from_bus_uwh"),
+            service=Sum("service_uwh"),
+            fuel=Sum("fuel_ul"),
+            intervals=Count("pk"),
+            questionable=Count("pk", filter=~Q(quality="good")),
+        )
+        .order_by("asset__site__site_id", "asset__name")
+    )
+    return [
+        AssetEnergy(
+            site_id=row["asset__site__site_id"],
+            asset=row["asset__name"],
+            kind=row["asset__kind"],
+            # PostgreSQL sums big integers as a decimal.
+            into_bus_uwh=int(row["into"]),
+            from_bus_uwh=int(row["out"]),
+            service_uwh=int(row["service"]),
+            fuel_ul=int(row["fuel"]),
+            intervals=row["intervals"],
+            questionable=row["questionable"],
+        )
+        for row in sums
+    ]
+
+
+def records_of(*, period: Interval, sites: QuerySet[Site] | None = None) -> list[SiteRecord]:
+    """Return each site's high-rate record within the period, rows cut to it, by site_id.
+
+    Where a number was sent with other content later, the latest revision counts. Chunks with other
+    columns or another rate than a site's first one make a record of their own.
+    """
+    newer = HighRateRecord.objects.filter(
+        site=OuterRef("site"), number=OuterRef("number"), revision__gt=OuterRef("revision")
+    )
+    chunks = HighRateRecord.objects.filter(
+        ~Exists(newer), starts_at__lt=period.ends_at, ends_at__gt=period.starts_at
+    ).select_related("site")
+    if sites is not None:
+        chunks = chunks.filter(site__in=sites)
+    grouped: dict[tuple[str, float, tuple[str, ...]], list[tuple[Any, Any]]] = {}
+    first_us, end_us = us_of(period.starts_at), us_of(period.ends_at)
+    for chunk in chunks.order_by("site__site_id", "starts_at", "number"):
+        samples = unpack_samples(bytes(chunk.samples), len(chunk.columns))
+        offsets_us = np.rint(np.arange(len(samples)) * (1e6 / chunk.rate_hz)).astype(np.int64)
+        at_us = us_of(chunk.starts_at) + offsets_us
+        within = (at_us >= first_us) & (at_us < end_us)
+        key = (chunk.site.site_id, chunk.rate_hz, tuple(chunk.columns))
+        grouped.setdefault(key, []).append((at_us[within], samples[within]))
+    return [
+        SiteRecord(
+            site_id=site_id,
+            rate_hz=rate_hz,
+            at_us=np.concatenate([part[0] for part in parts]),
+            columns=columns,
+            samples=np.concatenate([part[1] for part in parts]),
+        )
+        for (site_id, rate_hz, columns), parts in grouped.items()
+    ]
+
+
+def waveforms(*, period: Interval, sites: QuerySet[Site] | None = None) -> list[Waveform]:
+    """Return the waveforms whose trigger lies within the period, by trigger; latest revisions."""
+    newer = WaveformRecord.objects.filter(
+        site=OuterRef("site"), number=OuterRef("number"), revision__gt=OuterRef("revision")
+    )
+    rows = WaveformRecord.objects.filter(
+        ~Exists(newer), trigger_at__gte=period.starts_at, trigger_at__lt=period.ends_at
+    ).select_related("site")
+    if sites is not None:
+        rows = rows.filter(site__in=sites)
+    return [
+        Waveform(
+            site_id=row.site.site_id,
+            number=row.number,
+            starts_at=row.starts_at,
+            trigger_at=row.trigger_at,
+            rate_hz=row.rate_hz,
+            cause=row.cause,
+            columns=tuple(row.columns),
+            samples=unpack_samples(bytes(row.samples), len(row.columns)),
+        )
+        for row in rows.order_by("trigger_at", "site__site_id")
+    ]
+
+
+def refusals(*, newest: int = 50) -> Refusals:
+    """Return how often each reason refused a message, and the newest refused messages."""
+    counts = dict(RefusalCount.objects.order_by("error").values_list("error", "count"))
+    return Refusals(counts=counts, newest=list(RefusedMessage.objects.order_by("-pk")[:newest]))
+
+
+def stream_states(*, partitions: Iterable[int]) -> dict[StreamKey, StreamState]:
+    """Return where the streams of some partitions stand, as an ingest worker starts with it."""
+    marks = StreamMark.objects.filter(site__partition__in=list(partitions))
+    rows = marks.values_list("site_id", "stream", "stored_through")
+    return {(site_pk, stream): StreamState(stored_through=mark) for site_pk, stream, mark in rows}
+
+
+def newest_rows(*, partitions: Iterable[int]) -> dict[int, LiveRow]:
+    """Return the newest rows of some partitions by site's key, as an ingest worker starts with them."""
+    rows = LiveState.objects.filter(site__partition__in=list(partitions)).select_related("site")
+    return {row.site_id: _live_row(row) for row in rows}
+
+
+def covered_partitions(*, at: datetime, fresh_within_s: float) -> set[int]:
+    """Return the partitions that an ingest worker with a fresh heartbeat covers."""
+    oldest = at - timedelta(seconds=fresh_within_s)
+    lists = WorkerHeartbeat.objects.filter(beat_at__gte=oldest).values_list("partitions", flat=True)
+    return {int(partition) for partitions in lists for partition in partitions}
+
+
+def us_of(at: datetime) -> int:
+    """Return an instant as whole microseconds since 1970 UTC."""
+    return (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def _live_row(row: LiveState) -> LiveRow:
+    values = {name: getattr(row, name) for name in LIVE_FIELDS}
+    return LiveRow(row.site.site_id, row.measured_at, row.received_at, values)

@@ -1,0 +1,329 @@
+"""The numbered streams of a site: intervals, high-rate records, waveforms; their validity rules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sites.core.readings import Quality
+from sites.wire.errors import WireError
+from sites.wire.records import unpack_samples
+
+INTERVAL: Final = "interval"
+RECORD: Final = "record"
+WAVEFORM: Final = "waveform"
+STREAMS: Final = (INTERVAL, RECORD, WAVEFORM)
+
+MAX_NUMBER: Final = 2**53
+MAX_COLUMNS: Final = 32
+MAX_SAMPLE_BYTES: Final = 8_000_000
+"""Of one record or waveform, unpacked."""
+MAX_REGISTER: Final = 2**62
+OLDEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+LONGEST: Final = timedelta(days=1)
+
+INTERVAL_METRICS: Final = frozenset(
+    f"interval/{name}"
+    for name in (
+        "number", "starts_at", "ends_at", "into_bus_uwh", "from_bus_uwh", "service_uwh", "fuel_ul",
+        "register_into_uwh", "register_from_uwh", "quality",
+    )
+)  # fmt: skip
+
+_QUALITY_RANK: Final = {Quality.GOOD.value: 0, Quality.QUESTIONABLE.value: 1, Quality.INVALID.value: 2}
+
+
+class StreamRefused(Exception):
+    """A numbered item that cannot be stored.
+
+    ``number`` is set when its content can never be accepted, so that waiting for it would hold the
+    stream for ever; it stays None when the same item may be accepted later (its site's clock is
+    ahead now) or when not even its number can be read.
+    """
+
+    def __init__(self, error: str, detail: str, number: int | None = None) -> None:
+        super().__init__(detail)
+        self.error = error
+        self.number = number
+
+
+@dataclass(slots=True)
+class NumberedItem:
+    """What all numbered items have in common."""
+
+    site_pk: int
+    site_id: str
+    stream: str
+    """Asset's name, ``record`` or ``waveform``: the name of the stream on the wire."""
+    number: int
+    starts_at: datetime
+    received_at: datetime
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the item holds, about."""
+        return 400
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        """What makes two items with one number the same or different."""
+        raise NotImplementedError
+
+
+@dataclass(slots=True)
+class IntervalItem(NumberedItem):
+    """Energy of one asset in one numbered interval."""
+
+    asset_pk: int
+    ends_at: datetime
+    into_bus_uwh: int
+    from_bus_uwh: int
+    service_uwh: int
+    fuel_ul: int
+    register_into_uwh: int
+    register_from_uwh: int
+    quality: str
+    is_historical: bool
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        """Everything measured; quality is compared apart, because the platform may lower it."""
+        return (
+            self.starts_at, self.ends_at, self.into_bus_uwh, self.from_bus_uwh, self.service_uwh, self.fuel_ul,
+            self.register_into_uwh, self.register_from_uwh,
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class RecordItem(NumberedItem):
+    """A chunk of a high-rate record."""
+
+    ends_at: datetime
+    rate_hz: float
+    columns: tuple[str, ...]
+    samples: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the item holds, about."""
+        return 400 + len(self.samples)
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        """The samples with their place in time."""
+        return self.starts_at, self.rate_hz, self.columns, self.samples
+
+
+@dataclass(slots=True)
+class WaveformItem(NumberedItem):
+    """The waveform of an islanding event."""
+
+    trigger_at: datetime
+    rate_hz: float
+    cause: str
+    columns: tuple[str, ...]
+    samples: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the item holds, about."""
+        return 400 + len(self.samples)
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        """The samples with their place in time and their cause."""
+        return self.starts_at, self.trigger_at, self.rate_hz, self.cause, self.columns, self.samples
+
+
+def stream_of(names: Iterable[str]) -> str | None:
+    """Return which numbered stream a message belongs to by its metric names, or None."""
+    for name in names:
+        head, sign, _ = name.partition("/")
+        if sign and head in STREAMS:
+            return head
+    return None
+
+
+def same_content(item: NumberedItem, content: tuple[Any, ...], quality: str) -> bool:
+    """Tell whether an item repeats stored content: equal values, and a quality no worse than stored."""
+    if item.content != content:
+        return False
+    return not isinstance(item, IntervalItem) or _QUALITY_RANK[item.quality] <= _QUALITY_RANK[quality]
+
+
+def interval_from(
+    values: Mapping[str, Any],
+    *,
+    site_pk: int,
+    site_id: str,
+    asset: str,
+    asset_pk: int,
+    is_historical: bool,
+    received_at: datetime,
+    latest: datetime,
+) -> IntervalItem:
+    """Return the interval that an ``interval/…`` message carries.
+
+    Raises StreamRefused naming the field and what is accepted; ``latest`` is the newest instant believed.
+    """
+    number = _number(values, INTERVAL)
+    fields = _Fields(values, INTERVAL, number)
+    starts_at = fields.instant_ms("starts_at", latest)
+    ends_at = fields.instant_ms("ends_at", latest)
+    if not starts_at < ends_at <= starts_at + LONGEST:
+        raise StreamRefused(
+            "interval_invalid",
+            f"number {number} ends at {ends_at.isoformat()}, accepted: after {starts_at.isoformat()}, within a day",
+            number,
+        )
+    quality = fields.text("quality", 12)
+    if quality not in _QUALITY_RANK:
+        raise StreamRefused("interval_invalid", f"quality is {quality!r}, accepted: {', '.join(_QUALITY_RANK)}", number)
+    return IntervalItem(
+        site_pk=site_pk,
+        site_id=site_id,
+        stream=asset,
+        number=number,
+        starts_at=starts_at,
+        received_at=received_at,
+        asset_pk=asset_pk,
+        ends_at=ends_at,
+        into_bus_uwh=fields.whole("into_bus_uwh", 0),
+        from_bus_uwh=fields.whole("from_bus_uwh", 0),
+        service_uwh=fields.whole("service_uwh", -MAX_REGISTER, default=0),
+        fuel_ul=fields.whole("fuel_ul", 0, default=0),
+        register_into_uwh=fields.whole("register_into_uwh", 0),
+        register_from_uwh=fields.whole("register_from_uwh", 0),
+        quality=quality,
+        is_historical=is_historical,
+    )
+
+
+def record_from(
+    values: Mapping[str, Any], *, site_pk: int, site_id: str, received_at: datetime, latest: datetime
+) -> RecordItem:
+    """Return the chunk that a ``record/…`` message carries; raise StreamRefused like interval_from."""
+    number = _number(values, RECORD)
+    fields = _Fields(values, RECORD, number)
+    starts_at = fields.instant_ms("starts_at", latest)
+    rate_hz = fields.rate()
+    columns, samples, rows = fields.samples()
+    return RecordItem(
+        site_pk=site_pk,
+        site_id=site_id,
+        stream=RECORD,
+        number=number,
+        starts_at=starts_at,
+        received_at=received_at,
+        ends_at=starts_at + timedelta(seconds=rows / rate_hz),
+        rate_hz=rate_hz,
+        columns=columns,
+        samples=samples,
+    )
+
+
+def waveform_from(
+    values: Mapping[str, Any], *, site_pk: int, site_id: str, received_at: datetime, latest: datetime
+) -> WaveformItem:
+    """Return the waveform that a ``waveform/…`` message carries; raise StreamRefused like interval_from."""
+    number = _number(values, WAVEFORM)
+    fields = _Fields(values, WAVEFORM, number)
+    # Microseconds: at 10 kHz a millisecond would move the waveform by ten samples.
+    starts_at = fields.instant_us("starts_at_us", latest)
+    trigger_at = fields.instant_us("trigger_at_us", latest)
+    rate_hz = fields.rate()
+    columns, samples, _ = fields.samples()
+    return WaveformItem(
+        site_pk=site_pk,
+        site_id=site_id,
+        stream=WAVEFORM,
+        number=number,
+        starts_at=starts_at,
+        received_at=received_at,
+        trigger_at=trigger_at,
+        rate_hz=rate_hz,
+        cause=fields.text("cause", 40),
+        columns=columns,
+        samples=samples,
+    )
+
+
+def _number(values: Mapping[str, Any], stream: str) -> int:
+    value = values.get(f"{stream}/number")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_NUMBER:
+        raise StreamRefused(f"{stream}_invalid", f"{stream}/number is {value!r:.60}, accepted: a whole number from 1")
+    return value
+
+
+@dataclass(slots=True)
+class _Fields:
+    """The fields of one item, each checked as it is read."""
+
+    values: Mapping[str, Any]
+    stream: str
+    number: int
+
+    def refused(self, name: str, value: object, accepted: str) -> StreamRefused:
+        shown = "missing" if value is None else f"{value!r:.60}"
+        message = f"number {self.number}: {self.stream}/{name} is {shown}, accepted: {accepted}"
+        return StreamRefused(f"{self.stream}_invalid", message, self.number)
+
+    def whole(self, name: str, low: int, *, default: int | None = None) -> int:
+        value = self.values.get(f"{self.stream}/{name}", default)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= MAX_REGISTER:
+            raise self.refused(name, value, f"a whole number from {low} to {MAX_REGISTER}")
+        return value
+
+    def text(self, name: str, longest: int) -> str:
+        value = self.values.get(f"{self.stream}/{name}")
+        if not isinstance(value, str) or not 1 <= len(value) <= longest or re.search(r"[\x00-\x1f]", value):
+            raise self.refused(name, value, f"1 to {longest} printable characters")
+        return value
+
+    def rate(self) -> float:
+        value = self.values.get(f"{self.stream}/rate_hz")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 1.0 <= value <= 1e6:
+            raise self.refused("rate_hz", value, "1 to 1000000")
+        return float(value)
+
+    def instant_ms(self, name: str, latest: datetime) -> datetime:
+        return self._instant(name, 1_000, latest)
+
+    def instant_us(self, name: str, latest: datetime) -> datetime:
+        return self._instant(name, 1, latest)
+
+    def _instant(self, name: str, unit_us: int, latest: datetime) -> datetime:
+        value = self.values.get(f"{self.stream}/{name}")
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value * unit_us < 250_000_000_000_000_000:
+            raise self.refused(name, value, f"whole {'ms' if unit_us > 1 else 'us'} since 1970")
+        # Whole microseconds: a float of seconds would lose the last digits.
+        at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=value * unit_us)
+        if at < OLDEST:
+            raise self.refused(name, value, f"from the year {OLDEST.year}")
+        if at > latest:
+            raise StreamRefused(
+                "timestamp_in_future",
+                f"number {self.number}: {self.stream}/{name} is {at.isoformat()}, accepted: up to {latest.isoformat()}",
+            )
+        return at
+
+    def samples(self) -> tuple[tuple[str, ...], bytes, int]:
+        """Return the columns, the packed samples and their number of rows, after unpacking them once."""
+        text = self.text("columns", 1000)
+        columns = tuple(text.split(","))
+        if len(set(columns)) != len(columns) or len(columns) > MAX_COLUMNS or not all(columns):
+            raise self.refused("columns", text, f"1 to {MAX_COLUMNS} different names, comma separated")
+        data = self.values.get(f"{self.stream}/samples")
+        if not isinstance(data, bytes):
+            raise self.refused("samples", data, "bytes")
+        try:
+            rows = len(unpack_samples(data, len(columns), MAX_SAMPLE_BYTES))
+        except WireError as error:
+            message = f"number {self.number}: {self.stream}/samples: {error}"
+            raise StreamRefused(f"{self.stream}_invalid", message, self.number) from None
+        if rows == 0:
+            raise self.refused("samples", b"", "at least one row")
+        return columns, data, rows
