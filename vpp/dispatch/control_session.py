@@ -1,0 +1,140 @@
+"""The host's side of the ``control`` devices: births give aliases their names, data is read by them; no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sites.wire.errors import AliasUnknown, MetricUnknown, TimestampInFuture, TopicInvalid, WireError
+from sites.wire.metrics import CONTROL_DECLARED, CONTROL_DEVICE, DESIRED, REBIRTH, MetricType
+from sites.wire.payload import Metric, Payload, decode_payload, encode_payload, typed_value
+from sites.wire.topics import NAMESPACE, device_topic, node_topic, parse_topic
+from vpp.dispatch.reports import ReportInvalid, SiteReport, report_from
+
+SUBSCRIPTIONS: Final = (f"{NAMESPACE}/+/DBIRTH/+/{CONTROL_DEVICE}", f"{NAMESPACE}/+/DDATA/+/{CONTROL_DEVICE}")
+REBIRTH_EVERY_S: Final = 5.0
+"""A site is asked for its births at most so often [s]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A site said what it holds."""
+
+    report: SiteReport
+    is_birth: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BirthNeeded:
+    """Data came by an alias that no birth named; the site is to be asked for its births."""
+
+    site_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A message that says nothing usable."""
+
+    topic: str
+    error: str
+    """Its name for logs and counters."""
+    detail: str
+
+
+class ControlSession:
+    """Reads the control devices of all sites. Other devices' messages are the ingest's business."""
+
+    def __init__(self, *, max_bytes: int, max_clock_ahead_s: float) -> None:
+        self._max_bytes = max_bytes
+        self._max_ahead = timedelta(seconds=max_clock_ahead_s)
+        self._names: dict[str, dict[int, str]] = {}
+        self._reports: dict[str, SiteReport] = {}
+        self._asked_at: dict[str, datetime] = {}
+
+    def knows(self, site_id: str) -> bool:
+        """Tell whether the site's control device was born for us."""
+        return site_id in self._names
+
+    def forget(self) -> None:
+        """Drop all births: after a lost connection some may have been missed."""
+        self._names.clear()
+        self._reports.clear()
+
+    def may_ask(self, site_id: str, *, at: datetime) -> bool:
+        """Tell whether a site may be asked for its births now, and note that it is."""
+        asked_at = self._asked_at.get(site_id)
+        if asked_at is not None and at - asked_at < timedelta(seconds=REBIRTH_EVERY_S):
+            return False
+        self._asked_at[site_id] = at
+        return True
+
+    def receive(self, topic: str, payload: bytes, *, received_at: datetime) -> Reported | BirthNeeded | Refused:
+        """Read one message of a control device."""
+        try:
+            parsed = parse_topic(topic)
+            if parsed.device != CONTROL_DEVICE or parsed.kind not in ("DBIRTH", "DDATA"):
+                raise TopicInvalid(f"topic is {topic!r}, accepted: DBIRTH and DDATA of {CONTROL_DEVICE}")
+            message = decode_payload(payload, max_bytes=self._max_bytes)
+            self._check_clock(message, received_at)
+            is_birth = parsed.kind == "DBIRTH"
+            if is_birth:
+                names = {m.alias: m.name for m in message.metrics if m.alias is not None and m.name is not None}
+            else:
+                names = self._names.get(parsed.site_id, {})
+            report = report_from(
+                _values(message, names),
+                site_id=parsed.site_id,
+                received_at=received_at,
+                before=None if is_birth else self._reports.get(parsed.site_id),
+            )
+        except AliasUnknown:
+            return BirthNeeded(parsed.site_id)
+        except WireError as error:
+            return Refused(topic[:200], error.name, str(error))
+        except ReportInvalid as error:
+            return Refused(topic[:200], "report_invalid", str(error))
+        if is_birth:
+            self._names[parsed.site_id] = names
+        self._reports[parsed.site_id] = report
+        return Reported(report, is_birth)
+
+    def _check_clock(self, message: Payload, received_at: datetime) -> None:
+        if message.timestamp_ms is None:
+            return
+        ahead_s = message.timestamp_ms / 1000.0 - received_at.timestamp()
+        if ahead_s > self._max_ahead.total_seconds():
+            raise TimestampInFuture(
+                f"the payload is {ahead_s:.1f} s ahead, accepted: up to {self._max_ahead.total_seconds():g} s"
+            )
+
+
+def desired_message(site_id: str, envelope: bytes, *, at: datetime) -> tuple[str, bytes]:
+    """Return topic and payload that ask a site to hold the assignment in a sealed envelope."""
+    metric = Metric(name=DESIRED, type=MetricType.BYTES, value=envelope)
+    return device_topic("DCMD", site_id, CONTROL_DEVICE), _command(metric, at)
+
+
+def rebirth_message(site_id: str, *, at: datetime) -> tuple[str, bytes]:
+    """Return topic and payload that ask a site for all its births."""
+    metric = Metric(name=REBIRTH, type=MetricType.BOOLEAN, value=True)
+    return node_topic("NCMD", site_id), _command(metric, at)
+
+
+def _command(metric: Metric, at: datetime) -> bytes:
+    return encode_payload(Payload(timestamp_ms=int(at.timestamp() * 1000), seq=None, metrics=[metric]))
+
+
+def _values(message: Payload, names: dict[int, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for metric in message.metrics:
+        name = metric.name if metric.name is not None else names.get(metric.alias or 0)
+        if name is None:
+            raise AliasUnknown(f"alias {metric.alias} has no birth")
+        declaration = CONTROL_DECLARED.get(name)
+        if declaration is None:
+            raise MetricUnknown(f"metric {name[:80]!r}, accepted: {', '.join(CONTROL_DECLARED)}")
+        value = typed_value(metric, declaration.type)
+        if value is not None:
+            values[name] = value
+    return values

@@ -1,0 +1,213 @@
+"""One leader arms the fleet: lease, ticks, and the batches between gateway and database."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connection
+
+from sites.core import observe
+from sites.registry.models import Site
+from vpp.dispatch import leases, operations, queries
+from vpp.dispatch.exchange import DesiredRow
+from vpp.dispatch.gateway import Gateway
+from vpp.dispatch.leases import LeaseLost
+from vpp.dispatch.reports import SiteReport
+
+logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+WRITE_EVERY_S: Final = 0.1
+"""Sendings and acknowledgements go to the database in batches so often [s]."""
+REVIEW_EVERY_S: Final = 1.0
+"""Refused, silent, stale and lapsed assignments are looked at so often [s]."""
+EXPECTED_EVERY_S: Final = 10.0
+"""The list of enrolled sites is read again so often [s]."""
+
+
+class Leader:
+    """Stands by until the lease is free, then arms the fleet until it is lost or the process ends."""
+
+    def __init__(self) -> None:
+        self.holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        # One thread, so one database connection: writes come in the order they were decided.
+        self._database = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
+        self._told: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """Stand by and lead, again and again, until cancelled."""
+        try:
+            while True:
+                token = await self._try(lambda: leases.take_lease(
+                    name=leases.DISPATCH, holder=self.holder, lease_s=settings.LEASE_S, at=_now()
+                ))  # fmt: skip
+                if token is None:
+                    await asyncio.sleep(settings.LEASE_S / 10.0)
+                    continue
+                logger.info("lease.taken holder=%s token=%d", self.holder, token)
+                try:
+                    await self._lead(token)
+                except LeaseLost as error:
+                    logger.warning("lease.lost %s", error)
+        finally:
+            await self._call(connection.close)
+            self._database.shutdown(wait=False)
+
+    async def _lead(self, token: int) -> None:
+        gateway = Gateway(
+            broker=settings.BROKER,
+            signing_key=settings.SIGNING_KEY,
+            resend_after_s=settings.RESEND_AFTER_S,
+            max_bytes=settings.MAX_PAYLOAD_BYTES,
+            max_clock_ahead_s=settings.MAX_CLOCK_AHEAD_S,
+        )
+        duties = [
+            asyncio.create_task(duty)
+            for duty in (
+                gateway.run(),
+                self._renew(token),
+                self._tick(gateway, token),
+                self._write(gateway, token),
+                self._review(token),
+                self._expect(gateway),
+            )
+        ]
+        try:
+            done, _ = await asyncio.wait(duties, return_when=asyncio.FIRST_COMPLETED)
+            for duty in done:
+                duty.result()
+        finally:
+            for duty in duties:
+                duty.cancel()
+            await asyncio.gather(*duties, return_exceptions=True)
+            # Acknowledgements that are only in memory still; without them the next leader would ask again.
+            await self._try(lambda: _record(gateway.take_sendings(), gateway.take_reports(), token))
+            await self._try(lambda: leases.release_lease(name=leases.DISPATCH, token=token, at=_now()))
+
+    async def _renew(self, token: int) -> None:
+        renewed_at = _now()
+        while True:
+            await asyncio.sleep(settings.LEASE_S / 3.0)
+            at = _now()
+            renewed = await self._try(lambda at=at: _renewed(token, at))  # type: ignore[misc]
+            if renewed:
+                renewed_at = at
+            elif (at - renewed_at).total_seconds() > settings.LEASE_S:
+                raise LeaseLost("the lease could not be renewed within its time")
+
+    async def _tick(self, gateway: Gateway, token: int) -> None:
+        """Arm and cancel what the market asks for, and hand what is new to the gateway."""
+        last_pk = 0
+        while True:
+            rows = await self._try(lambda last_pk=last_pk: self._decide(token, last_pk))  # type: ignore[misc]
+            if rows:
+                last_pk = rows[-1].assignment_pk
+                gateway.desire(rows)
+                logger.info("assignment.desired sites=%d through=%d", len(rows), last_pk)
+            await asyncio.sleep(settings.DISPATCH_TICK_S)
+
+    async def _write(self, gateway: Gateway, token: int) -> None:
+        sendings: list[operations.Sending] = []
+        reports: list[SiteReport] = []
+        while True:
+            await asyncio.sleep(WRITE_EVERY_S)
+            sendings += gateway.take_sendings()
+            reports += gateway.take_reports()
+            if not sendings and not reports:
+                continue
+            # Kept for the next round when the database does not take them.
+            if await self._try(lambda s=sendings, r=reports: _record(s, r, token)):  # type: ignore[misc]
+                logger.info(
+                    "%s %d, %s %d",
+                    observe.ASSIGNMENT_SENT,
+                    len(sendings),
+                    observe.ASSIGNMENT_ACKNOWLEDGED,
+                    len(reports),
+                )
+                sendings, reports = [], []
+
+    async def _review(self, token: int) -> None:
+        while True:
+            await asyncio.sleep(REVIEW_EVERY_S)
+            await self._try(lambda: self._look_after(token))
+
+    async def _expect(self, gateway: Gateway) -> None:
+        while True:
+            site_ids = await self._try(lambda: list(Site.objects.values_list("site_id", flat=True)))
+            if site_ids is not None:
+                gateway.expect(site_ids)
+            await asyncio.sleep(EXPECTED_EVERY_S)
+
+    def _decide(self, token: int, last_pk: int) -> list[DesiredRow]:
+        at = _now()
+        for obligation in queries.obligations_to_arm(at=at):
+            self._guarded(obligation.dispatch_id, lambda o=obligation: operations.arm_obligation(  # type: ignore[misc]
+                obligation=o, at=at, token=token
+            ))  # fmt: skip
+        for dispatch in queries.dispatches_to_cancel():
+            self._guarded(dispatch.dispatch_id, lambda d=dispatch: operations.cancel_dispatch(  # type: ignore[misc]
+                dispatch=d, at=at, token=token
+            ))  # fmt: skip
+        return queries.desired_rows(at=at, after_pk=last_pk)
+
+    def _look_after(self, token: int) -> None:
+        at = _now()
+        if queries.has_lapsed(at=at):
+            operations.lapse_dispatches(at=at, token=token)
+        if queries.stale_rows(at=at).exists():
+            operations.reissue_stale(at=at, token=token)
+        for dispatch in queries.open_dispatches(at=at).filter(starts_at__gt=at):
+            self._guarded(dispatch.dispatch_id, lambda d=dispatch: operations.replace_refused(  # type: ignore[misc]
+                dispatch=d, at=at, token=token
+            ))  # fmt: skip
+
+    def _guarded(self, dispatch_id: str, operation: Callable[[], Any]) -> None:
+        """Run one dispatch's operation; what is wrong with one must not stop the others."""
+        try:
+            operation()
+        except (LeaseLost, DatabaseError):
+            raise
+        except Exception as error:  # noqa: BLE001 - any fault of one obligation is told by name, and the rest goes on
+            told = f"{type(error).__name__}: {error}"
+            # The same every tick: told once.
+            if self._told.get(dispatch_id) != told:
+                self._told[dispatch_id] = told
+                logger.error("dispatch.failed dispatch_id=%s %s", dispatch_id, told)
+        else:
+            self._told.pop(dispatch_id, None)
+
+    async def _try(self, operation: Callable[[], Result]) -> Result | None:
+        """Run an operation in the database's thread; a database that does not answer is tried again later."""
+        try:
+            return await self._call(operation)
+        except DatabaseError as error:
+            logger.error("database.failed %s: %s", type(error).__name__, error)
+            await self._call(close_old_connections)
+            return None
+
+    async def _call(self, operation: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._database, operation)
+
+
+def _record(sendings: list[operations.Sending], reports: list[SiteReport], token: int) -> bool:
+    operations.record_sent(sendings=sendings, token=token)
+    operations.record_acknowledgements(reports=reports, token=token)
+    return True
+
+
+def _renewed(token: int, at: datetime) -> bool:
+    leases.renew_lease(name=leases.DISPATCH, token=token, lease_s=settings.LEASE_S, at=at)
+    return True
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

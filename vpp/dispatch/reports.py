@@ -1,0 +1,80 @@
+"""What a site reports of its assignment, read from the metrics of its ``control`` device: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from sites.core.assignments import AssignmentState, Refusal
+
+CONTROL: Final = "control"
+"""The virtual device that carries desired and reported state."""
+
+
+class ReportInvalid(ValueError):
+    """A report that says nothing usable; the message names the metric, what it held and what is accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class SiteReport:
+    """The reported state of one site as it reached the gateway."""
+
+    site_id: str
+    received_at: datetime
+    """By the gateway's clock, when the message arrived."""
+    state: str = ""
+    """Of AssignmentState; empty while the site did not say."""
+    held_hash: str = ""
+    """Content hash of the assignment that the site holds; empty when it holds none."""
+    held_sequence: int = 0
+    refused_hash: str = ""
+    """Content hash of the last assignment that it refused."""
+    refused_sequence: int = 0
+    refusal: str = ""
+    """Why, of Refusal."""
+
+
+_FIELDS: Final[dict[str, tuple[str, type]]] = {
+    "reported/state": ("state", str),
+    "reported/hash": ("held_hash", str),
+    "reported/sequence": ("held_sequence", int),
+    "reported/refused_hash": ("refused_hash", str),
+    "reported/refusal": ("refusal", str),
+    "reported/refused_sequence": ("refused_sequence", int),
+}
+_HEX: Final = frozenset("0123456789abcdef")
+
+
+def report_from(
+    values: Mapping[str, Any], *, site_id: str, received_at: datetime, before: SiteReport | None = None
+) -> SiteReport:
+    """Return a site's reported state after a birth or data message of its control device.
+
+    ``values`` holds the message's metrics by name; a data message may carry only what changed, so
+    that the rest stays as in ``before`` (None at a birth). Metrics of other names are left alone.
+
+    Raises ReportInvalid naming the metric, what it held and what is accepted.
+    """
+    changes: dict[str, Any] = {}
+    for name, (field, kind) in _FIELDS.items():
+        if name not in values:
+            continue
+        value = values[name]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ReportInvalid(f"{name} is {value!r:.80}, accepted: {'a text' if kind is str else 'a whole number'}")
+        changes[field] = value
+    for name, accepted in (("state", AssignmentState), ("refusal", Refusal)):
+        held = changes.get(name, "")
+        if held and held not in set(accepted):
+            raise ReportInvalid(f"reported/{name} is {held!r:.80}, accepted: {', '.join(accepted)}")
+    for field in ("held_hash", "refused_hash"):
+        held = changes.get(field, "")
+        if held and not (len(held) == 64 and set(held) <= _HEX):
+            raise ReportInvalid(f"{field} is {held!r:.80}, accepted: 64 hexadecimal digits or nothing")
+    for field in ("held_sequence", "refused_sequence"):
+        if not 0 <= changes.get(field, 0) < 2**53:
+            raise ReportInvalid(f"{field} is {changes[field]}, accepted: a whole number from 0")
+    base = before or SiteReport(site_id=site_id, received_at=received_at)
+    return replace(base, received_at=received_at, **changes)
