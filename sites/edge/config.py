@@ -1,0 +1,209 @@
+"""TOML -> frozen EdgeConfig; an error names file, key and accepted range."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from sites.edge.link.fallback import LinkLossPolicy, LossOfLink
+from sites.edge.link.mqtt import BrokerAddress, BrokerAddressError
+from sites.edge.link.profile import AssetNameplate, SiteProfile
+
+SITE_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+KEY_HEX: Final = re.compile(r"[0-9a-f]{64}\Z")
+DRIVERS: Final = ("simulated",)
+
+
+class ConfigError(Exception):
+    """A configuration that the edge does not start with; the message names file, key and what is accepted."""
+
+    name = "config_invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeConfig:
+    """One site's edge."""
+
+    path: Path
+    site_id: str
+    name: str
+    nominal_hz: float
+    nominal_voltage_v: float
+    phases: int
+    runtime_dir: Path
+    """Holds the shared block, the lock and the outbox; only the edge's user may enter."""
+    broker: BrokerAddress
+    host_id: str
+    platform_keys: tuple[bytes, ...]
+    """Public Ed25519 keys whose assignments are taken; two while the platform changes its key."""
+    policy: LinkLossPolicy
+    interval_s: int
+    outbox_max_bytes: int
+    driver: str
+    plant: Mapping[str, Any]
+    """Parameters of the simulated plant, checked by its driver."""
+    assets: tuple[AssetNameplate, ...]
+
+    @property
+    def block_path(self) -> Path:
+        """The memory shared by this site's two processes."""
+        return self.runtime_dir / f"{self.site_id}.block"
+
+    @property
+    def profile(self) -> SiteProfile:
+        """The part that the link tells the platform."""
+        return SiteProfile(self.site_id, self.assets, self.policy)
+
+
+def load_config(path: Path, environment: Mapping[str, str]) -> EdgeConfig:
+    """Read one site's file; the broker's address comes from VPP_EDGE_BROKER_URL when that is set.
+
+    Raises ConfigError naming the file, the key, what it holds and what is accepted.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}), accepted: a readable TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not TOML ({error}), accepted: TOML 1.0 in UTF-8") from None
+    root = _Table(path, "", raw)
+    site, link, plant = root.table("site"), root.table("link"), root.table("plant")
+    config = EdgeConfig(
+        path=path,
+        site_id=site.text("id", pattern=SITE_ID, accepted="1 to 64 of A-Z a-z 0-9 _ -"),
+        name=site.text("name"),
+        nominal_hz=float(site.choice("nominal_hz", (50, 60))),
+        nominal_voltage_v=site.number("nominal_voltage_v", 100.0, 20_000.0),
+        phases=int(site.choice("phases", (1, 3))),
+        runtime_dir=(path.parent / site.text("runtime_dir")).absolute(),
+        broker=_broker(link, environment),
+        host_id=link.text("host_id", pattern=SITE_ID, accepted="1 to 64 of A-Z a-z 0-9 _ -"),
+        platform_keys=_keys(link),
+        policy=LinkLossPolicy(
+            LossOfLink(link.choice("loss_of_link", tuple(choice.value for choice in LossOfLink))),
+            link.number("loss_grace_s", 0.0, 3600.0, default=10.0),
+        ),
+        interval_s=_interval(link),
+        outbox_max_bytes=int(link.number("outbox_max_mb", 1.0, 100_000.0, default=512.0) * 1e6),
+        driver=str(plant.choice("driver", DRIVERS)),
+        plant={key: value for key, value in plant.raw.items() if key != "driver"},
+        assets=_assets(root),
+    )
+    for table in (site, link, root):
+        table.refuse_unknown()
+    return config
+
+
+def _broker(link: _Table, environment: Mapping[str, str]) -> BrokerAddress:
+    written = link.text("broker_url", default="")
+    url = environment.get("VPP_EDGE_BROKER_URL", "") or written
+    if not url:
+        raise link.wrong("broker_url", None, "mqtt://user:password@host:port here or in VPP_EDGE_BROKER_URL")
+    try:
+        return BrokerAddress.parse(url)
+    except BrokerAddressError as error:
+        raise ConfigError(f"{link.path}: link.broker_url: {error}") from None
+
+
+def _keys(link: _Table) -> tuple[bytes, ...]:
+    keys = link.take("platform_keys", None)
+    if not isinstance(keys, list) or not 1 <= len(keys) <= 4:
+        raise link.wrong("platform_keys", keys, "a list of 1 to 4 public keys, 64 hexadecimal digits each")
+    for key in keys:
+        if not isinstance(key, str) or not KEY_HEX.match(key):
+            raise link.wrong("platform_keys", key, "64 hexadecimal digits, lower case")
+    return tuple(bytes.fromhex(key) for key in keys)
+
+
+def _interval(link: _Table) -> int:
+    seconds = int(link.number("interval_s", 1.0, 3600.0, default=60.0))
+    if 3600 % seconds:
+        raise link.wrong("interval_s", seconds, "a whole number of seconds that divides an hour")
+    return seconds
+
+
+def _assets(root: _Table) -> tuple[AssetNameplate, ...]:
+    raw = root.take("assets", None)
+    if not isinstance(raw, list) or not raw:
+        raise root.wrong("assets", raw, "one [[assets]] table each for pcc, battery and what else stands there")
+    assets = []
+    for position, item in enumerate(raw):
+        table = _Table(root.path, f"assets[{position}].", item)
+        kind = str(table.choice("kind", ("pcc", "battery", "pv", "genset", "load")))
+        assets.append(
+            AssetNameplate(
+                name=kind,
+                kind=kind,
+                rated_kw=table.number("rated_kw", 0.0, 1e6),
+                export_limit_kw=table.number("export_limit_kw", 0.0, 1e6, default=0.0),
+                capacity_kwh=table.number("capacity_kwh", 0.0, 1e7, default=0.0),
+                reserve_kwh=table.number("reserve_kwh", 0.0, 1e7, default=0.0),
+            )
+        )
+        table.refuse_unknown()
+    kinds = [asset.kind for asset in assets]
+    if len(set(kinds)) != len(kinds) or not {"pcc", "battery"} <= set(kinds):
+        raise root.wrong("assets", kinds, "each kind once, pcc and battery among them")
+    return tuple(assets)
+
+
+class _Table:
+    """One TOML table that remembers which keys were asked for."""
+
+    def __init__(self, path: Path, prefix: str, raw: object) -> None:
+        self.path = path
+        self._prefix = prefix
+        if not isinstance(raw, dict):
+            raise ConfigError(f"{path}: {prefix.rstrip('.')} is {raw!r}, accepted: a table")
+        self.raw: dict[str, Any] = raw
+        self._asked: set[str] = set()
+
+    def wrong(self, key: str, value: object, accepted: str) -> ConfigError:
+        held = "is missing" if value is None else f"is {value!r}"
+        return ConfigError(f"{self.path}: {self._prefix}{key} {held}, accepted: {accepted}")
+
+    def take(self, key: str, default: object) -> Any:
+        self._asked.add(key)
+        return self.raw.get(key, default)
+
+    def table(self, key: str) -> _Table:
+        value = self.take(key, None)
+        if not isinstance(value, dict):
+            raise self.wrong(key, value, f"a table [{key}]")
+        return _Table(self.path, f"{key}.", value)
+
+    def text(
+        self, key: str, *, default: str | None = None, pattern: re.Pattern[str] | None = None, accepted: str = ""
+    ) -> str:
+        value = self.take(key, default)
+        if not isinstance(value, str) or (default is None and not 1 <= len(value) <= 200):
+            raise self.wrong(key, value, accepted or "a text of 1 to 200 characters")
+        if pattern is not None and not pattern.match(value):
+            raise self.wrong(key, value, accepted)
+        return value
+
+    def number(self, key: str, low: float, high: float, *, default: float | None = None) -> float:
+        value = self.take(key, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise self.wrong(key, value, f"a number from {low:g} to {high:g}")
+        if not low <= value <= high:
+            raise self.wrong(key, value, f"{low:g} to {high:g}")
+        return float(value)
+
+    def choice(self, key: str, choices: tuple[object, ...]) -> Any:
+        value = self.take(key, None)
+        if value not in choices:
+            raise self.wrong(key, value, ", ".join(str(choice) for choice in choices))
+        return value
+
+    def refuse_unknown(self) -> None:
+        """Raise ConfigError on a key that nothing reads: most often a misspelling."""
+        unknown = sorted(set(self.raw) - self._asked)
+        if unknown:
+            known = ", ".join(sorted(self._asked))
+            raise ConfigError(f"{self.path}: {self._prefix}{unknown[0]} is not known, accepted: {known}")

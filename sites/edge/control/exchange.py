@@ -1,0 +1,197 @@
+"""What the control loop and the uplink tell each other, whichever memory lies between them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from sites.core.assignments import Assignment
+
+ASSETS: Final = ("pcc", "battery", "pv", "genset", "load")
+MODE_NAMES: Final = ("grid_tied", "islanding", "islanded", "resynchronizing", "black_start", "lockout")
+MEASURED_FIELDS: Final = (
+    "frequency_hz",
+    "voltage_pu",
+    "mode",
+    "pcc_kw",
+    "battery_kw",
+    "pv_kw",
+    "genset_kw",
+    "load_kw",
+    "soc_ratio",
+    "temperature_c",
+    "service_kw",
+    "required_kw",
+    "discharge_kw",
+    "charge_kw",
+    "usable_energy_kwh",
+    "absorbable_energy_kwh",
+    "switch_closed",
+    "armed_kw",
+    "baseline_kw",
+    "genset_running",
+)
+REGISTER_FIELDS: Final = (
+    *(f"{asset}_{way}_j" for asset in ASSETS for way in ("into", "from")),
+    "battery_service_j",
+    "fuel_ul",
+)
+MEASURED_DTYPE: Final = np.dtype([(name, "<f8") for name in MEASURED_FIELDS])
+"""One row a site; ``mode`` indexes MODE_NAMES, ``switch_closed`` and ``genset_running`` are 0 or 1."""
+REGISTER_DTYPE: Final = np.dtype([(name, "<f8") for name in REGISTER_FIELDS])
+"""Cumulative since the controller's start: energy [J], fuel [ul]."""
+RECORD_COLUMNS: Final = ("frequency_hz", "battery_kw", "baseline_kw", "pcc_kw", "switch_closed", "armed_kw")
+RECORD_RATE_HZ: Final = 100.0
+
+T = TypeVar("T")
+StructuredArray = npt.NDArray[np.void]
+Float32Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What every controller of a process measured last."""
+
+    at_us: int
+    measured: StructuredArray
+    """MEASURED_DTYPE, one row a site."""
+    samples_late: int
+    """Late or overrun control ticks since the start."""
+    held: tuple[str, ...]
+    """Content hash of the assignment that each controller holds, "" for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """Registers read exactly at the end of a metering interval."""
+
+    epoch_us: int
+    """When the controller started; its registers count from there."""
+    at_us: int
+    registers: StructuredArray
+    """REGISTER_DTYPE, one row a site."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRows:
+    """Rows of the 100 Hz record, in order, without a gap inside."""
+
+    first_us: int
+    rows: Float32Array
+    """[n, sites, RECORD_COLUMNS]."""
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedWaveform:
+    """The kept waveform of one islanding event."""
+
+    index: int
+    """Which site of the process."""
+    starts_at_us: int
+    trigger_at_us: int
+    rate_hz: float
+    cause: str
+    columns: tuple[str, ...]
+    samples: Float32Array
+    """[n, columns]."""
+
+
+@dataclass(slots=True)
+class PortUpdate:
+    """What came from the control loop since the last poll."""
+
+    image: Image | None = None
+    boundaries: list[Boundary] = field(default_factory=list)
+    records: list[RecordRows] = field(default_factory=list)
+    waveforms: list[CapturedWaveform] = field(default_factory=list)
+
+
+class ControllerPort(Protocol):
+    """The uplink's side."""
+
+    def request(self, index: int, assignment: Assignment | None) -> None:
+        """Ask a site's controller to hold an assignment (None: nothing); it confirms in ``Image.held``."""
+
+    def poll(self) -> PortUpdate:
+        """Return what is new; never waits."""
+
+    def settle_waveform(self, waveform: CapturedWaveform) -> None:
+        """Let go of a waveform whose row is safely kept."""
+
+
+class Exchange(Protocol):
+    """The control loop's side."""
+
+    def take_requests(self) -> Sequence[tuple[int, Assignment | None]]:
+        """Return new requests (site's index, what to hold), oldest first; never waits."""
+
+    def publish_image(self, image: Image) -> None:
+        """Replace the last image."""
+
+    def publish_boundary(self, boundary: Boundary) -> None:
+        """Append a boundary's registers."""
+
+    def publish_records(self, records: RecordRows) -> None:
+        """Append 100 Hz rows."""
+
+    def publish_waveform(self, waveform: CapturedWaveform) -> None:
+        """Hand a waveform over."""
+
+
+class InProcessExchange:
+    """Both sides for a loop in a thread of the uplink's own process (``simulate``).
+
+    Deque operations are atomic under the interpreter's lock, so neither side ever waits.
+    """
+
+    MAX_RECORD_BATCHES: Final = 600
+
+    def __init__(self) -> None:
+        self._requests: deque[tuple[int, Assignment | None]] = deque()
+        self._image: Image | None = None
+        self._boundaries: deque[Boundary] = deque()
+        self._records: deque[RecordRows] = deque(maxlen=self.MAX_RECORD_BATCHES)
+        self._waveforms: deque[CapturedWaveform] = deque()
+
+    def request(self, index: int, assignment: Assignment | None) -> None:
+        """See ControllerPort."""
+        self._requests.append((index, assignment))
+
+    def poll(self) -> PortUpdate:
+        """See ControllerPort."""
+        return PortUpdate(self._image, _drain(self._boundaries), _drain(self._records), _drain(self._waveforms))
+
+    def settle_waveform(self, waveform: CapturedWaveform) -> None:
+        """See ControllerPort; it was taken off the queue by ``poll``."""
+
+    def take_requests(self) -> Sequence[tuple[int, Assignment | None]]:
+        """See Exchange."""
+        return _drain(self._requests)
+
+    def publish_image(self, image: Image) -> None:
+        """See Exchange."""
+        self._image = image
+
+    def publish_boundary(self, boundary: Boundary) -> None:
+        """See Exchange."""
+        self._boundaries.append(boundary)
+
+    def publish_records(self, records: RecordRows) -> None:
+        """See Exchange."""
+        self._records.append(records)
+
+    def publish_waveform(self, waveform: CapturedWaveform) -> None:
+        """See Exchange."""
+        self._waveforms.append(waveform)
+
+
+def _drain(queue: deque[T]) -> list[T]:
+    taken = []
+    while queue:
+        taken.append(queue.popleft())
+    return taken

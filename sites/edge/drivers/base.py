@@ -1,0 +1,59 @@
+"""What every device family offers the control loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from sites.core.assignments import Assignment
+from sites.edge.control.exchange import CapturedWaveform, RecordRows, StructuredArray
+
+
+class Driver(Protocol):
+    """The process image of one or more sites: samples in, kernels stepped, outputs written.
+
+    A driver counts samples from its start and never reads a clock; the loop paces it.
+    """
+
+    @property
+    def sites(self) -> int:
+        """How many sites stand behind it."""
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Samples a second, 10,000."""
+
+    @property
+    def starts_at_us(self) -> int:
+        """UTC instant of sample 0 [us since epoch], on a 10 ms grid."""
+
+    @property
+    def sample(self) -> int:
+        """How many samples were run."""
+
+    def advance(self, samples: int) -> None:
+        """Run every one of the next samples through the kernels; releases the interpreter's lock."""
+
+    def switch_closed(self) -> npt.NDArray[np.bool_]:
+        """Read the static switches' state back from the hardware, one per site."""
+
+    def measured(self) -> StructuredArray:
+        """Return a copy of the controllers' measurements, MEASURED_DTYPE."""
+
+    def registers(self) -> StructuredArray:
+        """Return a copy of the meters' registers, REGISTER_DTYPE."""
+
+    def arm(self, index: int, assignment: Assignment) -> None:
+        """Arm one site's droop for the assignment's window."""
+
+    def disarm(self, index: int) -> None:
+        """Return one site to own use."""
+
+    def drain_records(self) -> Sequence[RecordRows]:
+        """Return the 100 Hz rows since the last call."""
+
+    def drain_waveforms(self) -> Sequence[CapturedWaveform]:
+        """Return the waveforms captured since the last call."""

@@ -1,0 +1,275 @@
+"""Store-and-forward: numbered rows of every site of a process, kept until the platform has stored them.
+
+Numbers are given in the transaction that keeps the row, so a crash leaves neither a hole nor a
+repeat. A row is deleted only on the platform's ``stored_through``, never on a broker's
+acknowledgement. WAL with synchronous NORMAL survives the death of the process; a power cut may
+cost the last transactions, never the file.
+
+Policy when full: the oldest high-rate records lose their samples first, then the oldest
+waveforms. Their numbers stay, with no samples, so that the platform's mark moves on instead of
+waiting for a row that is gone. Metered intervals are never touched: when nothing else is left,
+``OutboxFull`` refuses the new record or waveform and the intervals go on (a year of minutes of one
+asset is 525,600 rows, about 150 MB).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+RECORD_STREAM: Final = "record"
+WAVEFORM_STREAM: Final = "waveform"
+DROP_ORDER: Final = (RECORD_STREAM, WAVEFORM_STREAM)
+"""Streams that may lose rows when the outbox is full, first one first."""
+
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS outbox (
+  site_id TEXT NOT NULL, stream TEXT NOT NULL, number INTEGER NOT NULL,
+  payload BLOB NOT NULL, created_at_ms INTEGER NOT NULL, sent_at_ms INTEGER, emptied INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (site_id, stream, number)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS counter (
+  site_id TEXT NOT NULL, name TEXT NOT NULL, value INTEGER NOT NULL,
+  PRIMARY KEY (site_id, name)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS kept (
+  site_id TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL,
+  PRIMARY KEY (site_id, name)
+) WITHOUT ROWID;
+"""
+
+
+class OutboxFull(Exception):
+    """A record or waveform that does not fit and nothing droppable is left."""
+
+    name = "outbox_full"
+
+
+class OutboxError(Exception):
+    """A mark that does not fit what this site ever numbered."""
+
+    name = "stored_through_ahead"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One numbered row that waits for the platform."""
+
+    site_id: str
+    stream: str
+    """Asset name for intervals, ``record`` or ``waveform``."""
+    number: int
+    """Counts from 1 in its stream without a hole."""
+    payload: bytes
+    """Encoded payload with the row's metrics; its sequence is given when it is sent."""
+
+
+class Outbox:
+    """The one SQLite file of a process; used from one thread."""
+
+    def __init__(self, path: Path, *, empty: Callable[[bytes], bytes], max_bytes: int = 512_000_000) -> None:
+        """Open or create the file.
+
+        ``max_bytes`` bounds the payload bytes of records and waveforms; ``empty`` returns such a
+        payload without its samples.
+        """
+        self._empty = empty
+        self._database = sqlite3.connect(path, isolation_level=None)
+        self._database.execute("PRAGMA journal_mode=WAL")
+        self._database.execute("PRAGMA synchronous=NORMAL")
+        self._database.executescript(SCHEMA)
+        self._max_bytes = max_bytes
+        self._undo = _Undo(0)
+        self._depth = 0
+        self.dropped_count = 0
+        """Records and waveforms whose samples were lost to the bound since the start."""
+        self._counters: dict[tuple[str, str], int] = {
+            (site_id, name): value
+            for site_id, name, value in self._database.execute("SELECT site_id, name, value FROM counter")
+        }
+        self._unsaved: set[tuple[str, str]] = set()
+        (self._droppable_bytes,) = self._database.execute(
+            "SELECT coalesce(sum(length(payload)), 0) FROM outbox WHERE stream IN (?, ?) AND NOT emptied", DROP_ORDER
+        ).fetchone()
+
+    def close(self) -> None:
+        """Close the file; what was committed stays."""
+        self._database.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Keep everything inside together or not at all; nests into the outermost one."""
+        if self._depth:
+            yield
+            return
+        self._database.execute("BEGIN IMMEDIATE")
+        self._depth = 1
+        undo = self._undo = _Undo(self._droppable_bytes)
+        try:
+            yield
+            self._save_counters()
+            self._database.execute("COMMIT")
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            undo.restore(self._counters)
+            self._droppable_bytes = undo.droppable_bytes
+            raise
+        finally:
+            self._depth = 0
+            self._unsaved.clear()
+
+    def counter(self, site_id: str, name: str) -> int:
+        """Return a persistent counter, 0 when it was never set."""
+        return self._counters.get((site_id, name), 0)
+
+    def set_counter(self, site_id: str, name: str, value: int) -> None:
+        """Keep a counter (a register, the birth number, a sequence) across restarts."""
+        with self.transaction():
+            key = (site_id, name)
+            self._undo.note(key, self._counters.get(key))
+            self._counters[key] = value
+            self._unsaved.add(key)
+
+    def next_number(self, site_id: str, stream: str) -> int:
+        """Return the number that the next row of a stream will carry."""
+        return self.counter(site_id, f"number/{stream}") + 1
+
+    def put(self, *, site_id: str, stream: str, number: int, payload: bytes, at_ms: int) -> None:
+        """Keep the next row of a stream.
+
+        Raises ValueError when the number is not the stream's next one and OutboxFull when a
+        droppable stream does not fit; then its number is not used up.
+        """
+        expected = self.next_number(site_id, stream)
+        if number != expected:
+            raise ValueError(f"row of {site_id}/{stream} has number {number}, accepted: {expected}")
+        with self.transaction():
+            if stream in DROP_ORDER:
+                self._make_room(len(payload))
+                self._droppable_bytes += len(payload)
+            self._database.execute(
+                "INSERT INTO outbox (site_id, stream, number, payload, created_at_ms) VALUES (?, ?, ?, ?, ?)",
+                (site_id, stream, number, payload, at_ms),
+            )
+            self.set_counter(site_id, f"number/{stream}", number)
+
+    def mark_sent(self, rows: Sequence[tuple[str, str, int]], *, at_ms: int) -> None:
+        """Note when rows (site, stream, number) were handed to the broker; they stay until stored."""
+        with self.transaction():
+            self._database.executemany(
+                "UPDATE outbox SET sent_at_ms = ? WHERE site_id = ? AND stream = ? AND number = ?",
+                [(at_ms, *row) for row in rows],
+            )
+
+    def confirm(self, *, site_id: str, stream: str, stored_through: int) -> int:
+        """Delete the rows that the platform has stored and return how many went.
+
+        Raises OutboxError when the mark is beyond what this site ever numbered: taking it would
+        throw away rows that nobody has.
+        """
+        last = self.counter(site_id, f"number/{stream}")
+        if not 0 <= stored_through <= last:
+            raise OutboxError(f"stored_through/{stream} is {stored_through}, accepted: 0 to {last}")
+        where = "WHERE site_id = ? AND stream = ? AND number <= ?"
+        key = (site_id, stream, stored_through)
+        with self.transaction():
+            if stream in DROP_ORDER:
+                (freed,) = self._database.execute(
+                    f"SELECT coalesce(sum(length(payload)), 0) FROM outbox {where} AND NOT emptied",  # noqa: S608
+                    key,
+                ).fetchone()
+                self._droppable_bytes -= freed
+            return self._database.execute(f"DELETE FROM outbox {where}", key).rowcount  # noqa: S608
+
+    def due(self, *, sent_before_ms: int, limit: int, site_ids: Sequence[str] | None = None) -> list[Row]:
+        """Return rows that were never sent or were sent before an instant, oldest numbers first.
+
+        ``site_ids`` limits the answer to sites whose link is up.
+        """
+        clause, values = "", []
+        if site_ids is not None:
+            if not site_ids:
+                return []
+            clause = f"AND site_id IN ({','.join('?' * len(site_ids))})"
+            values = list(site_ids)
+        found = self._database.execute(
+            "SELECT site_id, stream, number, payload FROM outbox "  # noqa: S608
+            f"WHERE (sent_at_ms IS NULL OR sent_at_ms < ?) {clause} ORDER BY number, site_id, stream LIMIT ?",
+            (sent_before_ms, *values, limit),
+        )
+        return [Row(*row) for row in found]
+
+    def forget_sent(self, site_id: str) -> None:
+        """Treat a site's rows as never sent: the link was lost, and with it what was on the way."""
+        with self.transaction():
+            self._database.execute(
+                "UPDATE outbox SET sent_at_ms = NULL WHERE site_id = ? AND sent_at_ms IS NOT NULL", (site_id,)
+            )
+
+    def depth(self, site_id: str | None = None) -> int:
+        """Return how many rows wait, of one site or of all."""
+        where, key = ("WHERE site_id = ?", (site_id,)) if site_id is not None else ("", ())
+        (count,) = self._database.execute(f"SELECT count(*) FROM outbox {where}", key).fetchone()  # noqa: S608
+        return int(count)
+
+    def kept(self, site_id: str, name: str) -> bytes | None:
+        """Return what was kept under a name (the held envelope, the meter's state), or None."""
+        found = self._database.execute("SELECT value FROM kept WHERE site_id = ? AND name = ?", (site_id, name))
+        row = found.fetchone()
+        return bytes(row[0]) if row else None
+
+    def keep(self, site_id: str, name: str, value: bytes) -> None:
+        """Keep a value across restarts, in the surrounding transaction."""
+        with self.transaction():
+            self._database.execute(
+                "INSERT OR REPLACE INTO kept (site_id, name, value) VALUES (?, ?, ?)", (site_id, name, value)
+            )
+
+    def _make_room(self, needed_bytes: int) -> None:
+        while self._droppable_bytes + needed_bytes > self._max_bytes:
+            for stream in DROP_ORDER:
+                oldest = self._database.execute(
+                    "SELECT site_id, number, payload FROM outbox WHERE stream = ? AND NOT emptied "
+                    "ORDER BY created_at_ms, number LIMIT 1",
+                    (stream,),
+                ).fetchone()
+                if oldest is not None:
+                    break
+            else:
+                raise OutboxFull(f"{needed_bytes} bytes do not fit, accepted: up to {self._max_bytes} in all")
+            site_id, number, payload = oldest
+            self._database.execute(
+                "UPDATE outbox SET payload = ?, emptied = 1 WHERE site_id = ? AND stream = ? AND number = ?",
+                (self._empty(payload), site_id, stream, number),
+            )
+            self._droppable_bytes -= len(payload)
+            self.dropped_count += 1
+
+    def _save_counters(self) -> None:
+        self._database.executemany(
+            "INSERT INTO counter (site_id, name, value) VALUES (?, ?, ?) "
+            "ON CONFLICT (site_id, name) DO UPDATE SET value = excluded.value",
+            [(*key, self._counters[key]) for key in self._unsaved],
+        )
+
+
+class _Undo:
+    """What a transaction changed in memory, to be put back when it fails."""
+
+    def __init__(self, droppable_bytes: int) -> None:
+        self.droppable_bytes = droppable_bytes
+        self._before: dict[tuple[str, str], int | None] = {}
+
+    def note(self, key: tuple[str, str], value: int | None) -> None:
+        self._before.setdefault(key, value)
+
+    def restore(self, counters: dict[tuple[str, str], int]) -> None:
+        for key, value in self._before.items():
+            if value is None:
+                counters.pop(key, None)
+            else:
+                counters[key] = value

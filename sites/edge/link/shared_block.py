@@ -1,0 +1,316 @@
+"""Memory shared by the control and the uplink process: a mapped file that outlives either of them.
+
+``multiprocessing.shared_memory`` deletes the segment when any attached process ends on Python 3.11,
+so the block is a plain file under the runtime directory. Every value is guarded by a sequence and
+a CRC over it: a reader that meets a half-written slot takes the other one (cells) or waits for it
+(rings), whether the writer is slow or was killed there.
+
+Layout, little-endian: ``Slot = sequence u64, length u32, crc32 u32, data``. A cell has two slots
+written in turn; a ring has many, slot = sequence mod count. Each has exactly one writer:
+
+=============  ===================  ==========================================================
+part           written by           holds
+=============  ===================  ==========================================================
+image          control              the last measurements, late ticks and held hash
+boundaries     control              registers at the ends of metering intervals
+records        control              100 Hz rows in batches
+request        uplink               the assignment that the controller shall hold
+=============  ===================  ==========================================================
+
+Waveforms are too large and too rare for the block: they go as files (written aside, then renamed).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import mmap
+import os
+import secrets
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from sites.core.assignments import MAX_BODY_BYTES, Assignment, AssignmentError, assignment_from_bytes
+from sites.edge.control.exchange import (
+    MEASURED_DTYPE,
+    RECORD_COLUMNS,
+    REGISTER_DTYPE,
+    Boundary,
+    CapturedWaveform,
+    Image,
+    PortUpdate,
+    RecordRows,
+)
+
+MAGIC: Final = b"VPPBLOK1"
+SLOT_HEAD: Final = struct.Struct("<QII")
+IMAGE_HEAD: Final = struct.Struct("<qq64s")
+BOUNDARY_HEAD: Final = struct.Struct("<qq")
+RECORD_HEAD: Final = struct.Struct("<q")
+MAX_RECORD_ROWS: Final = 100
+BOUNDARY_SLOTS: Final = 1024
+RECORD_SLOTS: Final = 1024
+
+log = logging.getLogger(__name__)
+
+
+class SharedBlockError(Exception):
+    """A file that is not a shared block of this version."""
+
+    name = "shared_block_invalid"
+
+
+class Slots:
+    """A run of guarded slots inside a mapped file: a cell when there are two, a ring when more."""
+
+    def __init__(self, memory: mmap.mmap, offset: int, count: int, capacity: int) -> None:
+        self._memory = memory
+        self._offset = offset
+        self._count = count
+        self._capacity = capacity
+        self.lost_count = 0
+        """Values overwritten before they were read."""
+        found = [sequence for sequence, _ in map(self._read_slot, range(count)) if sequence]
+        self._sequence = max(found, default=0)
+
+    @staticmethod
+    def size(count: int, capacity: int) -> int:
+        """Return the bytes that so many slots take."""
+        return count * (SLOT_HEAD.size + capacity)
+
+    def write(self, data: bytes) -> None:
+        """Append one value; the slot written is never the newest one, so a reader always has a whole one."""
+        if len(data) > self._capacity:
+            raise ValueError(f"value has {len(data)} bytes, accepted: up to {self._capacity}")
+        sequence = self._sequence + 1
+        at = self._at(sequence % self._count)
+        # Data first: until the head fits, its CRC does not.
+        self._memory[at + SLOT_HEAD.size : at + SLOT_HEAD.size + len(data)] = data
+        self._memory[at : at + SLOT_HEAD.size] = SLOT_HEAD.pack(sequence, len(data), _crc(sequence, data))
+        self._sequence = sequence
+
+    def newest(self) -> tuple[int, bytes] | None:
+        """Return (sequence, value) of the newest whole value, or None before the first."""
+        found = max((self._read_slot(slot) for slot in range(self._count)), key=lambda pair: pair[0])
+        return found if found[0] else None
+
+    def after(self, sequence: int) -> list[tuple[int, bytes]]:
+        """Return whole values newer than a sequence, in order, up to the first one not yet whole."""
+        values: list[tuple[int, bytes]] = []
+        while True:
+            wanted = sequence + 1
+            found, data = self._read_slot(wanted % self._count)
+            if found == wanted:
+                values.append((found, data))
+                sequence = found
+                continue
+            if found > wanted:
+                # Overrun: go on with the oldest value that is still there.
+                oldest = min((s for s, _ in map(self._read_slot, range(self._count)) if s > sequence), default=wanted)
+                self.lost_count += max(0, oldest - wanted)
+                if oldest == wanted:
+                    return values
+                sequence = oldest - 1
+                continue
+            return values
+
+    def _at(self, slot: int) -> int:
+        return self._offset + slot * (SLOT_HEAD.size + self._capacity)
+
+    def _read_slot(self, slot: int) -> tuple[int, bytes]:
+        at = self._at(slot)
+        sequence, length, crc = SLOT_HEAD.unpack(self._memory[at : at + SLOT_HEAD.size])
+        if not sequence or length > self._capacity:
+            return 0, b""
+        data = self._memory[at + SLOT_HEAD.size : at + SLOT_HEAD.size + length]
+        return (sequence, data) if _crc(sequence, data) == crc else (0, b"")
+
+
+class SharedBlock:
+    """One site's mapped file with its four parts."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the block, making it when it is not there; raise SharedBlockError when it is another file."""
+        sizes = {
+            "image": (2, IMAGE_HEAD.size + MEASURED_DTYPE.itemsize),
+            "request": (2, MAX_BODY_BYTES + 1),
+            "boundaries": (BOUNDARY_SLOTS, BOUNDARY_HEAD.size + REGISTER_DTYPE.itemsize),
+            "records": (RECORD_SLOTS, RECORD_HEAD.size + MAX_RECORD_ROWS * len(RECORD_COLUMNS) * 4),
+        }
+        total = 64 + sum(Slots.size(*size) for size in sizes.values())
+        if not path.exists():
+            # Whole or not at all: the other process may be looking for it right now.
+            fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+            with fresh.open("wb") as file:
+                file.write(MAGIC)
+                file.truncate(total)
+            fresh.chmod(0o600)
+            try:
+                os.link(fresh, path)
+            except FileExistsError:
+                pass
+            finally:
+                fresh.unlink()
+        with path.open("r+b") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != total or file.read(len(MAGIC)) != MAGIC:
+                raise SharedBlockError(f"{path} has {size} bytes, accepted: a block of {total} bytes with {MAGIC!r}")
+            self.memory = mmap.mmap(file.fileno(), total)
+        self.path = path
+        offset = 64
+        parts = {}
+        for name, (count, capacity) in sizes.items():
+            parts[name] = Slots(self.memory, offset, count, capacity)
+            offset += Slots.size(count, capacity)
+        self.image = parts["image"]
+        self.request = parts["request"]
+        self.boundaries = parts["boundaries"]
+        self.records = parts["records"]
+
+    def close(self) -> None:
+        """Unmap; the file stays for the other process."""
+        self.memory.close()
+
+
+class ControlSide:
+    """The control process's end of the block (an Exchange for one site)."""
+
+    def __init__(self, block: SharedBlock, spool_dir: Path) -> None:
+        self._block = block
+        self._spool_dir = spool_dir
+        # 0, not the newest: a restarted controller arms again what the uplink last asked for.
+        self._request_seen = 0
+        self.refused_count = 0
+        """Requests that could not be read."""
+
+    def take_requests(self) -> Sequence[tuple[int, Assignment | None]]:
+        """See Exchange."""
+        newest = self._block.request.newest()
+        if newest is None or newest[0] == self._request_seen:
+            return ()
+        self._request_seen, data = newest
+        try:
+            return ((0, assignment_from_bytes(data[1:]) if data[:1] == b"A" else None),)
+        except AssignmentError:
+            self.refused_count += 1
+            return ()
+
+    def publish_image(self, image: Image) -> None:
+        """See Exchange."""
+        head = IMAGE_HEAD.pack(image.at_us, image.samples_late, image.held[0].encode())
+        self._block.image.write(head + image.measured[0].tobytes())
+
+    def publish_boundary(self, boundary: Boundary) -> None:
+        """See Exchange."""
+        head = BOUNDARY_HEAD.pack(boundary.epoch_us, boundary.at_us)
+        self._block.boundaries.write(head + boundary.registers[0].tobytes())
+
+    def publish_records(self, records: RecordRows) -> None:
+        """See Exchange."""
+        for first in range(0, len(records.rows), MAX_RECORD_ROWS):
+            rows = records.rows[first : first + MAX_RECORD_ROWS, 0]
+            self._block.records.write(
+                RECORD_HEAD.pack(records.first_us + first * 10_000) + rows.astype("<f4").tobytes()
+            )
+
+    def publish_waveform(self, waveform: CapturedWaveform) -> None:
+        """See Exchange."""
+        write_waveform(self._spool_dir, waveform)
+
+
+class UplinkSide:
+    """The uplink process's end of the block (a ControllerPort for one site)."""
+
+    def __init__(self, block: SharedBlock, spool_dir: Path) -> None:
+        self._block = block
+        self._spool_dir = spool_dir
+        self._boundary_seen = 0
+        # Rows from before this process started belong to records that were already cut.
+        newest = block.records.newest()
+        self._record_seen = newest[0] if newest else 0
+        self._image_seen = 0
+
+    def request(self, index: int, assignment: Assignment | None) -> None:
+        """See ControllerPort."""
+        if index != 0:
+            raise IndexError(f"site index is {index}, accepted: 0")
+        self._block.request.write(b"-" if assignment is None else b"A" + assignment.to_bytes())
+
+    def poll(self) -> PortUpdate:
+        """See ControllerPort."""
+        update = PortUpdate(waveforms=take_waveforms(self._spool_dir))
+        newest = self._block.image.newest()
+        if newest is not None and newest[0] != self._image_seen:
+            self._image_seen = newest[0]
+            at_us, samples_late, held = IMAGE_HEAD.unpack_from(newest[1])
+            measured = np.frombuffer(newest[1], MEASURED_DTYPE, 1, IMAGE_HEAD.size)
+            update.image = Image(at_us, measured, samples_late, (held.rstrip(b"\0").decode(),))
+        for sequence, data in self._block.boundaries.after(self._boundary_seen):
+            self._boundary_seen = sequence
+            epoch_us, at_us = BOUNDARY_HEAD.unpack_from(data)
+            registers = np.frombuffer(data, REGISTER_DTYPE, 1, BOUNDARY_HEAD.size)
+            update.boundaries.append(Boundary(epoch_us, at_us, registers))
+        for sequence, data in self._block.records.after(self._record_seen):
+            self._record_seen = sequence
+            (first_us,) = RECORD_HEAD.unpack_from(data)
+            rows = np.frombuffer(data, "<f4", offset=RECORD_HEAD.size).reshape(-1, 1, len(RECORD_COLUMNS))
+            update.records.append(RecordRows(first_us, rows))
+        return update
+
+    def settle_waveform(self, waveform: CapturedWaveform) -> None:
+        """See ControllerPort."""
+        _waveform_path(self._spool_dir, waveform).unlink(missing_ok=True)
+
+
+def write_waveform(spool_dir: Path, waveform: CapturedWaveform) -> Path:
+    """Write a waveform aside and rename it into the spool, so that a reader never meets half of one."""
+    head = {
+        "starts_at_us": waveform.starts_at_us,
+        "trigger_at_us": waveform.trigger_at_us,
+        "rate_hz": waveform.rate_hz,
+        "cause": waveform.cause,
+        "columns": list(waveform.columns),
+    }
+    path = _waveform_path(spool_dir, waveform)
+    fresh = spool_dir / f".{path.name}.part"
+    fresh.write_bytes(json.dumps(head).encode() + b"\n" + zlib.compress(waveform.samples.astype("<f4").tobytes(), 1))
+    fresh.rename(path)
+    return path
+
+
+def take_waveforms(spool_dir: Path) -> list[CapturedWaveform]:
+    """Return the spool's waveforms, oldest first; each stays until ``UplinkSide.settle_waveform``.
+
+    A file that cannot be read is set aside as ``.refused`` for inspection.
+    """
+    waveforms = []
+    for name in sorted(name for name in os.listdir(spool_dir) if name.endswith(".waveform")):
+        try:
+            waveforms.append(_read_waveform(spool_dir / name))
+        except (ValueError, KeyError, TypeError, zlib.error) as error:
+            log.warning("waveform.refused file=%s reason=%s", name, error)
+            (spool_dir / name).rename(spool_dir / f"{name}.refused")
+    return waveforms
+
+
+def _waveform_path(spool_dir: Path, waveform: CapturedWaveform) -> Path:
+    return spool_dir / f"{waveform.trigger_at_us}.waveform"
+
+
+def _read_waveform(path: Path) -> CapturedWaveform:
+    head_line, _, body = path.read_bytes().partition(b"\n")
+    head = json.loads(head_line)
+    columns = tuple(head["columns"])
+    samples = np.frombuffer(zlib.decompress(body), "<f4").reshape(-1, len(columns))
+    return CapturedWaveform(
+        0, head["starts_at_us"], head["trigger_at_us"], head["rate_hz"], head["cause"], columns, samples
+    )
+
+
+def _crc(sequence: int, data: bytes) -> int:
+    return zlib.crc32(data, zlib.crc32(sequence.to_bytes(8, "little")))

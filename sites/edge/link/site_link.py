@@ -1,0 +1,377 @@
+"""One site's end of the wire without sockets: messages and measurements in, messages out.
+
+Shared by ``vpp-edge uplink`` (one site) and ``vpp-edge simulate`` (many). The clock comes in as an
+argument; rows, counters and the held assignment live in the outbox.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import zlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import numpy as np
+
+from sites.core import observe
+from sites.core.assignments import Assignment
+from sites.core.envelope import OperatingEnvelope
+from sites.edge.control.exchange import (
+    MODE_NAMES,
+    Boundary,
+    CapturedWaveform,
+    ControllerPort,
+    Float32Array,
+)
+from sites.edge.link.fallback import must_release
+from sites.edge.link.holding import Holding
+from sites.edge.link.meter import Meter
+from sites.edge.link.outbox import RECORD_STREAM, WAVEFORM_STREAM, Outbox, OutboxError, OutboxFull, Row
+from sites.edge.link.profile import SiteProfile
+from sites.edge.link.record_chunks import CHUNK_US, Chunk, RecordCutter
+from sites.edge.link.stream_rows import MAX_ROW_BYTES, interval_metrics, record_metrics, waveform_metrics
+from sites.wire.edge_session import (
+    DeviceCommand,
+    EdgeSession,
+    HostOffline,
+    HostOnline,
+    Message,
+    NodeCommand,
+    RebirthRequested,
+    Refused,
+)
+from sites.wire.metrics import (
+    ASSET_METRICS,
+    CONTROL_DEVICE,
+    CONTROL_METRICS,
+    DESIRED,
+    NAMEPLATE_NAMES,
+    NODE_METRICS,
+    STORED_THROUGH,
+)
+from sites.wire.payload import Metric, Payload, decode_payload, encode_payload
+
+LIVE_NAMES: Final = tuple(d.name for d in NODE_METRICS if d.name not in {"mode", "samples_late"})
+HELD: Final = "held"
+METER: Final = "meter"
+
+log = logging.getLogger(__name__)
+
+
+class SiteLink:
+    """Everything one site says and hears."""
+
+    def __init__(
+        self,
+        profile: SiteProfile,
+        *,
+        index: int,
+        host_id: str,
+        platform_keys: Sequence[bytes],
+        interval_s: int,
+        outbox: Outbox,
+        port: ControllerPort,
+    ) -> None:
+        self.profile = profile
+        self.site_id = profile.site_id
+        self._index = index
+        self._outbox = outbox
+        self._port = port
+        devices = {asset.name: list(ASSET_METRICS[asset.kind]) for asset in profile.assets}
+        devices[CONTROL_DEVICE] = list(CONTROL_METRICS)
+        self._session = EdgeSession(self.site_id, host_id, list(NODE_METRICS), devices)
+        self.holding = Holding(self.site_id, platform_keys)
+        self._meter = Meter([asset.name for asset in profile.assets], interval_s)
+        # Sites of one process cut their chunks at different instants, or all would be packed at once.
+        self._cutter = RecordCutter(phase_us=zlib.crc32(self.site_id.encode()) % CHUNK_US // 10_000 * 10_000)
+        self._measured: np.void | None = None
+        self._measured_at_us = 0
+        self._told_at_us = 0
+        self._samples_late = 0
+        self.is_host_online = False
+        self.is_born = False
+        self._away_since_ms: int | None = None
+        self.refused_count = 0
+        """Messages refused by name since the start."""
+
+    # --- start and connection ------------------------------------------------------------------
+
+    def restore(self, *, now_ms: int) -> None:
+        """Take up the meter and the held assignment where the last process left them."""
+        self._away_since_ms = now_ms
+        if (state := self._outbox.kept(self.site_id, METER)) is not None:
+            self._meter.restore(state)
+        if (envelope := self._outbox.kept(self.site_id, HELD)) is not None:
+            held = self.holding.restore(envelope, at=_instant(now_ms))
+            if held is not None:
+                self._port.request(self._index, held)
+
+    def will(self) -> Message:
+        """Return the will for the next connection; each one carries a new birth number."""
+        number = (self._outbox.counter(self.site_id, "bd_seq") + 1) % 256
+        self._outbox.set_counter(self.site_id, "bd_seq", number)
+        return self._session.will(number)
+
+    def subscriptions(self) -> list[tuple[str, int]]:
+        """Return the filters to subscribe to on a new connection."""
+        return self._session.subscriptions()
+
+    def farewell(self) -> list[Message]:
+        """Return the death to publish before an orderly disconnect, for a broker then drops the will."""
+        return [self._session.will(self._outbox.counter(self.site_id, "bd_seq"))] if self.is_born else []
+
+    def note_down(self, *, now_ms: int) -> None:
+        """Note that the connection is gone; the host's state is unknown until it is told again."""
+        self.is_host_online = self.is_born = False
+        self._note_away(now_ms)
+        # What was on its way when the connection broke may be lost: all of it counts as unsent.
+        self._outbox.forget_sent(self.site_id)
+
+    # --- what the platform says ----------------------------------------------------------------
+
+    def receive(self, topic: str, payload: bytes, *, now_ms: int) -> list[Message]:
+        """Take one message; return what to send at once. Faulty ones are refused by name and counted."""
+        messages: list[Message] = []
+        for event in self._session.receive(topic, payload, now_ms):
+            match event:
+                case HostOnline():
+                    # The host may repeat that it is there; only news asks for births.
+                    if not self.is_host_online:
+                        log.debug("%s site_id=%s", observe.LINK_UP, self.site_id)
+                        self.is_host_online = True
+                        self._away_since_ms = None
+                        messages += self._births(now_ms)
+                case HostOffline():
+                    self.is_host_online = self.is_born = False
+                    self._note_away(now_ms)
+                    self._outbox.forget_sent(self.site_id)
+                case RebirthRequested():
+                    if self.is_host_online:
+                        messages += self._births(now_ms)
+                case NodeCommand(metrics=values):
+                    self._take_marks(values)
+                case DeviceCommand(device=device, metrics=values):
+                    messages += self._take_desired(device, values, now_ms)
+                case Refused(error_name=name, detail=detail):
+                    self._refuse(name, detail)
+        return messages
+
+    def confirm(self, held_hash: str, *, now_ms: int) -> list[Message]:
+        """Take what the controller says it holds; return the report when that changed."""
+        if held_hash == self.holding.confirmed_hash:
+            return []
+        self.holding.confirmed_hash = held_hash
+        return self._report(now_ms)
+
+    def check_link(self, *, now_ms: int) -> None:
+        """Give up the armed assignment where the site's policy wants that on a lost link."""
+        away_s = 0.0 if self._away_since_ms is None else (now_ms - self._away_since_ms) / 1000.0
+        if not self.holding.is_released and must_release(
+            self.profile.policy, armed=self.holding.is_armed, away_s=away_s
+        ):
+            log.warning("assignment.released site_id=%s away_s=%.1f", self.site_id, away_s)
+            self.holding.is_released = True
+            self._port.request(self._index, None)
+
+    # --- what the controller says --------------------------------------------------------------
+
+    def measure(self, measured: np.void, *, at_us: int, samples_late: int) -> None:
+        """Take the last measurements (one MEASURED_DTYPE row)."""
+        self._measured, self._measured_at_us, self._samples_late = measured, at_us, samples_late
+
+    def live(self) -> list[Message]:
+        """Return the 1 Hz live data; nothing while nobody listens or nothing new was measured."""
+        if not self.is_born or self._measured is None or self._measured_at_us <= self._told_at_us:
+            return []
+        self._told_at_us = self._measured_at_us
+        at_ms = self._measured_at_us // 1000
+        messages = [self._session.node_data(at_ms, self._node_values(self._measured))]
+        messages += [
+            self._session.device_data(at_ms, asset.name, self._asset_values(asset.kind, self._measured))
+            for asset in self.profile.assets
+        ]
+        return messages
+
+    def close_interval(self, boundary: Boundary, *, now_ms: int) -> list[Message]:
+        """Close every asset's interval at a boundary: kept first, then sent."""
+        closed = self._meter.close(
+            epoch_us=boundary.epoch_us, at_us=boundary.at_us, registers=boundary.registers[self._index]
+        )
+        if not closed:
+            return []
+        messages = []
+        for interval in closed:
+            number = self._outbox.next_number(self.site_id, interval.asset)
+            metrics = interval_metrics(interval, number)
+            messages += self._keep(interval.asset, number, metrics, interval.ends_at_ms, now_ms)
+        self._outbox.keep(self.site_id, METER, self._meter.to_bytes())
+        return messages
+
+    def add_records(self, *, first_us: int, rows: Float32Array, now_ms: int) -> list[Message]:
+        """Add 100 Hz rows [n, columns]; keep and send the chunks that they complete."""
+        chunks = self._cutter.add(first_us=first_us, rows=rows, window_us=self._record_window_us())
+        return [message for chunk in chunks for message in self._keep_chunk(chunk, now_ms)]
+
+    def add_waveform(self, waveform: CapturedWaveform, *, now_ms: int) -> list[Message]:
+        """Keep and send a captured waveform."""
+        number = self._outbox.next_number(self.site_id, WAVEFORM_STREAM)
+        metrics = waveform_metrics(waveform, number)
+        return self._keep(WAVEFORM_STREAM, number, metrics, waveform.trigger_at_us // 1000, now_ms)
+
+    def resend(self, row: Row, *, now_ms: int) -> Message:
+        """Return a kept row as a historical message."""
+        payload = decode_payload(row.payload, max_bytes=MAX_ROW_BYTES)
+        return self._session.stream_data(now_ms, _device_of(row.stream), payload.metrics, True)
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _births(self, now_ms: int) -> list[Message]:
+        if self._measured is None:
+            # No measurement yet: a birth with made-up values would be a lie. `live` is not sent either.
+            return []
+        self.is_born = True
+        device_values: dict[str, dict[str, Any]] = {CONTROL_DEVICE: dict(self.holding.reported())}
+        for asset in self.profile.assets:
+            nameplate = {
+                name: getattr(asset, name)
+                for name in (declaration.name for declaration in ASSET_METRICS[asset.kind])
+                if name in NAMEPLATE_NAMES
+            }
+            device_values[asset.name] = self._asset_values(asset.kind, self._measured) | nameplate
+        return self._session.births(now_ms, self._node_values(self._measured), device_values)
+
+    def ensure_born(self, *, now_ms: int) -> list[Message]:
+        """Return the births that had to wait for the first measurement."""
+        return self._births(now_ms) if self.is_host_online and not self.is_born else []
+
+    def _node_values(self, measured: np.void) -> dict[str, Any]:
+        values: dict[str, Any] = {name: _known(measured[name]) for name in LIVE_NAMES}
+        values["mode"] = MODE_NAMES[int(measured["mode"])]
+        values["samples_late"] = self._samples_late
+        return values
+
+    @staticmethod
+    def _asset_values(kind: str, measured: np.void) -> dict[str, Any]:
+        values: dict[str, Any] = {"power_kw": _known(measured[f"{kind}_kw"])}
+        if kind == "battery":
+            values["soc_ratio"] = _known(measured["soc_ratio"])
+            values["temperature_c"] = _known(measured["temperature_c"])
+        elif kind == "genset":
+            values["running"] = bool(measured["genset_running"])
+        return values
+
+    def _take_marks(self, values: dict[str, Any]) -> None:
+        streams = {asset.name for asset in self.profile.assets} | {RECORD_STREAM, WAVEFORM_STREAM}
+        for name, value in values.items():
+            stream = name.removeprefix(STORED_THROUGH)
+            if not name.startswith(STORED_THROUGH):
+                continue
+            if stream not in streams:
+                self._refuse("stream_unknown", f"{name}, accepted: {', '.join(sorted(streams))}")
+                continue
+            try:
+                self._outbox.confirm(site_id=self.site_id, stream=stream, stored_through=int(value))
+            except OutboxError as error:
+                self._refuse(error.name, str(error))
+
+    def _take_desired(self, device: str, values: dict[str, Any], now_ms: int) -> list[Message]:
+        envelope = values.get(DESIRED)
+        if device != CONTROL_DEVICE or not isinstance(envelope, bytes):
+            self._refuse("command_unknown", f"{device}: {', '.join(values)}, accepted: {CONTROL_DEVICE}: {DESIRED}")
+            return []
+        before = self.holding.held
+        was_released = self.holding.is_released
+        assignment = self.holding.receive(
+            envelope, operating=self._operating(now_ms), locked_out=self._is_locked_out(), at=_instant(now_ms)
+        )
+        if assignment is None:
+            log.warning(
+                "%s site_id=%s refusal=%s sequence=%d",
+                observe.ASSIGNMENT_REFUSED, self.site_id, self.holding.refusal, self.holding.refused_sequence,
+            )  # fmt: skip
+            return self._report(now_ms)
+        if assignment == before and not was_released:
+            # A repeat: the platform has not heard the report, or the controller has not confirmed yet.
+            if self.holding.confirmed_hash == assignment.content_hash:
+                return self._report(now_ms)
+        else:
+            self._outbox.keep(self.site_id, HELD, envelope)
+        self._port.request(self._index, assignment)
+        return []
+
+    def _report(self, now_ms: int) -> list[Message]:
+        if not self.is_born:
+            return []
+        return [self._session.device_data(now_ms, CONTROL_DEVICE, dict(self.holding.reported()))]
+
+    def _operating(self, now_ms: int) -> OperatingEnvelope:
+        measured = self._measured
+
+        def room(name: str) -> float:
+            value = _known(measured[name]) if measured is not None else None
+            return max(0.0, value or 0.0)
+
+        return OperatingEnvelope(
+            self.site_id,
+            _instant(now_ms),
+            room("discharge_kw"),
+            room("charge_kw"),
+            room("usable_energy_kwh"),
+            room("absorbable_energy_kwh"),
+        )
+
+    def _is_locked_out(self) -> bool:
+        return self._measured is not None and MODE_NAMES[int(self._measured["mode"])] == "lockout"
+
+    def _record_window_us(self) -> tuple[int, int] | None:
+        held: Assignment | None = self.holding.held
+        if held is None or held.power_kw == 0.0 or self.holding.is_released:
+            return None
+        return _micros(held.starts_at), _micros(held.ends_at)
+
+    def _keep_chunk(self, chunk: Chunk, now_ms: int) -> list[Message]:
+        number = self._outbox.next_number(self.site_id, RECORD_STREAM)
+        metrics = record_metrics(chunk, number)
+        return self._keep(RECORD_STREAM, number, metrics, chunk.starts_at_us // 1000, now_ms)
+
+    def _keep(self, stream: str, number: int, metrics: list[Metric], at_ms: int, now_ms: int) -> list[Message]:
+        """Keep a row in the outbox; return it as a message when the platform listens."""
+        payload = encode_payload(Payload(at_ms, None, metrics))
+        try:
+            self._outbox.put(site_id=self.site_id, stream=stream, number=number, payload=payload, at_ms=now_ms)
+        except OutboxFull as error:
+            self._refuse(error.name, str(error))
+            return []
+        if not self.is_born:
+            return []
+        self._outbox.mark_sent([(self.site_id, stream, number)], at_ms=now_ms)
+        return [self._session.stream_data(now_ms, _device_of(stream), metrics, False)]
+
+    def _note_away(self, now_ms: int) -> None:
+        if self._away_since_ms is None:
+            self._away_since_ms = now_ms
+            log.info("%s site_id=%s", observe.LINK_DOWN, self.site_id)
+
+    def _refuse(self, name: str, detail: str) -> None:
+        self.refused_count += 1
+        log.warning("%s site_id=%s error=%s detail=%.300s", observe.MESSAGE_REFUSED, self.site_id, name, detail)
+
+
+def _device_of(stream: str) -> str | None:
+    return None if stream in {RECORD_STREAM, WAVEFORM_STREAM} else stream
+
+
+def _known(value: Any) -> float | None:
+    """Return a measurement, or None where none is known: a NaN has no place on the wire."""
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _instant(now_ms: int) -> datetime:
+    return datetime.fromtimestamp(now_ms / 1000.0, UTC)
+
+
+def _micros(at: datetime) -> int:
+    return round(at.timestamp() * 1_000_000)

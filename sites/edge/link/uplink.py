@@ -1,0 +1,306 @@
+"""The MQTT side of an edge process: connections, outbox and control loop of one site or of many, joined.
+
+One asyncio thread does everything here. Messages are noted by paho's callbacks and worked off in
+one place, a whole batch in one transaction, so that a burst of assignments costs one commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from sites.edge.control.exchange import Boundary, CapturedWaveform, ControllerPort, Float32Array, Image, RecordRows
+from sites.edge.link.mqtt import BrokerAddress, MqttLink
+from sites.edge.link.outbox import Outbox
+from sites.edge.link.profile import SiteProfile
+from sites.edge.link.site_link import SiteLink
+from sites.edge.link.stream_rows import empty_payload
+from sites.wire.edge_session import Message
+
+POLL_S: Final = 0.005
+SLOTS: Final = 50
+"""A second has so many slots; each site has its own, so that a fleet's live data does not come in one burst."""
+RESEND_AFTER_S: Final = 5.0
+RESEND_EVERY_S: Final = 1.0
+RESEND_ROWS: Final = 1000
+"""Rows sent again in one go, so that a long backlog does not crowd out live data."""
+MAX_QUEUED: Final = 20_000
+"""Messages noted but not worked off; beyond it new ones are dropped and counted, the platform repeats."""
+FAREWELL_S: Final = 3.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkSettings:
+    """What all sites of one process share."""
+
+    broker: BrokerAddress
+    host_id: str
+    platform_keys: tuple[bytes, ...]
+    interval_s: int
+    outbox_path: Path
+    outbox_max_bytes: int = 512_000_000
+    backoff_s: tuple[float, float] = (0.5, 30.0)
+    resend_after_s: float = RESEND_AFTER_S
+
+
+class Uplink:
+    """Runs the links of one process's sites."""
+
+    def __init__(self, profiles: Sequence[SiteProfile], port: ControllerPort, settings: UplinkSettings) -> None:
+        self._port = port
+        self._settings = settings
+        self._outbox = Outbox(settings.outbox_path, empty=empty_payload, max_bytes=settings.outbox_max_bytes)
+        self._executor = ThreadPoolExecutor(max_workers=16, thread_name_prefix="connect")
+        self._notes: deque[tuple[int, str, str, bytes]] = deque()
+        self._noted = asyncio.Event()
+        self._image: Image | None = None
+        self._boundaries: list[deque[Boundary]] = [deque() for _ in profiles]
+        self._records: list[deque[tuple[int, Float32Array]]] = [deque() for _ in profiles]
+        self.dropped_count = 0
+        """Messages dropped because the queue was full."""
+        self.links = [
+            SiteLink(
+                profile,
+                index=index,
+                host_id=settings.host_id,
+                platform_keys=settings.platform_keys,
+                interval_s=settings.interval_s,
+                outbox=self._outbox,
+                port=port,
+            )
+            for index, profile in enumerate(profiles)
+        ]
+        self.connections = [self._connection(index, link) for index, link in enumerate(self.links)]
+        with self._outbox.transaction():
+            for link in self.links:
+                link.restore(now_ms=_now_ms())
+
+    @property
+    def born_count(self) -> int:
+        """How many sites' births were sent on their present connection."""
+        return sum(link.is_born for link in self.links)
+
+    @property
+    def refused_count(self) -> int:
+        """Messages and assignments that were refused since the start."""
+        return sum(link.refused_count + link.holding.refused_count for link in self.links)
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows that the platform has not confirmed."""
+        return self._outbox.depth()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until stopped; then say farewell and close. An error in any part ends the whole."""
+        ended = asyncio.Event()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [tasks.create_task(connection.run(ended)) for connection in self.connections]
+                running += [tasks.create_task(work) for work in (self._work_off(), self._poll(), self._tick())]
+                running.append(tasks.create_task(self._resend()))
+                await stop.wait()
+                await self._finish()
+                ended.set()
+                for task in running:
+                    task.cancel()
+        finally:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            self._outbox.close()
+
+    def _connection(self, index: int, link: SiteLink) -> MqttLink:
+        # The suffix keeps another client with this site's name from taking the session over and over.
+        return MqttLink(
+            client_id=f"{link.site_id}-{secrets.token_hex(4)}",
+            broker=self._settings.broker,
+            executor=self._executor,
+            will=link.will,
+            on_up=lambda: self._note(index, "up"),
+            on_down=lambda: self._note(index, "down"),
+            on_message=lambda topic, payload: self._note(index, "message", topic, payload),
+            backoff_s=self._settings.backoff_s,
+        )
+
+    def _note(self, index: int, what: str, topic: str = "", payload: bytes = b"") -> None:
+        if what == "message" and len(self._notes) >= MAX_QUEUED:
+            self.dropped_count += 1
+            return
+        self._notes.append((index, what, topic, payload))
+        self._noted.set()
+
+    async def _work_off(self) -> None:
+        while True:
+            await self._noted.wait()
+            self._noted.clear()
+            outgoing: list[tuple[int, Message]] = []
+            with self._outbox.transaction():
+                while self._notes:
+                    index, what, topic, payload = self._notes.popleft()
+                    link = self.links[index]
+                    if what == "message":
+                        outgoing += [(index, m) for m in link.receive(topic, payload, now_ms=_now_ms())]
+                    elif what == "down":
+                        link.note_down(now_ms=_now_ms())
+                    else:
+                        self.connections[index].subscribe(link.subscriptions())
+            # Sent only after the commit: nothing is told that a crash could take back.
+            self._send(outgoing)
+
+    async def _poll(self) -> None:
+        """Take over what the controllers measured and confirmed."""
+        held: tuple[str, ...] = ()
+        while True:
+            update = self._port.poll()
+            now_ms = _now_ms()
+            outgoing: list[tuple[int, Message]] = []
+            image = update.image
+            if image is not None and image is not self._image:
+                self._image = image
+                if image.held != held:
+                    held = image.held
+                    for index, held_hash in enumerate(held):
+                        outgoing += [(index, m) for m in self.links[index].confirm(held_hash, now_ms=now_ms)]
+            for boundary in update.boundaries:
+                for queue in self._boundaries:
+                    queue.append(boundary)
+            for records in update.records:
+                self._take_records(records)
+            self._send(outgoing)
+            if update.waveforms:
+                self._take_waveforms(update.waveforms, now_ms)
+            await asyncio.sleep(POLL_S)
+
+    def _take_records(self, records: RecordRows) -> None:
+        for index, queue in enumerate(self._records):
+            queue.append((records.first_us, records.rows[:, index]))
+
+    def _take_waveforms(self, waveforms: Sequence[CapturedWaveform], now_ms: int) -> None:
+        outgoing = []
+        with self._outbox.transaction():
+            for waveform in waveforms:
+                messages = self.links[waveform.index].add_waveform(waveform, now_ms=now_ms)
+                outgoing += [(waveform.index, message) for message in messages]
+        for waveform in waveforms:
+            self._port.settle_waveform(waveform)
+        self._send(outgoing)
+
+    async def _tick(self) -> None:
+        """Serve each site once a second in its own slot: live data, intervals, records, loss of link."""
+        slot = 0
+        next_s = time.monotonic()
+        while True:
+            next_s += 1.0 / SLOTS
+            if (late_s := time.monotonic() - next_s) > 1.0:
+                next_s += late_s
+            await asyncio.sleep(max(0.0, next_s - time.monotonic()))
+            slot = (slot + 1) % SLOTS
+            outgoing: list[tuple[int, Message]] = []
+            with self._outbox.transaction():
+                for index in range(slot, len(self.links), SLOTS):
+                    outgoing += [(index, message) for message in self._serve(index)]
+            self._send(outgoing)
+
+    def _serve(self, index: int) -> list[Message]:
+        link, now_ms = self.links[index], _now_ms()
+        link.check_link(now_ms=now_ms)
+        messages: list[Message] = []
+        if self._image is not None:
+            image = self._image
+            link.measure(image.measured[index], at_us=image.at_us, samples_late=image.samples_late)
+            messages += link.ensure_born(now_ms=now_ms)
+            if not self.connections[index].is_congested:
+                messages += link.live()
+        boundaries = self._boundaries[index]
+        while boundaries:
+            messages += link.close_interval(boundaries.popleft(), now_ms=now_ms)
+        for first_us, rows in _joined(self._records[index]):
+            messages += link.add_records(first_us=first_us, rows=rows, now_ms=now_ms)
+        return messages
+
+    async def _resend(self) -> None:
+        """Send rows again that the platform has not confirmed, while it is there to take them."""
+        by_site = {link.site_id: index for index, link in enumerate(self.links)}
+        while True:
+            await asyncio.sleep(RESEND_EVERY_S)
+            now_ms = _now_ms()
+            able = [
+                link.site_id
+                for link, connection in zip(self.links, self.connections, strict=True)
+                if link.is_born and not connection.is_congested
+            ]
+            rows = self._outbox.due(
+                sent_before_ms=now_ms - round(self._settings.resend_after_s * 1000), limit=RESEND_ROWS, site_ids=able
+            )
+            if not rows:
+                continue
+            with self._outbox.transaction():
+                self._outbox.mark_sent([(row.site_id, row.stream, row.number) for row in rows], at_ms=now_ms)
+            for row in rows:
+                index = by_site[row.site_id]
+                if self.links[index].is_born:
+                    self._send([(index, self.links[index].resend(row, now_ms=now_ms))])
+
+    def _send(self, outgoing: Sequence[tuple[int, Message]]) -> None:
+        for index, message in outgoing:
+            self.connections[index].publish(message)
+
+    async def _finish(self) -> None:
+        pairs = zip(self.links, self.connections, strict=True)
+        await asyncio.gather(*(c.finish(link.farewell(), within_s=FAREWELL_S) for link, c in pairs))
+
+
+def _joined(queue: deque[tuple[int, Float32Array]]) -> list[tuple[int, Float32Array]]:
+    """Empty a queue of consecutive rows into as few pieces as gaps allow."""
+    pieces: list[tuple[int, list[Float32Array]]] = []
+    ends_us = -1
+    while queue:
+        first_us, rows = queue.popleft()
+        if not pieces or first_us != ends_us:
+            pieces.append((first_us, []))
+        pieces[-1][1].append(rows)
+        ends_us = first_us + len(rows) * 10_000
+    return [(first_us, np.concatenate(parts)) for first_us, parts in pieces]
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+async def run_uplink(uplink: Uplink, stop: asyncio.Event, on_second: Callable[[], None] | None = None) -> None:
+    """Run an uplink and call ``on_second`` once a second beside it, for whoever reports its state."""
+
+    async def report() -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            if on_second is not None:
+                on_second()
+
+    reporter = asyncio.create_task(report())
+    try:
+        await uplink.run(stop)
+    finally:
+        reporter.cancel()
+
+
+def run_site_uplink(profile: SiteProfile, port: ControllerPort, settings: UplinkSettings) -> None:
+    """Run the uplink of one site until SIGTERM or SIGINT."""
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await run_uplink(Uplink([profile], port, settings), stop)
+
+    asyncio.run(run())
