@@ -28,6 +28,7 @@ from sites.core.curves import FloatArray
 from sites.core.intervals import Interval
 from sites.metering.models import HighRateRecord, MeterInterval
 from sites.registry.models import Site
+from sites.wire.records import unpack_samples
 
 RATE_HZ: Final = 100.0
 """Sample grid of the proof; a record at a lower rate proves nothing."""
@@ -246,8 +247,6 @@ def _place(chunk: HighRateRecord, window: Interval, columns: dict[str, FloatArra
     missing = [name for name in _COLUMNS if name not in names]
     if missing:
         raise EvidenceError(f"record {chunk.number} of site {chunk.site_id} lacks the columns {', '.join(missing)}")
-    from sites.wire.records import unpack_samples
-
     samples = unpack_samples(bytes(chunk.samples), len(names), _MAX_CHUNK_BYTES)
     offset_s = (chunk.starts_at - window.starts_at).total_seconds()
     index = np.round((offset_s + np.arange(len(samples)) / chunk.rate_hz) * RATE_HZ).astype(np.int64)

@@ -121,16 +121,18 @@ def receive_event(
 
 
 @transaction.atomic
-def withdraw_absent_events(*, vtn_id: str, listed: Collection[str], at: datetime) -> list[str]:
+def withdraw_absent_events(*, vtn_id: str, listed: Collection[str], since: datetime, at: datetime) -> list[str]:
     """Take back what the operator's full list no longer holds, and return those event ids.
 
-    OpenADR 2.0b: a VTN lists every event each time; one that is missing is cancelled. Events whose
-    window has ended are left alone: operators drop completed ones.
+    OpenADR 2.0b: a VTN lists every event each time; one that is missing is cancelled. Left alone are
+    events whose window has ended (operators drop completed ones) and those received before
+    ``since``, our registration: a VTN that lost its memory asks for a new one, and what it forgot
+    is still owed until it says otherwise.
     """
     gone = (
         Obligation.objects.select_for_update()
         .select_related("event")
-        .filter(status=Obligation.Status.OPEN, ends_at__gt=at, event__vtn_id=vtn_id)
+        .filter(status=Obligation.Status.OPEN, ends_at__gt=at, event__vtn_id=vtn_id, event__received_at__gte=since)
         .exclude(event__event_id__in=list(listed))
     )
     withdrawn = []

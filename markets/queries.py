@@ -12,6 +12,7 @@ from markets.core.obligations import MAX_DURATION
 from markets.evidence import site_evidence
 from markets.models import MarketEvent, Obligation, Program, Registration, Statement
 from sites.core.intervals import Interval
+from sites.metering.queries import fleet_envelopes
 
 
 def open_obligations(*, at: datetime) -> QuerySet[Obligation]:
@@ -65,6 +66,21 @@ def promised_kw(*, event: Event, program: Program) -> float:
         program__signal_sign=program.signal_sign,
     ).exclude(event__vtn_id=event.vtn_id, event__event_id=event.event_id)
     return float(overlapping.aggregate(total=Sum("power_kw"))["total"] or 0.0)
+
+
+def available_kw(*, market_context: str, at: datetime, fresh_within_s: float, dropout_margin: float) -> float:
+    """Return what the fleet can keep up in a program's product for its whole duration [kW].
+
+    The sum of the sustainable power of the sites with fresh readings, less the margin for sites that
+    drop out in the event; what is promised already is not taken off. 0 for an unknown program.
+    """
+    program = program_by_context(market_context=market_context)
+    if program is None:
+        return 0.0
+    curve = program.catalogue_row.curve
+    envelopes = fleet_envelopes(at=at, fresh_within_s=fresh_within_s, program=program.product)
+    sustainable_kw = sum(envelope.sustainable_kw(curve.sustain_s, curve.sign) for envelope in envelopes)
+    return sustainable_kw * (1.0 - dropout_margin)
 
 
 def metering_gaps(*, window: Interval, site_ids: Sequence[str], recorded_ratio: float = 0.999) -> dict[str, str]:
