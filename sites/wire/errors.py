@@ -23,6 +23,12 @@ class DeviceUnknown(WireError):
     name = "device_unknown"
 
 
+class TooManySites(WireError):
+    """A new site beyond the number that one session holds in memory."""
+
+    name = "too_many_sites"
+
+
 class PayloadTooLarge(WireError):
     """More bytes than accepted; refused before parsing."""
 
@@ -104,6 +110,7 @@ class SignatureInvalid(WireError):
 ERRORS: Final[tuple[type[WireError], ...]] = (
     TopicInvalid,
     DeviceUnknown,
+    TooManySites,
     PayloadTooLarge,
     PayloadMalformed,
     BirthMissing,
