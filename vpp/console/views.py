@@ -1,0 +1,131 @@
+"""The pages: each asks one query for what the person may see and hands it to a presenter."""
+
+from __future__ import annotations
+
+from django.contrib.auth.views import LoginView
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+
+from sites.metering.models import WaveformRecord
+from sites.registry import permissions
+from sites.registry.models import Site
+from vpp.console import presenters, queries
+from vpp.console.roles import ALL_ROLES, FLEET_ROLES, page_for
+
+
+class SignIn(LoginView):
+    """The login page; who is signed in already goes on to the own first page."""
+
+    template_name = "console/login.html"
+    redirect_authenticated_user = True
+
+
+def fleet(request: HttpRequest) -> HttpResponseBase:
+    """The first page: the fleet for dispatcher and auditor; an owner is sent to the own sites."""
+    if permissions.role_of(request.user) == permissions.OWNER:
+        return redirect("my-sites")
+    return _fleet(request)
+
+
+@page_for(FLEET_ROLES)
+def _fleet(request: HttpRequest) -> HttpResponseBase:
+    return render(request, "console/fleet.html", {"nav": "fleet", "modes": presenters.MODES.items()})
+
+
+@page_for(FLEET_ROLES)
+def sites(request: HttpRequest) -> HttpResponseBase:
+    """The sites table, 50 a page, with search."""
+    at = timezone.now()
+    search = request.GET.get("q", "")
+    rows = queries.site_table(sites=permissions.visible_sites(request.user), search=search)
+    page = Paginator(rows, queries.PAGE_SIZE).get_page(request.GET.get("page"))
+    context = {
+        "nav": "sites",
+        "page": page,
+        "rows": [presenters.site_row(site, at=at) for site in page.object_list],
+        "search": search,
+        "as_of": presenters.instant(at),
+    }
+    return render(request, "console/sites.html", context)
+
+
+@page_for(frozenset({permissions.OWNER}))
+def my_sites(request: HttpRequest) -> HttpResponseBase:
+    """The owner's page: is my site safe, what did it earn."""
+    at = timezone.now()
+    cards = [
+        {"row": presenters.site_row(site, at=at), "earned": presenters.earned(entries, site_id=site.site_id)}
+        for site, entries in queries.sites_with_entries(sites=permissions.visible_sites(request.user))
+    ]
+    return render(request, "console/my_sites.html", {"nav": "my-sites", "cards": cards})
+
+
+@page_for(ALL_ROLES)
+def site(request: HttpRequest, site_id: str) -> HttpResponseBase:
+    """One site: live values, islanding records, book entries; 404 for somebody else's site."""
+    found = _visible_site(request, site_id)
+    at = timezone.now()
+    zone = presenters.zone_of(found)
+    waveforms = queries.latest_waveforms(site=found)
+    entries = queries.site_entries(site=found)
+    context = {
+        "nav": "my-sites" if permissions.role_of(request.user) == permissions.OWNER else "sites",
+        "site": found,
+        "row": presenters.site_row(found, at=at),
+        "assets": [presenters.asset_row(asset) for asset in found.assets.all()],
+        "waveforms": [presenters.waveform_row(record, zone) for record in waveforms],
+        "entries": [presenters.entry_row(entry, zone) for entry in entries],
+        "zone": zone.key,
+    }
+    return render(request, "console/site.html", context)
+
+
+@page_for(ALL_ROLES)
+def waveform(request: HttpRequest, site_id: str, number: int) -> HttpResponseBase:
+    """One islanding record as JSON for the plot."""
+    found = _visible_site(request, site_id)
+    try:
+        record = queries.waveform(site=found, number=number)
+    except WaveformRecord.DoesNotExist:
+        raise Http404(f"site {site_id} has no waveform {number}") from None
+    except queries.WaveformUnreadable as error:
+        return JsonResponse({"error": "waveform_unreadable", "detail": str(error)}, status=422)
+    return JsonResponse(presenters.waveform_json(record, presenters.zone_of(found)))
+
+
+@page_for(FLEET_ROLES)
+def books(request: HttpRequest) -> HttpResponseBase:
+    """The books, read-only: entries with chain, position and hash."""
+    models = queries.books()
+    name = request.GET.get("book", "")
+    model = models.get(name) or next(iter(models.values()), None)
+    search = request.GET.get("q", "")
+    context: dict[str, object] = {"nav": "books", "books": queries.book_sizes(), "search": search}
+    if model is not None:
+        page = Paginator(queries.book_entries(model=model, search=search), queries.PAGE_SIZE).get_page(
+            request.GET.get("page")
+        )
+        context |= {
+            "book": model.book_name(),
+            "page": page,
+            "entries": [presenters.entry_row(entry) for entry in page.object_list],
+        }
+    return render(request, "console/books.html", context)
+
+
+def healthz(request: HttpRequest) -> HttpResponse:
+    """Tell whether this process can serve: 503 naming what is gone."""
+    # Imported here: management commands load the addresses without opening a broker link.
+    from vpp.console.broadcast import LIVE
+
+    checks = {"database": queries.database_fault(), "broker": "" if LIVE.link.is_connected else LIVE.link.last_error}
+    faults = {name: fault for name, fault in checks.items() if fault}
+    body = {"status": "unavailable" if faults else "ok", "gone": sorted(faults)}
+    return JsonResponse(body, status=503 if faults else 200)
+
+
+def _visible_site(request: HttpRequest, site_id: str) -> Site:
+    # Filtered by right first: a site that is not visible looks exactly like one that does not exist.
+    return get_object_or_404(permissions.visible_sites(request.user), site_id=site_id)
