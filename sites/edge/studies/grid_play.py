@@ -46,22 +46,29 @@ class GridPlay:
         """Return the frequency at each of the next samples [Hz], shape [samples]."""
         with self._lock:
             play = self._play
-        at_us = first_us + us_per_sample * np.arange(samples, dtype=np.int64)
         if play is None:
-            frequency = self._approach(self._nominal_hz, samples, us_per_sample)
-        else:
-            ends_us = play.at_us + round((play.to_s - play.from_s) * 1e6)
-            target_hz = self._nominal_hz if first_us >= ends_us else float(np.interp(play.from_s, play.t_s, play.f_hz))
-            frequency = self._approach(target_hz, samples, us_per_sample)
-            inside = (at_us >= play.at_us) & (at_us < ends_us)
-            if inside.any():
-                trace_s = play.from_s + (at_us[inside] - play.at_us) / 1e6
-                frequency[inside] = np.interp(trace_s, play.t_s, play.f_hz)
-        self._last_hz = float(frequency[-1])
-        return frequency
+            return self._approach(self._nominal_hz, samples, us_per_sample)
+        ends_us = play.at_us + round((play.to_s - play.from_s) * 1e6)
+        # Split where the trace begins and ends, so that batches of any size give the same frequency.
+        before, until_end = (
+            min(max(0, -(-(edge_us - first_us) // us_per_sample)), samples) for edge_us in (play.at_us, ends_us)
+        )
+        pieces = []
+        if before:
+            first_hz = float(np.interp(play.from_s, play.t_s, play.f_hz))
+            pieces.append(self._approach(first_hz, before, us_per_sample))
+        if until_end > before:
+            at_us = first_us + us_per_sample * np.arange(before, until_end, dtype=np.int64)
+            pieces.append(np.interp(play.from_s + (at_us - play.at_us) / 1e6, play.t_s, play.f_hz))
+            self._last_hz = float(pieces[-1][-1])
+        if samples > until_end:
+            pieces.append(self._approach(self._nominal_hz, samples - until_end, us_per_sample))
+        return np.concatenate(pieces)
 
     def _approach(self, target_hz: float, samples: int, us_per_sample: int) -> FloatArray:
         step_hz = APPROACH_HZ_PER_S * us_per_sample / 1e6
         travel_hz = step_hz * np.arange(1, samples + 1)
         away_hz = target_hz - self._last_hz
-        return np.asarray(self._last_hz + np.sign(away_hz) * np.minimum(travel_hz, abs(away_hz)), dtype=np.float64)
+        frequency = np.asarray(self._last_hz + np.sign(away_hz) * np.minimum(travel_hz, abs(away_hz)), dtype=np.float64)
+        self._last_hz = float(frequency[-1])
+        return frequency

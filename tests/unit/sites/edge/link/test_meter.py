@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sites.core.readings import Quality
 from sites.core.units import uwh_from_joule
 from sites.edge.control.exchange import REGISTER_DTYPE

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sites.edge.link.outbox import RECORD_STREAM, WAVEFORM_STREAM, Outbox, OutboxError, OutboxFull
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sites.edge.link.record_chunks import LEAD_US, Chunk, RecordCutter
 
 SECOND = 1_000_000

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from sites.core.assignments import Assignment
 from sites.core.curves import Direction
 from sites.edge.control.exchange import (
