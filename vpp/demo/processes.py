@@ -1,0 +1,120 @@
+"""Every process of the demo, by name: broker, sites, platform, and the grid operator's own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from markets.openadr.certificates import make_openadr_certificates
+from vpp.demo import broker
+from vpp.demo.supervisor import Child, Supervisor
+from vpp.demo.workspace import BASE_DIR, VEN_NAME, DemoError, Workspace, installed_program
+
+STARTS_WITHIN_S = 40.0
+
+
+class Processes:
+    """Starts what the demo needs and holds the two that it talks to."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.environment = {**workspace.environment(), "PYTHONUNBUFFERED": "1"}
+        self.supervisor = Supervisor()
+        self.simulator: Child
+        self.operator: Child
+
+    def _start(self, name: str, command: list[str], **options: Any) -> Child:
+        environment = {**self.environment, **options.pop("environment", {})}
+        return self.supervisor.add(Child(name, command, environment, self.workspace.logs / f"{name}.log", **options))
+
+    def _manage(self, *words: str) -> Child:
+        return self._start(words[0], [sys.executable, str(BASE_DIR / "manage.py"), *words])
+
+    def start_broker(self) -> None:
+        """Start the MQTT broker and wait until it listens."""
+        config = broker.write_config(self.workspace)
+        self._start("broker", [installed_program("nats-server"), "-c", str(config)])
+        deadline = time.monotonic() + STARTS_WITHIN_S
+        while not broker.accepts_connections(self.workspace.mqtt_port):
+            self.supervisor.require_alive()
+            if time.monotonic() > deadline:
+                raise DemoError(f"the broker did not listen within {STARTS_WITHIN_S:g} s; see {self.workspace.logs}")
+            time.sleep(0.02)
+
+    def write_manifest(self, *, sites: int, seed: int) -> list[dict[str, Any]]:
+        """Let the simulated sites write what they are, for enrollment."""
+        path = self.workspace.folder / "fleet.json"
+        command = [installed_program("vpp-edge"), "simulate", "--sites", str(sites), "--seed", str(seed)]
+        run = subprocess.run(
+            [*command, "--manifest", str(path)], env=self.environment, capture_output=True, text=True, check=False
+        )
+        if run.returncode != 0:
+            raise DemoError(f"the fleet's manifest could not be made: {run.stderr.strip()[-400:]}")
+        manifest: list[dict[str, Any]] = json.loads(path.read_text())
+        return manifest
+
+    def start_sites(self, *, sites: int, seed: int, interval_s: int, platform_key: bytes) -> None:
+        """Start the simulated sites. They know the platform's public key only, and a site's broker user."""
+        environment = {name: value for name, value in self.environment.items() if not name.startswith("VPP_")}
+        self.simulator = self._start_edge(
+            "sites",
+            [
+                "simulate",
+                *("--sites", str(sites), "--seed", str(seed), "--interval-s", str(interval_s)),
+                *("--host-id", "vpp", "--platform-key", platform_key.hex()),
+                *("--runtime-dir", str(self.workspace.folder / "edge")),
+            ],
+            {**environment, "VPP_EDGE_BROKER_URL": self.workspace.edge_broker_url},
+        )
+
+    def _start_edge(self, name: str, words: list[str], environment: dict[str, str]) -> Child:
+        log = self.workspace.logs / f"{name}.log"
+        command = [installed_program("vpp-edge"), *words]
+        # Not restartable: a simulated plant that starts anew would be another plant.
+        return self.supervisor.add(Child(name, command, environment, log, speaks=True, restartable=False))
+
+    def start_grid_operator(self) -> None:
+        """Start the grid operator's VTN as a process of its own, over mutual TLS with fresh certificates."""
+        pair = make_openadr_certificates(self.workspace.certificates, at=datetime.now(UTC), ven_name=VEN_NAME)
+        command = [sys.executable, "-m", "markets.openadr.grid_operator", "--port", str(self.workspace.vtn_port)]
+        credentials = ["--cert", str(pair.vtn.cert), "--key", str(pair.vtn.key), "--ca", str(pair.ca)]
+        ven = ["--ven-name", VEN_NAME, "--ven-fingerprint", pair.ven.fingerprint]
+        # It is somebody else's process: it gets none of our settings. It keeps its events in memory alone.
+        environment = {name: value for name, value in self.environment.items() if not name.startswith("VPP_")}
+        self.environment["VPP_VTN_FINGERPRINT"] = pair.vtn.fingerprint
+        self.operator = self.supervisor.add(
+            Child(
+                "grid_operator",
+                [*command, *credentials, *ven],
+                environment,
+                self.log_of("grid_operator"),
+                speaks=True,
+                restartable=False,
+            )
+        )
+
+    def start_platform(self) -> None:
+        """Start the platform's processes. Each comes back by itself when it dies."""
+        for command in ("run_ingest", "run_host", "run_dispatch", "run_openadr"):
+            self._manage(command)
+
+    def start_web(self) -> None:
+        """Start the console."""
+        address = ["--host", "127.0.0.1", "--port", str(self.workspace.web_port)]
+        self._start(
+            "web", [sys.executable, "-m", "uvicorn", "vpp.asgi:application", *address, "--log-level", "warning"]
+        )
+
+    @property
+    def console_url(self) -> str:
+        """Where the console answers."""
+        return f"http://127.0.0.1:{self.workspace.web_port}/"
+
+    def log_of(self, name: str) -> Path:
+        """Return the log file of a process."""
+        return self.workspace.logs / f"{name}.log"
