@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sites.metering.streams import (
     INTERVAL,
@@ -30,6 +30,8 @@ from sites.wire.metrics import (
     SYSTEM_METRICS,
     MetricType,
 )
+
+T = TypeVar("T")
 
 MAX_KEPT_REFUSALS: Final = 200
 """Refused messages kept of one batch; the rest is only counted, so that a flood stays cheap."""
@@ -275,6 +277,40 @@ class Sorter:
         row.received_at = arrival.received_at
         row.values.update(values)
         arrival.batch.live[site_pk] = row
+
+
+def split(batch: Batch) -> tuple[Batch, Batch] | None:
+    """Return a batch as two halves, or None when it holds one row only; counts stay with the first."""
+    if batch.rows + len(batch.refused_numbers) <= 1:
+        return None
+    first, second = Batch(counts=batch.counts), Batch()
+    first.readings, second.readings = _halves(batch.readings)
+    first.numbered, second.numbered = _halves(batch.numbered)
+    first.refusals, second.refusals = _halves(batch.refusals)
+    for name in ("live", "refused_numbers"):
+        head, tail = _halves(list(getattr(batch, name).items()))
+        setattr(first, name, dict(head))
+        setattr(second, name, dict(tail))
+    if second.is_empty:
+        # Each part held at most one row: one part a batch.
+        return _one_part_each(batch)
+    return first, second
+
+
+def _one_part_each(batch: Batch) -> tuple[Batch, Batch]:
+    second = Batch()
+    for name in ("readings", "numbered", "refusals", "live", "refused_numbers"):
+        part = getattr(batch, name)
+        if part:
+            setattr(second, name, part)
+            setattr(batch, name, type(part)())
+            break
+    return batch, second
+
+
+def _halves(rows: list[T]) -> tuple[list[T], list[T]]:
+    middle = (len(rows) + 1) // 2
+    return rows[:middle], rows[middle:]
 
 
 def instant_of_ms(milliseconds: int | None) -> datetime | None:

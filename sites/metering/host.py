@@ -16,7 +16,6 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult
 
-from django.db import connection as database
 from django.db.utils import DatabaseError, InterfaceError
 
 from sites.metering import operations, queries
@@ -52,7 +51,8 @@ class Host:
         self._link: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
         self._is_online = False
-        self._said_ms = 0
+        self._connected_ms = 0
+        """Stamp of all that this connection says, its will included: a site ignores an older one."""
         self._must_say = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -72,7 +72,7 @@ class Host:
                 await self._in_thread(
                     lambda: operations.release_host_lease(name=self._config.host_id, holder=self._holder)
                 )
-            await self._in_thread(database.close)
+            await self._in_thread(operations.close_database)
             self._thread.shutdown()
 
     async def _step(self) -> None:
@@ -90,7 +90,7 @@ class Host:
             # Without the database nothing can be stored, and the lease may be another's by now.
             logger.warning("host.database_away reason=%s", error)
             with contextlib.suppress(DatabaseError, InterfaceError):
-                await self._in_thread(database.close)
+                await self._in_thread(operations.close_database)
             self._say_if_changed(online=False)
             return
         if token is None:
@@ -102,7 +102,6 @@ class Host:
         self._say_if_changed(online=covered.issuperset(self._config.partitions))
 
     def _join(self) -> None:
-        self._said_ms = self._now_ms()
         self._connection = Connection(
             self._config.broker,
             name=f"host-{self._config.host_id}",
@@ -124,7 +123,8 @@ class Host:
         self._is_online = False
 
     def _will(self) -> Will:
-        message = state_message(self._config.host_id, False, self._now_ms())
+        self._connected_ms = max(self._connected_ms + 1, int(self._now().timestamp() * 1000))
+        message = state_message(self._config.host_id, False, self._connected_ms)
         return Will(message.topic, message.payload)
 
     def _say_again(self) -> None:
@@ -151,13 +151,8 @@ class Host:
         if online != self._is_online:
             logger.info("host.state host=%s online=%s", self._config.host_id, online)
         self._is_online = online
-        # A site takes the newer of two; two in one millisecond must still have an order.
-        self._said_ms = max(self._said_ms + 1, self._now_ms())
-        message = state_message(self._config.host_id, online, self._said_ms)
+        message = state_message(self._config.host_id, online, self._connected_ms)
         self._must_say = not self._connection.publish(message.topic, message.payload, 1, True)
-
-    def _now_ms(self) -> int:
-        return int(self._now().timestamp() * 1000)
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)

@@ -92,6 +92,19 @@ def release_host_lease(*, name: str, holder: str) -> None:
     HostLease.objects.filter(name=name, holder=holder).update(holder="")
 
 
+def close_database() -> None:
+    """Close the calling thread's connection; the next write opens a new one.
+
+    A function, because ``connection.close`` named in another thread is that thread's.
+    """
+    connection.close()
+
+
+def lock_timeout_s() -> float:
+    """Return how long one write may wait for the database's lock [s]."""
+    return float(connection.settings_dict.get("OPTIONS", {}).get("timeout", 20))
+
+
 def _insert_readings(readings: list[ReadingItem]) -> None:
     """Insert readings; one that stands already at that instant stays as it is.
 

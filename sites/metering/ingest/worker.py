@@ -16,19 +16,17 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult
 
-from django.db import connection as database
 from django.db.utils import DatabaseError, DataError, IntegrityError, InterfaceError
 
 from sites.core import observe
 from sites.metering import live, operations, queries
-from sites.metering.batches import Arrival, Batch, Sorter
+from sites.metering.batches import Arrival, Batch, Sorter, split
 from sites.metering.ingest.connection import Connection
 from sites.metering.numbered import StreamState
 from sites.metering.operations import Stored
 from sites.registry.queries import site_directory
 from sites.wire.host_session import DeviceBorn, DeviceData, HostSession, NodeBorn, NodeData, RebirthNeeded, Refused
-from sites.wire.metrics import STORED_THROUGH, MetricType
-from sites.wire.payload import Metric
+from sites.wire.metrics import STORED_THROUGH
 from sites.wire.topics import partition_filters
 
 logger = logging.getLogger(__name__)
@@ -93,6 +91,8 @@ class IngestWorker:
             name=self._name,
             on_message=self._note,
             subscriptions=[(topic, 0) for topic in partition_filters(config.partitions)],
+            # A birth may have been missed while the link was down.
+            on_connected=self._session.forget_births,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -115,13 +115,13 @@ class IngestWorker:
             stop.set()
             await _ended([link, *tasks])
             self._decode_inbox(len(self._inbox))
-            await asyncio.wait_for(writer, FLUSH_WITHIN_S + operations_timeout_s())
+            await asyncio.wait_for(writer, FLUSH_WITHIN_S + operations.lock_timeout_s())
         finally:
             stop.set()
             await _ended([link, writer, stopped, *tasks])
             with contextlib.suppress(DatabaseError, InterfaceError):
                 await self._in_thread(lambda: operations.end_worker(worker=self._worker_id))
-            await self._in_thread(database.close)
+            await self._in_thread(operations.close_database)
             self._thread.shutdown()
 
     # --- from the broker -------------------------------------------------------------------------
@@ -166,7 +166,7 @@ class IngestWorker:
             case RebirthNeeded(site_id=site_id) if site_id in self._sorter.directory:
                 logger.info("%s site=%s", observe.REBIRTH_REQUESTED, site_id)
                 self._send(self._session.rebirth_command(site_id, _ms(received_at)))
-            case Refused():
+            case Refused(is_suspect=True):
                 self._batch.refuse(
                     error=event.error_name,
                     topic=topic,
@@ -192,7 +192,7 @@ class IngestWorker:
                 break
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("ingest.database_away reason=%s", error)
-                await self._in_thread(database.close)
+                await self._in_thread(operations.close_database)
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2.0, LONGEST_PAUSE_S)
         self._use_directory(directory)
@@ -246,7 +246,7 @@ class IngestWorker:
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("ingest.batch_waits rows=%d reason=%s", batch.rows, error)
                 with contextlib.suppress(DatabaseError, InterfaceError):
-                    await self._in_thread(database.close)
+                    await self._in_thread(operations.close_database)
                 if stop.is_set():
                     deadline = deadline or time.monotonic() + FLUSH_WITHIN_S
                     if time.monotonic() > deadline:
@@ -325,10 +325,7 @@ class IngestWorker:
                     self._session.node_command(
                         site_id,
                         _ms(self._now()),
-                        {
-                            f"{STORED_THROUGH}{stream}": Metric(type=MetricType.INT64, value=mark)
-                            for stream, mark in marks.items()
-                        },
+                        {f"{STORED_THROUGH}{stream}": mark for stream, mark in marks.items()},
                     )
                 )
 
@@ -355,45 +352,6 @@ class IngestWorker:
                         )
                     )
             await asyncio.sleep(1.0)
-
-
-def split(batch: Batch) -> tuple[Batch, Batch] | None:
-    """Return a batch as two halves, or None when it holds one row only; counts stay with the first."""
-    if batch.rows + len(batch.refused_numbers) <= 1:
-        return None
-    first, second = Batch(counts=batch.counts), Batch()
-    first.readings, second.readings = _halves(batch.readings)
-    first.numbered, second.numbered = _halves(batch.numbered)
-    first.refusals, second.refusals = _halves(batch.refusals)
-    for name in ("live", "refused_numbers"):
-        head, tail = _halves(list(getattr(batch, name).items()))
-        setattr(first, name, dict(head))
-        setattr(second, name, dict(tail))
-    if second.is_empty:
-        # Each part held at most one row: one part a batch.
-        return _one_part_each(batch)
-    return first, second
-
-
-def _one_part_each(batch: Batch) -> tuple[Batch, Batch]:
-    second = Batch()
-    for name in ("readings", "numbered", "refusals", "live", "refused_numbers"):
-        part = getattr(batch, name)
-        if part:
-            setattr(second, name, part)
-            setattr(batch, name, type(part)())
-            break
-    return batch, second
-
-
-def _halves(rows: list[T]) -> tuple[list[T], list[T]]:
-    middle = (len(rows) + 1) // 2
-    return rows[:middle], rows[middle:]
-
-
-def operations_timeout_s() -> float:
-    """Return how long one write may wait for the database's lock [s]."""
-    return float(database.settings_dict.get("OPTIONS", {}).get("timeout", 20))
 
 
 async def _ended(tasks: Iterable[asyncio.Task[Any]]) -> None:

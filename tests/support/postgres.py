@@ -1,0 +1,108 @@
+"""A real PostgreSQL for tests: its own cluster on a free loopback port, in a folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from support.services import require_service
+
+READY_WITHIN_S = 30.0
+USER = "postgres"
+
+
+def postgres_folder() -> Path | None:
+    """Return the folder with PostgreSQL's programs, the newest of Debian's; None when absent."""
+    folders = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    folders = [folder for folder in folders if (folder / "pg_ctl").exists()]
+    return max(folders, key=lambda folder: int(folder.parent.name.split(".")[0]), default=None)
+
+
+@contextlib.contextmanager
+def postgres_database() -> Iterator[str]:
+    """Yield the DATABASE_URL of an empty database; skip or fail when PostgreSQL is absent."""
+    programs = postgres_folder()
+    require_service("postgresql", programs is not None, "apt-get install postgresql")
+    assert programs is not None
+    password = secrets.token_urlsafe(18)
+    folder = Path(tempfile.mkdtemp(prefix="vpp-postgres-"))
+    data = folder / "data"
+    password_file = folder / "password"
+    password_file.write_text(password)
+    if os.geteuid() == 0:
+        # initdb and postgres refuse root.
+        owner = pwd.getpwnam(USER)
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+        os.chown(password_file, owner.pw_uid, owner.pw_gid)
+    started = False
+    try:
+        _run(folder, programs / "initdb", "-D", data, "-U", "vpp", "-A", "scram-sha-256", "--pwfile", password_file,
+             "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")  # fmt: skip
+        port = _start(folder, programs, data)
+        started = True
+        yield f"postgresql://vpp:{password}@127.0.0.1:{port}/postgres"
+    finally:
+        if started:
+            _run(folder, programs / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(folder: Path, programs: Path, data: Path) -> int:
+    """Start the cluster and return its port; another port when somebody took the first one meanwhile."""
+    for attempt in range(5):
+        port = _free_port()
+        options = (
+            f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder} "
+            # A test's cluster does not outlive the test, so it need not survive a power cut.
+            "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=20"
+        )
+        try:
+            _run(folder, programs / "pg_ctl", "-D", data, "-l", folder / "log", "-o", options, "-w",
+                 "-t", str(int(READY_WITHIN_S)), "start")  # fmt: skip
+        except RuntimeError:
+            if attempt == 4:
+                raise
+        else:
+            _wait_for_port(port)
+            return port
+    raise AssertionError("unreachable")
+
+
+def _run(folder: Path, *command: object) -> None:
+    line = [str(part) for part in command]
+    if os.geteuid() == 0:
+        line = ["runuser", "-u", USER, "--", *line]
+    # Its output goes to a file: the started server keeps an inherited pipe open, and reading it would never end.
+    with (folder / "commands.log").open("ab") as log:
+        done = subprocess.run(line, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=folder, check=False)
+    if done.returncode:
+        texts = [path.read_text(errors="replace")[-1500:] for path in folder.glob("*log")]
+        raise RuntimeError(f"{line} ended with {done.returncode}:\n" + "\n".join(texts))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + READY_WITHIN_S
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
