@@ -209,19 +209,25 @@ class Gateway:
         client.max_queued_messages_set(0)
         loop = asyncio.get_running_loop()
 
-        def opened(_client: mqtt.Client, _data: Any, connection: socket.socket) -> None:
+        def opened(_client: mqtt.Client, _data: Any, connection: Any) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             loop.add_reader(connection, client.loop_read)
 
-        def closed(_client: mqtt.Client, _data: Any, connection: socket.socket) -> None:
+        def closed(_client: mqtt.Client, _data: Any, connection: Any) -> None:
             loop.remove_reader(connection)
             loop.remove_writer(connection)
             self._link_changed.set()
 
-        client.on_socket_open = opened  # type: ignore[assignment]
-        client.on_socket_close = closed  # type: ignore[assignment]
-        client.on_socket_register_write = lambda _c, _d, s: loop.add_writer(s, client.loop_write)  # type: ignore[assignment]
-        client.on_socket_unregister_write = lambda _c, _d, s: loop.remove_writer(s)
+        def wants_to_write(_client: mqtt.Client, _data: Any, connection: Any) -> None:
+            loop.add_writer(connection, client.loop_write)
+
+        def has_written(_client: mqtt.Client, _data: Any, connection: Any) -> None:
+            loop.remove_writer(connection)
+
+        client.on_socket_open = opened
+        client.on_socket_close = closed
+        client.on_socket_register_write = wants_to_write
+        client.on_socket_unregister_write = has_written
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_message = self._arrived

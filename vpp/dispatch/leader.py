@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import DatabaseError, close_old_connections, connections
 
 from sites.core import observe
 from sites.registry.models import Site
@@ -59,7 +59,7 @@ class Leader:
                 except LeaseLost as error:
                     logger.warning("lease.lost %s", error)
         finally:
-            await self._call(connection.close)
+            await self._call(connections.close_all)
             self._database.shutdown(wait=False)
 
     async def _lead(self, token: int) -> None:
@@ -153,7 +153,7 @@ class Leader:
             self._guarded(obligation.dispatch_id, lambda o=obligation: operations.arm_obligation(  # type: ignore[misc]
                 obligation=o, at=at, token=token
             ))  # fmt: skip
-        for dispatch in queries.dispatches_to_cancel():
+        for dispatch in queries.dispatches_to_cancel(at=at):
             self._guarded(dispatch.dispatch_id, lambda d=dispatch: operations.cancel_dispatch(  # type: ignore[misc]
                 dispatch=d, at=at, token=token
             ))  # fmt: skip

@@ -60,6 +60,7 @@ def arm_obligation(*, obligation: Obligation, at: datetime, token: int | None = 
             )
         dispatch = held or Dispatch(dispatch_id=obligation.dispatch_id, obligation=obligation, created_at=at)
         dispatch.obligation_revision = obligation.revision
+        dispatch.status = Dispatch.Status.OPEN
         dispatch.product = curve.name
         dispatch.power_kw = obligation.power_kw
         dispatch.starts_at, dispatch.ends_at = obligation.starts_at, obligation.ends_at
@@ -133,7 +134,10 @@ def reissue_stale(*, at: datetime, token: int | None = None) -> int:
 
 
 def cancel_dispatch(*, dispatch: Dispatch, at: datetime, token: int | None = None) -> int:
-    """Disarm every site of a dispatch by an assignment of no power; return the new rows."""
+    """Disarm every site of a dispatch by an assignment of no power; return the new rows.
+
+    It carries the window that was armed: one that has ended would be refused as expired.
+    """
     with transaction.atomic():
         _require(token)
         dispatch = Dispatch.objects.get(pk=dispatch.pk)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 from django.conf import settings
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from markets.core.settlement import ContractedShare
 from markets.models import Obligation
@@ -67,13 +67,19 @@ def open_dispatches(*, at: datetime) -> QuerySet[Dispatch]:
 
 def obligations_to_arm(*, at: datetime) -> list[Obligation]:
     """Return the open obligations that have no dispatch yet, or one on older terms."""
-    armed = dict(Dispatch.objects.filter(ends_at__gt=at).values_list("obligation_id", "obligation_revision"))
-    return [row for row in open_obligations(at=at) if armed.get(row.pk, -1) < row.revision]
+    owed = list(open_obligations(at=at))
+    if not owed:
+        return []
+    armed = dict(Dispatch.objects.filter(obligation__in=owed).values_list("obligation_id", "obligation_revision"))
+    return [row for row in owed if armed.get(row.pk, 0) < row.revision]
 
 
-def dispatches_to_cancel() -> QuerySet[Dispatch]:
-    """Return the open dispatches whose obligation was taken back."""
-    return Dispatch.objects.filter(status=Dispatch.Status.OPEN, obligation__status=Obligation.Status.CANCELLED)
+def dispatches_to_cancel(*, at: datetime) -> QuerySet[Dispatch]:
+    """Return the open dispatches whose obligation was taken back: before its window, or cut short in it."""
+    is_cut_short = Q(obligation__revision__gt=F("obligation_revision"), obligation__ends_at__lte=at, ends_at__gt=at)
+    return Dispatch.objects.filter(
+        Q(obligation__status=Obligation.Status.CANCELLED) | is_cut_short, status=Dispatch.Status.OPEN
+    )
 
 
 def desired_rows(*, at: datetime, after_pk: int = 0) -> list[DesiredRow]:
@@ -153,10 +159,15 @@ def held_kw(*, dispatch: Dispatch) -> dict[str, float]:
 
 
 def contracted_shares(*, dispatch_id: str) -> list[ContractedShare]:
-    """Return the shares that sites acknowledged last, as they are settled; none for who holds no power."""
+    """Return the shares that sites had acknowledged last in the obligation's window, as they are settled.
+
+    None for a site that held no power. What was disarmed when the operator cut the window short is
+    still a share: it was held up to there.
+    """
+    ends_at = Obligation.objects.values_list("ends_at", flat=True).get(dispatch_id=dispatch_id)
     return [
         ContractedShare(site_id=row.site.site_id, contracted_kw=row.power_kw, baseline_kw=row.baseline_kw)
-        for row in _held(assignments(dispatch_id=dispatch_id))
+        for row in _held(assignments(dispatch_id=dispatch_id).filter(acknowledged_at__lt=ends_at))
         if row.power_kw > 0.0
     ]
 

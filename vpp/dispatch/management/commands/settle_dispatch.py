@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from markets import operations as markets
+from markets.core.products import Basis
 from vpp.dispatch.models import Dispatch
 from vpp.dispatch.queries import contracted_shares
 
@@ -32,7 +33,7 @@ class Command(BaseCommand):
         statement = markets.settle_obligation(
             obligation=dispatch.obligation,
             shares=contracted_shares(dispatch_id=dispatch_id),
-            basis=options["basis"],
+            basis=Basis(options["basis"]),
             at=timezone.now(),
         )
         self.stdout.write(f"{dispatch_id}: {statement.amount} {statement.currency}, entry {statement.entry_hash}")

@@ -1,0 +1,60 @@
+"""Dispatches and assignments as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from vpp.dispatch.models import SiteAssignment
+
+
+class DispatchSummarySerializer(serializers.Serializer[Any]):
+    """One dispatch and how it stands; powers in kW, times in ms."""
+
+    dispatch_id = serializers.CharField()
+    product = serializers.CharField()
+    status = serializers.CharField()
+    starts_at = serializers.DateTimeField()
+    ends_at = serializers.DateTimeField()
+    sites = serializers.IntegerField()
+    armed = serializers.IntegerField()
+    acknowledged = serializers.IntegerField()
+    refused = serializers.IntegerField()
+    withdrawn = serializers.IntegerField()
+    obligation_kw = serializers.FloatField()
+    armed_kw = serializers.FloatField()
+    acknowledged_kw = serializers.FloatField()
+    firm_kw = serializers.FloatField()
+    arm_ms_p50 = serializers.FloatField(allow_null=True)
+    arm_ms_p99 = serializers.FloatField(allow_null=True)
+    all_acknowledged_ms = serializers.FloatField(allow_null=True)
+
+
+class AssignmentSerializer(serializers.ModelSerializer[SiteAssignment]):
+    """One site's assignment, with what the site reported of it; the signed bytes stay inside."""
+
+    site_id = serializers.CharField(source="site.site_id")
+
+    class Meta:
+        model = SiteAssignment
+        fields = [
+            "assignment_id",
+            "site_id",
+            "sequence",
+            "power_kw",
+            "baseline_kw",
+            "content_hash",
+            "ends_at",
+            "created_at",
+            "first_sent_at",
+            "last_sent_at",
+            "sends",
+            "acknowledged_at",
+            "reported_at",
+            "reported_state",
+            "reported_hash",
+            "refusal",
+            "superseded",
+        ]
+        read_only_fields = fields

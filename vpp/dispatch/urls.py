@@ -1,0 +1,12 @@
+"""Addresses of the dispatch API."""
+
+from django.urls import path
+
+from vpp.dispatch import api
+
+app_name = "dispatch"
+urlpatterns = [
+    path("dispatches/", api.DispatchList.as_view(), name="dispatches"),
+    path("dispatches/<str:dispatch_id>/", api.DispatchDetail.as_view(), name="dispatch"),
+    path("dispatches/<str:dispatch_id>/assignments/", api.AssignmentList.as_view(), name="assignments"),
+]
