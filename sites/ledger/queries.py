@@ -46,7 +46,7 @@ def book_root(model: type[Entry]) -> str:
     """Return the RFC 6962 root [64 hex] over the heads of all chains of a book, by chain.
 
     It fixes the whole book: printed, signed or mailed to a verifier it is the anchor outside the
-    operator's control.
+    operator's control. Raises ValueError when a head is no hash.
     """
     heads = ChainHead.objects.filter(book=model.book_name(), position__gt=0).order_by("chain")
     return merkle_root_of_hashes(list(heads.values_list("entry_hash", flat=True)))

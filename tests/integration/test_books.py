@@ -206,6 +206,12 @@ class TestTampering:
         )
         assert ("c", 3, What.RELINKED) in faults()
 
+    @pytest.mark.parametrize("entry_hash", ["f" * 64, "no hash"])
+    def test_a_changed_head_is_named(self, entry_hash: str) -> None:
+        append(chain="c")
+        ChainHead.objects.update(entry_hash=entry_hash)
+        assert ("c", 1, What.HEAD_DIFFERS) in faults()
+
     def test_a_taken_away_trigger_is_named(self) -> None:
         with connection.cursor() as cursor:
             cursor.execute("DROP TRIGGER carbon_carbonentry_no_update")
