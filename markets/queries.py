@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
+from typing import Any
 
 from django.db.models import QuerySet, Sum
 
 from markets.core.events import Event
 from markets.core.obligations import MAX_DURATION
+from markets.core.settlement import FLEET_KIND
 from markets.evidence import site_evidence
-from markets.models import MarketEvent, Obligation, Program, Registration, Statement
+from markets.models import GridSupportEntry, MarketEvent, Obligation, Program, Registration, Statement
 from sites.core.intervals import Interval
 from sites.metering.queries import fleet_envelopes
 
@@ -144,3 +148,20 @@ def statements_in(*, period: Interval) -> QuerySet[Statement]:
         .filter(obligation__starts_at__gte=period.starts_at, obligation__starts_at__lt=period.ends_at)
         .order_by("obligation__starts_at")
     )
+
+
+def fleet_entry_facts(*, dispatch_id: str) -> dict[str, Any] | None:
+    """Return the facts of a dispatch's fleet entry: terms, fleet figures, shares; None before settlement."""
+    entry = GridSupportEntry.objects.filter(kind=FLEET_KIND, dispatch_id=dispatch_id).first()
+    facts: dict[str, Any] | None = json.loads(entry.body)["facts"] if entry else None
+    return facts
+
+
+def account_balances(*, dispatch_id: str) -> dict[str, Decimal]:
+    """Return what a dispatch moved on each account [its currency], by account."""
+    balances: dict[str, Decimal] = {}
+    for body in GridSupportEntry.objects.filter(dispatch_id=dispatch_id).values_list("body", flat=True):
+        for posting in json.loads(body)["postings"]:
+            account = posting["account"]
+            balances[account] = balances.get(account, Decimal(0)) + Decimal(posting["amount"])
+    return dict(sorted(balances.items()))

@@ -27,6 +27,8 @@ from signxml.exceptions import InvalidSignature
 from sites.core import observe
 
 log = logging.getLogger(__name__)
+# Set to INFO by openleadr's import, where it writes whole payloads.
+logging.getLogger("openleadr").setLevel(logging.WARNING)
 
 MAX_MESSAGE_BYTES: Final = 1_000_000
 FIRST_BACKOFF_S: Final = 0.5
@@ -279,7 +281,8 @@ class VenLoop:
             self._polls_since_list = 0
 
     async def _register(self, client: VenClient) -> None:
-        client.registration_id = None
+        # A VTN that does not know us any more refuses the id that it once gave.
+        client.ven_id, client.registration_id = None, None
         await client.create_party_registration(ven_id=None)
         if client.registration_id is None or client.ven_id is None:
             return

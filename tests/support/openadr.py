@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 READY_WITHIN_S = 30.0
 STOPPED_WITHIN_S = 10.0
 CONTEXT = "http://grid-operator.example/programs/neso-dc-low"
+_template: Path | None = None
 
 
 @dataclass
@@ -127,8 +129,17 @@ class PlatformProcesses:
                 "VPP_VTN_FINGERPRINT": pair.vtn.fingerprint,
             }
         self.ven: subprocess.Popen[bytes] | None = None
+        if _template is None:
+            self._make_template()
+        _copy_database(_require_template(), self.database)
+
+    def _make_template(self) -> None:
+        # Migrating takes seconds of a shared machine: once for all tests of a run.
+        global _template
         self.manage("migrate", "--verbosity", "0")
         self.manage("load_programs")
+        _template = Path(tempfile.mkdtemp(prefix="openadr-template-")) / "platform.sqlite3"
+        _copy_database(self.database, _template)
 
     def manage(self, *arguments: str, stdin: str | None = None) -> str:
         """Run a management command and return what it printed."""
@@ -216,3 +227,14 @@ class PlatformProcesses:
 def certificates(folder: Path) -> OpenAdrPair:
     """Write credentials for both ends."""
     return make_openadr_certificates(folder, at=datetime.now(UTC))
+
+
+def _require_template() -> Path:
+    assert _template is not None
+    return _template
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    # SQLite's own copy: part of the content may still stand in the write-ahead log.
+    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)

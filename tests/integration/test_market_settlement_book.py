@@ -1,0 +1,168 @@
+"""Settlement from metered data into the grid-support book, and its recalculation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from support.metered import RATE_HZ, STARTS_AT, a_metered_site, gb_like_hz
+
+from markets import operations, queries
+from markets.core.events import Event, EventInterval, EventSignal
+from markets.core.products import Basis, LiveSettlementRefused
+from markets.core.settlement import ContractedShare
+from markets.models import GridSupportEntry, Obligation
+from sites.ledger.audit import books_audit
+from sites.metering.models import HighRateRecord, MeterInterval
+from sites.wire.records import pack_samples, unpack_samples
+
+pytestmark = pytest.mark.django_db
+
+SECONDS = 30.0
+AT = STARTS_AT + timedelta(hours=2)
+
+
+def an_obligation(power_kw: float = 100.0) -> Obligation:
+    operations.ensure_programs()
+    duration = timedelta(seconds=SECONDS)
+    signal = EventSignal("LOAD_DISPATCH", "delta", (EventInterval(STARTS_AT, duration, -power_kw),), "W", "k")
+    context = queries.program_named("neso-dc-low").market_context
+    event = Event("VTN", "e1", 0, "far", context, STARTS_AT, duration, (signal,))
+    at = STARTS_AT - timedelta(minutes=1)
+    operations.receive_event(raw=b"<raw/>", event=event, available_kw=1e6, at=at)
+    return Obligation.objects.get()
+
+
+def a_fleet(armed_kw: Sequence[float], *, lag_s: float = 0.3, gain: float = 1.0) -> list[ContractedShare]:
+    """Sites that follow the curve after a lag."""
+    frequency_hz = gb_like_hz(SECONDS)
+    share = np.interp(50.0 - frequency_hz, [0.015, 0.2, 0.5], [0.0, 0.05, 1.0])
+    lagged = np.concatenate((np.zeros(round(lag_s * RATE_HZ)), share))[: len(share)]
+    for number, kw in enumerate(armed_kw, 1):
+        a_metered_site(
+            f"site-{number}", starts_at=STARTS_AT, seconds=SECONDS, frequency_hz=frequency_hz,
+            service_kw=lagged * kw * gain, armed_kw=kw, baseline_kw=-3.0,
+        )  # fmt: skip
+    return [ContractedShare(f"site-{number}", kw, -3.0) for number, kw in enumerate(armed_kw, 1)]
+
+
+def settle(obligation: Obligation, shares: Sequence[ContractedShare], **changes):
+    arguments = {"obligation": obligation, "shares": shares, "basis": Basis.DEMONSTRATION, "at": AT, **changes}
+    return operations.settle_obligation(**arguments)
+
+
+def test_a_good_delivery_is_paid_in_full_and_the_book_adds_up():
+    statement = settle(an_obligation(), a_fleet([60.0, 30.0, 10.0]))
+    # 3.186 GBP/MW/h (2026-06) x 0.1 MW x 30 s
+    assert statement.amount == Decimal("0.002655")
+    assert (statement.currency, statement.k_factor, statement.entries) == ("GBP", Decimal(1), 3)
+    assert Obligation.objects.get().status == "settled"
+    balances = queries.account_balances(dispatch_id="DC-e1")
+    assert balances == {
+        "asset/site-1/availability": Decimal("0.001593"),
+        "asset/site-2/availability": Decimal("0.000797"),
+        "asset/site-3/availability": Decimal("0.000265"),
+        "fleet/neso-dc-low/clearing": Decimal(0),
+        "operator/VTN": Decimal("-0.002655"),
+    }
+    report = books_audit()
+    assert report.verified, report.faults
+    (book,) = [book for book in report.books if book.book == GridSupportEntry.book_name()]
+    assert (book.entries, book.recalculated) == (4, 4)
+
+
+def test_the_entry_says_what_it_was_computed_from():
+    settle(an_obligation(), a_fleet([60.0, 40.0]))
+    fleet = queries.fleet_entry_facts(dispatch_id="DC-e1")
+    assert fleet["terms"]["basis"] == "demonstration"
+    assert (fleet["terms"]["price_month"], fleet["terms"]["price_per_mw_h"]) == ("2026-06-01", "3.186")
+    assert (fleet["terms"]["score_certainty"], fleet["terms"]["product_certainty"]) == ("U", "U")
+    assert fleet["fleet"]["response_ms"] == pytest.approx(300, abs=10)
+    assert Decimal(fleet["fleet"]["delivered_ratio"]) == pytest.approx(Decimal(1), abs=Decimal("0.001"))
+    share = fleet["shares"][0]
+    assert share["delivered_uwh"] == pytest.approx(share["service_uwh"], rel=1e-4)
+    assert share["records"] == [1, 4, 4]
+    assert share["intervals"] == [1, 6, 6]
+
+
+def test_settling_again_books_nothing_and_gives_the_same_statement():
+    obligation, shares = an_obligation(), a_fleet([100.0])
+    first = settle(obligation, shares)
+    again = settle(obligation, shares, at=AT + timedelta(days=1))
+    assert (again.pk, again.entry_hash) == (first.pk, first.entry_hash)
+    assert GridSupportEntry.objects.count() == 2
+
+
+def test_a_bad_delivery_is_paid_by_its_k():
+    statement = settle(an_obligation(), a_fleet([100.0], gain=0.95))
+    assert statement.k_factor == pytest.approx(Decimal("0.5"), abs=Decimal("0.01"))
+
+
+def test_an_island_gives_no_service_and_gets_less():
+    obligation, shares = an_obligation(), a_fleet([50.0, 50.0])
+    for record in HighRateRecord.objects.filter(site__site_id="site-2", number__gte=3):
+        samples = unpack_samples(bytes(record.samples), len(record.columns)).copy()
+        samples[:, record.columns.index("switch_closed")] = 0.0
+        record.samples = pack_samples(samples)
+        record.save()
+    settle(obligation, shares)
+    fleet = queries.fleet_entry_facts(dispatch_id="DC-e1")
+    assert Decimal(fleet["fleet"]["delivered_ratio"]) == pytest.approx(Decimal("0.5"), abs=Decimal("0.01"))
+    own = {share["site_id"]: Decimal(share["available_ratio"]) for share in fleet["shares"]}
+    assert own == {"site-1": Decimal(1), "site-2": Decimal("0.6")}
+
+
+class TestRefusals:
+    def test_live_on_an_uncertain_row(self):
+        with pytest.raises(LiveSettlementRefused):
+            settle(an_obligation(), a_fleet([100.0]), basis=Basis.LIVE)
+        assert GridSupportEntry.objects.count() == 0
+
+    def test_before_its_end(self):
+        with pytest.raises(operations.NotSettleable, match="ends at"):
+            settle(an_obligation(), a_fleet([100.0]), at=STARTS_AT)
+
+    def test_without_a_share(self):
+        with pytest.raises(operations.NotSettleable, match="no acknowledged share"):
+            settle(an_obligation(), [])
+
+    @pytest.mark.parametrize(("model", "named"), [(HighRateRecord, "record covers"), (MeterInterval, "intervals thr")])
+    def test_while_metering_is_missing_unless_gaps_are_accepted(self, model, named):
+        obligation, shares = an_obligation(), a_fleet([50.0, 50.0])
+        last = model.objects.filter(
+            **{"site__site_id" if model is HighRateRecord else "asset__site__site_id": "site-2"}
+        )
+        last.order_by("number").last().delete()
+        with pytest.raises(operations.NotSettleable, match=f"site-2: {named}"):
+            settle(obligation, shares)
+        settle(obligation, shares, accept_gaps=True)
+        assert books_audit().verified
+
+
+class TestRecalculation:
+    def test_what_arrives_after_the_settlement_does_not_change_it(self):
+        obligation, shares = an_obligation(), a_fleet([50.0, 50.0])
+        late = HighRateRecord.objects.filter(site__site_id="site-2").order_by("number").last()
+        samples, pk = late.samples, late.pk
+        late.delete()
+        settle(obligation, shares, accept_gaps=True)
+        late.pk, late.samples = pk, samples
+        late.save(force_insert=True)
+        assert books_audit().verified
+
+    def test_a_changed_record_is_found_in_its_asset_s_and_the_fleet_s_entry(self):
+        settle(an_obligation(), a_fleet([50.0, 50.0]))
+        record = HighRateRecord.objects.get(site__site_id="site-2", number=3)
+        samples = unpack_samples(bytes(record.samples), len(record.columns)).copy()
+        samples[:, record.columns.index("battery_kw")] += 10.0
+        HighRateRecord.objects.filter(pk=record.pk).update(samples=pack_samples(samples))
+        chains = {fault.chain for fault in books_audit().faults}
+        assert chains == {"site-2/battery", "fleet/neso-dc-low"}
+
+    def test_a_changed_interval_is_found(self):
+        settle(an_obligation(), a_fleet([50.0, 50.0]))
+        MeterInterval.objects.filter(asset__site__site_id="site-1", number=4).update(service_uwh=1)
+        assert "site-1/battery" in {fault.chain for fault in books_audit().faults}
