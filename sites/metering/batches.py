@@ -159,6 +159,9 @@ class Arrival:
     payload: bytes
     received_at: datetime
     batch: Batch
+    is_ahead: bool = False
+    """Whether the wire left out metrics because they lie in the future: the same message may be
+    accepted later, so its number must not be given up."""
 
     @property
     def asset(self) -> str:
@@ -204,7 +207,7 @@ class Sorter:
             arrival.refuse("asset_unknown", f"site {event.site_id} has no enrolled asset {asset}")
             return
         stream = None if arrival.is_birth else stream_of(event.values)
-        if stream is not None:
+        if stream is not None and not arrival.is_ahead:
             self._add_numbered(stream, arrival, site)
         names = [name for name in event.values if stream is None or not name.startswith(f"{stream}/")]
         self._add_values(names, arrival, site)

@@ -25,6 +25,7 @@ from sites.metering.ingest.connection import Connection
 from sites.metering.numbered import StreamState
 from sites.metering.operations import Stored
 from sites.registry.queries import site_directory
+from sites.wire.errors import TimestampInFuture
 from sites.wire.host_session import DeviceBorn, DeviceData, HostSession, NodeBorn, NodeData, RebirthNeeded, Refused
 from sites.wire.metrics import STORED_THROUGH
 from sites.wire.topics import partition_filters
@@ -145,8 +146,10 @@ class IngestWorker:
         for _ in range(min(limit, len(self._inbox))):
             topic, payload, received_at = self._inbox.popleft()
             try:
-                for event in self._session.receive(topic, payload, _ms(received_at)):
-                    self._handle(event, topic, payload, received_at)
+                events = self._session.receive(topic, payload, _ms(received_at))
+                is_ahead = any(isinstance(e, Refused) and e.error_name == TimestampInFuture.name for e in events)
+                for event in events:
+                    self._handle(event, topic, payload, received_at, is_ahead)
             except Exception:
                 logger.exception("%s topic=%s", observe.MESSAGE_REFUSED, topic)
                 self._batch.refuse(
@@ -157,10 +160,10 @@ class IngestWorker:
                     received_at=received_at,
                 )
 
-    def _handle(self, event: Any, topic: str, payload: bytes, received_at: datetime) -> None:
+    def _handle(self, event: Any, topic: str, payload: bytes, received_at: datetime, is_ahead: bool) -> None:
         match event:
             case NodeData() | DeviceData() | NodeBorn() | DeviceBorn():
-                self._sorter.add(Arrival(event, topic, payload, received_at, self._batch))
+                self._sorter.add(Arrival(event, topic, payload, received_at, self._batch, is_ahead))
                 if isinstance(event, NodeBorn):
                     self._tell_all_marks(event.site_id)
             case RebirthNeeded(site_id=site_id) if site_id in self._sorter.directory:
