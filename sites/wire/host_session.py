@@ -120,6 +120,7 @@ class _Site:
     devices: dict[str, BirthTable] = field(default_factory=dict)
     bd_seq: int = -1
     last_seq: int = -1
+    last_at_ms: int | None = None
     asked_ms: int | None = None
 
 
@@ -128,7 +129,8 @@ class HostSession:
 
     After a hole in a site's sequence its aliases are not trusted until its next birth, for the lost
     message may have been a birth that gave them other meanings. Numbered streams name their metrics
-    and are taken at any time.
+    and are taken at any time. What Sparkplug cannot show is a lost birth after which the sequence
+    happens to go on where it stopped (1 in 256): call ``forget_births`` after a lost connection.
     """
 
     def __init__(self, max_bytes: int, max_clock_ahead_s: float, *, max_sites: int = MAX_SITES) -> None:
@@ -204,7 +206,7 @@ class HostSession:
             accepted = f"{SUPPORTED_VERSIONS.start} to {SUPPORTED_VERSIONS.stop - 1}"
             raise VersionUnsupported(f"wire version is {version.value!r}, this end speaks {accepted}")
         site = self._site(site_id)
-        site.node, site.bd_seq, site.last_seq = table, bd_seq, seq
+        site.node, site.bd_seq, site.last_seq, site.last_at_ms = table, bd_seq, seq, at_ms
         # A site's birth ends all its devices; they are born anew.
         site.devices.clear()
         values[BD_SEQ] = MetricValue(bd_seq, at_ms, False)
@@ -324,14 +326,15 @@ class HostSession:
             self._stamped(decoded, now_ms)
             self._ask(site, site_id, now_ms, "data before a birth", events)
             return True
-        if seq == site.last_seq:
+        # The same place with another time is no repeat: a birth in between was lost.
+        if seq == site.last_seq and decoded.timestamp_ms == site.last_at_ms:
             return False
         due = (site.last_seq + 1) % _SEQS
         if seq != due:
             site.node = None
             site.devices.clear()
             self._ask(site, site_id, now_ms, f"seq is {seq} where {due} was due", events)
-        site.last_seq = seq
+        site.last_seq, site.last_at_ms = seq, decoded.timestamp_ms
         return True
 
     def _ask(self, site: _Site, site_id: str, now_ms: int, reason: str, events: list[HostEvent]) -> None:

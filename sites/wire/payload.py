@@ -231,6 +231,8 @@ def _raw_of(kind: MetricType, value: Any, metric: Metric) -> Any:
             return bytes(value)
         if kind in ARRAY_TYPES and isinstance(value, list | tuple):
             return pack_array(kind, value)
+    except MetricTypeMismatch as error:
+        raise MetricTypeMismatch(f"{_label(metric)}: {error}") from None
     except (TypeError, ValueError, OverflowError):
         pass
     raise MetricTypeMismatch(f"{_label(metric)} is a {type(value).__name__}, accepted: {kind.name}")
