@@ -1,0 +1,167 @@
+"""Simulated sites: the plant and the controller's kernels in one compiled closed loop."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sites.core.assignments import Assignment, curve_of
+from sites.edge.config import ConfigError, EdgeConfig
+from sites.edge.control.exchange import (
+    MEASURED_DTYPE,
+    REGISTER_DTYPE,
+    CapturedWaveform,
+    RecordRows,
+    StructuredArray,
+)
+from sites.edge.plant.parameters import SiteParameters
+from sites.edge.studies.closed_loop import ClosedLoop
+from sites.edge.studies.grid_play import GridPlay
+
+SAMPLE_RATE_HZ = 10_000
+US_PER_SAMPLE = 1_000_000 // SAMPLE_RATE_HZ
+US_PER_ROW = 10_000
+
+
+class SimulatedSites:
+    """A Driver over simulated plants; the grid's frequency and the feeders are set from outside."""
+
+    def __init__(self, sites: Sequence[SiteParameters], *, seed: int, starts_at_us: int, grid: GridPlay) -> None:
+        """``starts_at_us`` is rounded down to the record's 10 ms grid."""
+        self.starts_at_us = starts_at_us // US_PER_ROW * US_PER_ROW
+        self.sample_rate_hz = SAMPLE_RATE_HZ
+        self.sites = len(sites)
+        self._grid = grid
+        self._loop = ClosedLoop(sites, seed=seed, sample_rate_hz=SAMPLE_RATE_HZ, starts_at_us=self.starts_at_us)
+        self._feeder_moves: deque[tuple[int, bool, int]] = deque()
+
+    @property
+    def sample(self) -> int:
+        """See Driver."""
+        return int(self._loop.sample)
+
+    def move_feeder(self, index: int, *, opens: bool, at_us: int) -> None:
+        """Open or close a site's feeder at an instant (at once when that is past); from any thread."""
+        self._feeder_moves.append((index, opens, at_us))
+
+    def advance(self, samples: int) -> None:
+        """See Driver."""
+        while self._feeder_moves:
+            index, opens, at_us = self._feeder_moves.popleft()
+            move = self._loop.open_feeder if opens else self._loop.close_feeder
+            move(index, max(self.sample, self._sample_at(at_us)))
+        first_us = self.starts_at_us + self.sample * US_PER_SAMPLE
+        self._loop.advance(self._grid.frequency_hz(first_us, samples, US_PER_SAMPLE))
+
+    def switch_closed(self) -> npt.NDArray[np.bool_]:
+        """See Driver."""
+        return np.asarray(self._loop.measured()["switch_closed"]) > 0.5
+
+    def measured(self) -> StructuredArray:
+        """See Driver."""
+        return _as_dtype(self._loop.measured(), MEASURED_DTYPE)
+
+    def registers(self) -> StructuredArray:
+        """See Driver."""
+        return _as_dtype(self._loop.registers(), REGISTER_DTYPE)
+
+    def arm(self, index: int, assignment: Assignment) -> None:
+        """See Driver."""
+        self._loop.arm(
+            index,
+            curve_of(assignment),
+            assignment.power_kw,
+            assignment.baseline_kw,
+            # A window that opened before this process started is open from the first sample.
+            max(0, self._sample_at(round(assignment.starts_at.timestamp() * 1_000_000))),
+            self._sample_at(round(assignment.ends_at.timestamp() * 1_000_000)),
+        )
+
+    def disarm(self, index: int) -> None:
+        """See Driver."""
+        self._loop.disarm(index)
+
+    def drain_records(self) -> Sequence[RecordRows]:
+        """See Driver."""
+        first_sample, rows = self._loop.drain_records()
+        if not len(rows):
+            return ()
+        return (RecordRows(self.starts_at_us + int(first_sample) * US_PER_SAMPLE, rows),)
+
+    def drain_waveforms(self) -> Sequence[CapturedWaveform]:
+        """See Driver."""
+        return [
+            CapturedWaveform(
+                index=waveform.index,
+                starts_at_us=self.starts_at_us + waveform.start_sample * US_PER_SAMPLE,
+                trigger_at_us=self.starts_at_us + waveform.trigger_sample * US_PER_SAMPLE,
+                rate_hz=float(waveform.rate_hz),
+                cause=waveform.cause,
+                columns=tuple(waveform.columns),
+                samples=waveform.samples,
+            )
+            for waveform in self._loop.drain_waveforms()
+        ]
+
+    def _sample_at(self, at_us: int) -> int:
+        return (at_us - self.starts_at_us) // US_PER_SAMPLE
+
+
+def site_parameters(config: EdgeConfig) -> SiteParameters:
+    """Return the simulated plant that a site's file describes.
+
+    Nameplates come from its assets, everything else from ``[plant]``. Raises ConfigError naming the
+    file, the key and what is accepted.
+    """
+    assets = {asset.kind: asset for asset in config.assets}
+    rated_kw = {kind: asset.rated_kw for kind, asset in assets.items()}
+    known: dict[str, Any] = {
+        "site_id": config.site_id,
+        "name": config.name,
+        "nominal_hz": config.nominal_hz,
+        "nominal_voltage_v": config.nominal_voltage_v,
+        "phases": config.phases,
+        "pcs_kva": rated_kw["battery"],
+        "battery_kwh": assets["battery"].capacity_kwh,
+        "reserve_kwh": assets["battery"].reserve_kwh,
+        "pv_kw": rated_kw.get("pv", 0.0),
+        "load_kw": rated_kw.get("load", 0.0),
+        "genset_kw": rated_kw.get("genset", 0.0),
+        "import_limit_kw": rated_kw["pcc"],
+        "export_limit_kw": assets["pcc"].export_limit_kw,
+    }
+    free = {field.name: field for field in dataclasses.fields(SiteParameters) if field.name not in known}
+    given = {key: value for key, value in config.plant.items() if key != "seed"}
+    for key in given:
+        if key not in free:
+            raise ConfigError(f"{config.path}: plant.{key} is not known, accepted: seed, {', '.join(sorted(free))}")
+    for name, field in free.items():
+        if field.default is dataclasses.MISSING and name not in given:
+            raise ConfigError(f"{config.path}: plant.{name} is missing, accepted: a value of {field.type}")
+    try:
+        return SiteParameters(**known, **given)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{config.path}: plant: {error}") from None
+
+
+def start_site(config: EdgeConfig) -> SimulatedSites:
+    """Return the driver of one simulated site, its kernels compiled before the first sample counts."""
+    sites = [site_parameters(config)]
+    seed = int(config.plant.get("seed", 1))
+    SimulatedSites(sites, seed=seed, starts_at_us=0, grid=GridPlay(config.nominal_hz)).advance(1)
+    # The clock is read now: the compilation just done must not count as lateness.
+    return SimulatedSites(sites, seed=seed, starts_at_us=time.time_ns() // 1000, grid=GridPlay(config.nominal_hz))
+
+
+def _as_dtype(source: StructuredArray, dtype: np.dtype) -> StructuredArray:
+    """Copy the fields that the link knows, by name; a missing one is a KeyError at the first call."""
+    target = np.empty(source.shape, dtype)
+    for name in dtype.names or ():
+        target[name] = source[name]
+    return target

@@ -1,0 +1,149 @@
+"""The loop runs every sample, counts what was late, and lets assignments lapse by itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+from support.edge import an_assignment
+
+from sites.core.assignments import Assignment
+from sites.edge.control.exchange import (
+    MEASURED_DTYPE,
+    REGISTER_DTYPE,
+    CapturedWaveform,
+    InProcessExchange,
+    RecordRows,
+    StructuredArray,
+)
+from sites.edge.control.loop import ControlLoop, LoopSettings
+
+START = datetime(2026, 3, 1, 12, 0, 0, 500_000, tzinfo=UTC)
+START_US = round(START.timestamp() * 1e6)
+
+
+class CountingDriver:
+    """Counts samples; its register is the number of samples run."""
+
+    sites = 1
+    sample_rate_hz = 10_000
+    starts_at_us = START_US
+
+    def __init__(self) -> None:
+        self.sample = 0
+        self.batches: list[int] = []
+        self.armed: list[tuple[int, str]] = []
+
+    def advance(self, samples: int) -> None:
+        self.sample += samples
+        self.batches.append(samples)
+
+    def switch_closed(self) -> npt.NDArray[np.bool_]:
+        return np.ones(1, bool)
+
+    def measured(self) -> StructuredArray:
+        return np.zeros(1, MEASURED_DTYPE)
+
+    def registers(self) -> StructuredArray:
+        return np.full(1, self.sample, REGISTER_DTYPE)
+
+    def arm(self, index: int, assignment: Assignment) -> None:
+        self.armed.append((self.sample, assignment.assignment_id))
+
+    def disarm(self, index: int) -> None:
+        self.armed.append((self.sample, ""))
+
+    def drain_records(self) -> Sequence[RecordRows]:
+        return ()
+
+    def drain_waveforms(self) -> Sequence[CapturedWaveform]:
+        return ()
+
+
+def a_loop(interval_s: int = 1) -> tuple[ControlLoop, CountingDriver, InProcessExchange]:
+    driver, exchange = CountingDriver(), InProcessExchange()
+    return ControlLoop(driver, exchange, LoopSettings(0.001, interval_s)), driver, exchange
+
+
+def a_share(ends_in_s: float, power_kw: float = 5.0) -> Assignment:
+    ends_at = START + timedelta(seconds=ends_in_s)
+    return an_assignment("s", sequence=1, power_kw=power_kw, starts_at=START - timedelta(seconds=9), ends_at=ends_at)
+
+
+def test_registers_are_read_exactly_on_the_utc_grid() -> None:
+    loop, _, exchange = a_loop()
+    for _ in range(5):
+        loop.run_ticks(400)
+    boundaries = exchange.poll().boundaries
+    # It started at half past a second: the first boundary is 5,000 samples in.
+    assert [(b.at_us - START_US, float(b.registers["pcc_into_j"][0])) for b in boundaries] == [
+        (500_000, 5_000.0),
+        (1_500_000, 15_000.0),
+    ]
+
+
+def test_catching_up_runs_every_sample_and_counts_the_late_ticks() -> None:
+    loop, driver, _ = a_loop()
+    loop.run_ticks(1)
+    loop.run_ticks(20)
+    assert driver.sample == 210
+    assert loop.samples_late == 19
+
+
+def test_an_assignment_is_confirmed_armed_and_lapses_at_its_end() -> None:
+    loop, driver, exchange = a_loop()
+    share = a_share(ends_in_s=0.02)
+    exchange.request(0, share)
+    loop.run_ticks(10)
+    image = exchange.poll().image
+    assert image is not None
+    assert image.held == (share.content_hash,)
+    loop.run_ticks(10)
+    image = exchange.poll().image
+    assert image is not None
+    assert image.held == ("",)
+    assert driver.armed == [(0, share.assignment_id), (200, "")]
+
+
+def test_zero_power_disarms_and_is_held_by_its_hash() -> None:
+    loop, driver, exchange = a_loop()
+    share = a_share(ends_in_s=9.0, power_kw=0.0)
+    exchange.request(0, share)
+    loop.run_ticks(1)
+    image = exchange.poll().image
+    assert image is not None
+    assert image.held == (share.content_hash,)
+    assert driver.armed == [(0, "")]
+
+
+def test_an_assignment_that_ended_before_is_not_armed() -> None:
+    loop, driver, exchange = a_loop()
+    exchange.request(0, a_share(ends_in_s=-1.0))
+    loop.run_ticks(1)
+    image = exchange.poll().image
+    assert image is not None
+    assert image.held == ("",)
+    assert driver.armed == [(0, "")]
+
+
+def test_a_stalled_clock_is_caught_up_without_a_skipped_sample() -> None:
+    driver, exchange = CountingDriver(), InProcessExchange()
+    stop = threading.Event()
+    instants = iter([0.0005, 0.0005, 0.0011, 0.0011, 0.0011, 0.3])
+
+    def elapsed_s() -> float:
+        try:
+            return next(instants)
+        except StopIteration:
+            if driver.sample >= 3000:
+                stop.set()
+            return 0.3
+
+    loop = ControlLoop(driver, exchange, LoopSettings(0.001, 1), elapsed_s=elapsed_s)
+    loop.run(stop)
+    assert driver.sample == 3000
+    assert set(driver.batches) == {10}
+    assert loop.samples_late > 200

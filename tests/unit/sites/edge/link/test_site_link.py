@@ -1,0 +1,251 @@
+"""One site's end of the wire: what it says when, and what it holds over a restart and a lost link."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.edge import an_assignment
+
+from sites.core.assignments import Assignment
+from sites.edge.control.exchange import MEASURED_DTYPE, REGISTER_DTYPE, Boundary, InProcessExchange
+from sites.edge.link.fallback import LinkLossPolicy, LossOfLink
+from sites.edge.link.outbox import Outbox
+from sites.edge.link.profile import AssetNameplate, SiteProfile
+from sites.edge.link.site_link import SiteLink
+from sites.edge.link.stream_rows import empty_payload
+from sites.wire.commands import device_command, node_command
+from sites.wire.host_session import DeviceBorn, DeviceData, HostSession, NodeBorn
+from sites.wire.messages import Message, state_message
+from sites.wire.signature import public_key_of, seal
+
+SEED = bytes(range(32))
+SITE = "site-1"
+NOW = 1_772_366_400_000  # 2026-03-01T12:00:00Z [ms]
+
+
+class Bench:
+    """A site link over a real outbox, with the port's requests in view and a host that listens."""
+
+    def __init__(self, folder: Path, choice: LossOfLink = LossOfLink.HOLD) -> None:
+        self.port = InProcessExchange()
+        self.outbox = Outbox(folder / "outbox.sqlite3", empty=empty_payload)
+        assets = (
+            AssetNameplate("pcc", "pcc", 20.0, export_limit_kw=10.0),
+            AssetNameplate("battery", "battery", 10.0, capacity_kwh=20.0, reserve_kwh=5.0),
+        )
+        self.link = SiteLink(
+            SiteProfile(SITE, assets, LinkLossPolicy(choice, 10.0)),
+            index=0,
+            host_id="vpp",
+            platform_keys=(public_key_of(SEED),),
+            interval_s=60,
+            outbox=self.outbox,
+            port=self.port,
+        )
+        self.host = HostSession(1_000_000, 60.0)
+        self.link.restore(now_ms=NOW)
+        self.measure()
+
+    def measure(self, at_ms: int = NOW, **values: float) -> None:
+        measured = np.zeros(1, MEASURED_DTYPE)
+        for name, value in ({"frequency_hz": 50.0, "discharge_kw": 8.0, "charge_kw": 8.0} | values).items():
+            measured[name] = value
+        self.link.measure(measured[0], at_us=at_ms * 1000, samples_late=0)
+
+    def come_online(self, at_ms: int = NOW) -> list[Message]:
+        self.link.will()
+        return self.hear(state_message("vpp", True, at_ms), at_ms)
+
+    def hear(self, message: Message, at_ms: int = NOW) -> list[Message]:
+        return self.link.receive(message.topic, message.payload, now_ms=at_ms)
+
+    def desire(self, assignment: Assignment, seed: bytes = SEED, at_ms: int = NOW) -> list[Message]:
+        envelope = seal(assignment.to_bytes(), seed)
+        return self.hear(device_command(SITE, "control", at_ms, {"desired": envelope}), at_ms)
+
+    def told(self, messages: list[Message], at_ms: int = NOW) -> list[object]:
+        return [e for m in messages for e in self.host.receive(m.topic, m.payload, at_ms)]
+
+    def report(self, messages: list[Message]) -> dict[str, object]:
+        (event,) = (e for e in self.told(messages) if isinstance(e, DeviceData) and e.device == "control")
+        return {name: metric.value for name, metric in event.values.items()}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def an_armed_share(sequence: int = 1, power_kw: float = 5.0, ends_in_s: float = 600.0) -> Assignment:
+    now = datetime.fromtimestamp(NOW / 1000, UTC)
+    ends_at = now + timedelta(seconds=ends_in_s)
+    return an_assignment(SITE, sequence=sequence, power_kw=power_kw, starts_at=now, ends_at=ends_at)
+
+
+def a_boundary(minute: int, pcc_j: float) -> Boundary:
+    registers = np.zeros(1, REGISTER_DTYPE)
+    registers["pcc_into_j"] = pcc_j
+    return Boundary(NOW * 1000, NOW * 1000 + minute * 60_000_000, registers)
+
+
+def test_nothing_is_said_before_the_host_is_there(bench: Bench) -> None:
+    assert bench.link.live() == []
+    assert bench.link.close_interval(a_boundary(1, 3600.0), now_ms=NOW) == []
+    assert bench.outbox.depth(SITE) == 2
+
+
+def test_births_come_with_the_host_and_once(bench: Bench) -> None:
+    events = bench.told(bench.come_online())
+    assert [type(event) for event in events] == [NodeBorn, DeviceBorn, DeviceBorn, DeviceBorn]
+    assert bench.hear(state_message("vpp", True, NOW + 1)) == []
+
+
+def test_a_restarted_host_gets_births_again(bench: Bench) -> None:
+    bench.come_online()
+    assert bench.hear(state_message("vpp", False, NOW + 1)) == []
+    assert bench.link.live() == []
+    assert len(bench.hear(state_message("vpp", True, NOW + 2))) == 4
+
+
+def test_the_same_measurement_is_not_told_twice(bench: Bench) -> None:
+    bench.come_online()
+    assert len(bench.link.live()) == 3
+    assert bench.link.live() == []
+
+
+def test_an_assignment_is_reported_only_when_the_controller_confirms(bench: Bench) -> None:
+    bench.told(bench.come_online())
+    share = an_armed_share()
+    assert bench.desire(share) == []
+    assert list(bench.port.take_requests()) == [(0, share)]
+    report = bench.report(bench.link.confirm(share.content_hash, now_ms=NOW))
+    assert (report["reported/state"], report["reported/hash"]) == ("armed", share.content_hash)
+    # A repeat is answered at once and not armed again.
+    assert bench.report(bench.desire(share))["reported/hash"] == share.content_hash
+    assert list(bench.port.take_requests()) == []
+    # At its end the controller lets go, and the site says so.
+    ended = bench.report(bench.link.confirm("", now_ms=NOW))
+    assert (ended["reported/state"], ended["reported/hash"], ended["reported/sequence"]) == ("idle", "", 1)
+
+
+@pytest.mark.parametrize(
+    ("share", "seed", "refusal"),
+    [
+        (an_armed_share(), bytes(range(1, 33)), "unsigned"),
+        (an_armed_share(power_kw=8.1), SEED, "out_of_envelope"),
+        (an_armed_share(ends_in_s=0.001), SEED, "expired"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_its_hash(bench: Bench, share: Assignment, seed: bytes, refusal: str) -> None:
+    bench.told(bench.come_online())
+    report = bench.report(bench.desire(share, seed, NOW + 10))
+    assert (report["reported/state"], report["reported/refusal"]) == ("refused", refusal)
+    assert report["reported/refused_hash"] == share.content_hash
+    assert list(bench.port.take_requests()) == []
+
+
+def test_a_stale_and_a_changed_assignment_leave_the_held_one(bench: Bench) -> None:
+    bench.told(bench.come_online())
+    held = an_armed_share(sequence=5)
+    bench.desire(held)
+    bench.told(bench.link.confirm(held.content_hash, now_ms=NOW))
+    for sequence, power_kw, refusal in ((4, 1.0, "stale"), (5, 2.0, "repeated")):
+        report = bench.report(bench.desire(an_armed_share(sequence, power_kw)))
+        assert (report["reported/refusal"], report["reported/hash"]) == (refusal, held.content_hash)
+        assert report["reported/state"] == "armed"
+
+
+def test_lockout_refuses_service(bench: Bench) -> None:
+    bench.told(bench.come_online())
+    bench.measure(mode=5.0)
+    assert bench.report(bench.desire(an_armed_share()))["reported/refusal"] == "locked_out"
+
+
+def test_a_restart_arms_the_held_assignment_and_goes_on_numbering(tmp_path: Path) -> None:
+    first = Bench(tmp_path)
+    first.come_online()
+    share = an_armed_share()
+    first.desire(share)
+    first.link.close_interval(a_boundary(1, 3600.0), now_ms=NOW)
+    first.outbox.close()
+    second = Bench(tmp_path)
+    assert list(second.port.take_requests()) == [(0, share)]
+    second.link.close_interval(a_boundary(2, 7200.0), now_ms=NOW)
+    rows = [(row.stream, row.number) for row in second.outbox.due(sent_before_ms=0, limit=10)]
+    assert ("pcc", 2) in rows
+
+
+def test_an_ended_assignment_is_not_armed_after_a_restart_but_its_sequence_counts(tmp_path: Path) -> None:
+    first = Bench(tmp_path)
+    first.come_online()
+    first.desire(an_armed_share(sequence=7, ends_in_s=0.5), at_ms=NOW - 100)
+    first.outbox.close()
+    second = Bench(tmp_path)
+    second.link.restore(now_ms=NOW + 1000)
+    second.port.take_requests()
+    second.told(second.come_online())
+    assert second.report(second.desire(an_armed_share(sequence=6)))["reported/refusal"] == "stale"
+
+
+@pytest.mark.parametrize(("choice", "requests"), [(LossOfLink.HOLD, []), (LossOfLink.RELEASE, [(0, None)])])
+def test_loss_of_link_follows_the_sites_choice(tmp_path: Path, choice: LossOfLink, requests: list[object]) -> None:
+    bench = Bench(tmp_path, choice)
+    bench.told(bench.come_online())
+    share = an_armed_share()
+    bench.desire(share)
+    bench.port.take_requests()
+    bench.link.confirm(share.content_hash, now_ms=NOW)
+    bench.link.note_down(now_ms=NOW)
+    bench.link.check_link(now_ms=NOW + 9_000)
+    assert list(bench.port.take_requests()) == []
+    bench.link.check_link(now_ms=NOW + 11_000)
+    bench.link.check_link(now_ms=NOW + 12_000)
+    assert list(bench.port.take_requests()) == requests
+
+
+def test_a_released_assignment_is_armed_again_when_the_platform_repeats_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, LossOfLink.RELEASE)
+    bench.told(bench.come_online())
+    share = an_armed_share()
+    bench.desire(share)
+    bench.link.confirm(share.content_hash, now_ms=NOW)
+    bench.link.note_down(now_ms=NOW)
+    bench.link.check_link(now_ms=NOW + 11_000)
+    bench.link.confirm("", now_ms=NOW + 11_000)
+    bench.port.take_requests()
+    bench.told(bench.come_online(NOW + 20_000))
+    bench.desire(share, at_ms=NOW + 20_000)
+    assert list(bench.port.take_requests()) == [(0, share)]
+
+
+def test_marks_delete_rows_and_faulty_ones_are_counted(bench: Bench) -> None:
+    bench.come_online()
+    bench.link.close_interval(a_boundary(1, 1.0), now_ms=NOW)
+    bench.hear(node_command(SITE, NOW, {"stored_through/pcc": 1, "stored_through/battery": 9}))
+    assert [row.stream for row in bench.outbox.due(sent_before_ms=NOW + 1, limit=9)] == ["battery"]
+    assert bench.link.refused_count == 1
+    bench.hear(node_command(SITE, NOW, {"stored_through/wind": 1}))
+    assert bench.link.refused_count == 2
+
+
+def test_a_kept_row_is_sent_again_as_historical(bench: Bench) -> None:
+    bench.link.close_interval(a_boundary(1, 3600.0), now_ms=NOW)
+    bench.told(bench.come_online())
+    (row,) = (row for row in bench.outbox.due(sent_before_ms=NOW, limit=9) if row.stream == "pcc")
+    (event,) = bench.told([bench.link.resend(row, now_ms=NOW)], NOW + 120_000)
+    assert isinstance(event, DeviceData)
+    number = event.values["interval/number"]
+    assert (number.value, number.is_historical) == (1, True)
+    assert event.values["interval/into_bus_uwh"].value == 1_000_000
+
+
+def test_every_connection_carries_a_new_birth_number_also_after_a_restart(tmp_path: Path) -> None:
+    wills = []
+    for _ in range(2):
+        bench = Bench(tmp_path)
+        wills += [bench.link.will().payload, bench.link.will().payload]
+        bench.outbox.close()
+    assert len(set(wills)) == 4
