@@ -30,7 +30,8 @@ from sites.registry.models import Asset
 battery = Asset.objects.get(site__site_id="site-0001", name="battery")
 site = battery.site
 readings = [(site.pk, "battery", "power_kw", START + timedelta(seconds=i), START, float(i)) for i in range(100)]
-live = {site.pk: LiveRow("site-0001", START, START, {"mode": "grid_tied", "frequency_hz": 49.9, "genset_running": None})}
+values = {"mode": "grid_tied", "frequency_hz": 49.9, "genset_running": None}
+live = {site.pk: LiveRow("site-0001", START, START, values)}
 items = [an_interval(battery, n) for n in (1, 2, 4)]
 items.append(a_record(site, 1, np.ones((100, 2)), starts_at=START))
 def batch():
@@ -41,7 +42,8 @@ states = {}
 for _ in range(2):
     stored = operations.store_batch(batch=batch(), states=states, at=timezone.now())
     states |= stored.states
-operations.store_batch(batch=a_batch(an_interval(battery, 3), an_interval(battery, 1, into_bus_uwh=5)), states={}, at=START)
+late = a_batch(an_interval(battery, 3), an_interval(battery, 1, into_bus_uwh=5))
+operations.store_batch(batch=late, states={}, at=START)
 hour = Interval(START, START + timedelta(hours=1))
 (energy,) = queries.interval_energy(period=hour)
 (record,) = queries.records_of(period=hour)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from support.brokers import nats_broker
-from support.meters import a_manifest
+from support.manifests import a_manifest
 from support.outbox_edge import OutboxEdge, connected, now_ms, until
 from support.platform_processes import a_platform, wait_until
 

@@ -11,7 +11,8 @@ import pytest
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.meters import START, a_batch, a_manifest, a_record, an_interval
+from support.manifests import a_manifest
+from support.meters import START, a_batch, a_record, an_interval
 
 from sites.core.intervals import Interval
 from sites.metering import audit, operations, queries

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from support.meters import a_manifest
+from support.manifests import a_manifest
 
 from sites.registry.manifest import ManifestError, parse_manifest
 
