@@ -18,6 +18,6 @@ def _books_emptied(request: pytest.FixtureRequest) -> Iterator[None]:
     # Set up first, so that it is torn down (flushed) after this.
     request.getfixturevalue("transactional_db")
     yield
-    from tests.support.books import empty_books
+    from support.books import empty_books
 
     empty_books()
