@@ -62,10 +62,6 @@ class SiteEvidence:
     records: NumberRange
     intervals: NumberRange
     service_uwh: int
-    recorded_ratio: float
-    """Share of the window's samples that the record holds."""
-    metered_through: datetime | None
-    """End of the last numbered interval in the window."""
 
 
 def site_evidence(
@@ -98,9 +94,26 @@ def site_evidence(
         records=_range(numbers),
         intervals=_range(sorted(latest)),
         service_uwh=sum(row.service_uwh for row in latest.values()),
-        recorded_ratio=float(np.mean(np.isfinite(columns["battery_kw"]))) if samples else 0.0,
-        metered_through=max((row.ends_at for row in latest.values()), default=None),
     )
+
+
+def metered_spans(*, window: Interval, site_ids: Sequence[str]) -> tuple[dict[str, float], dict[str, datetime]]:
+    """Return, by site, how much of a window its record chunks span [s], and its last interval's end."""
+    recorded_s: dict[str, float] = {}
+    through: dict[str, datetime] = {}
+    wanted = set(site_ids)
+    chunks = HighRateRecord.objects.filter(
+        rate_hz__gte=RATE_HZ, starts_at__lt=window.ends_at, ends_at__gt=window.starts_at
+    )
+    for site_id, starts_at, ends_at in chunks.values_list("site__site_id", "starts_at", "ends_at"):
+        part = window.overlap(Interval(starts_at, ends_at)) if site_id in wanted else None
+        if part is not None:
+            recorded_s[site_id] = recorded_s.get(site_id, 0.0) + part.duration_s
+    rows = MeterInterval.objects.filter(asset__name=BATTERY, starts_at__lt=window.ends_at, ends_at__gt=window.starts_at)
+    for site_id, ends_at in rows.values_list("asset__site__site_id", "ends_at"):
+        if site_id in wanted and (site_id not in through or ends_at > through[site_id]):
+            through[site_id] = ends_at
+    return recorded_s, through
 
 
 def measured_site(

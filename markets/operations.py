@@ -12,15 +12,13 @@ from typing import Final
 
 from django.db import transaction
 
-from markets import evidence, queries
-from markets.core import settlement
+from markets import queries
 from markets.core.events import Event, EventStatus, OptType
 from markets.core.obligations import Decision, Reason, decide
-from markets.core.products import Basis, price_at, product_named
+from markets.core.products import Basis, product_named
 from markets.core.settlement import ContractedShare
 from markets.models import (
     MAX_RAW_BYTES,
-    GridSupportEntry,
     MarketEvent,
     Obligation,
     Program,
@@ -28,20 +26,15 @@ from markets.models import (
     Registration,
     Statement,
 )
+from markets.settling import NotSettleable, book_settlement, computed_settlement, require_settleable
 from sites.core import observe
 from sites.core.curves import Direction
-from sites.ledger.chain import instant_text
-from sites.ledger.operations import Draft, append_entries, append_entry
 
 log = logging.getLogger(__name__)
 
 _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}\Z")
 _KEPT_BYTES: Final = 65_536
 _KEPT_REFUSALS: Final = 1_000
-
-
-class NotSettleable(ValueError):
-    """An obligation that cannot be settled now; the message says what it waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +167,6 @@ def keep_registration(
     return registration
 
 
-@transaction.atomic
 def settle_obligation(
     *,
     obligation: Obligation,
@@ -191,110 +183,22 @@ def settle_obligation(
     Raises LiveSettlementRefused for ``Basis.LIVE`` on a product that was not read in a primary
     document.
     """
-    obligation = Obligation.objects.select_for_update().select_related("program", "event").get(pk=obligation.pk)
+    obligation = Obligation.objects.select_related("program", "event").get(pk=obligation.pk)
     held = Statement.objects.filter(obligation=obligation).first()
     if held is not None:
         return held
-    if obligation.status != Obligation.Status.OPEN:
-        raise NotSettleable(f"obligation {obligation} is {obligation.status}, accepted: open")
-    if obligation.ends_at > at:
-        raise NotSettleable(f"obligation {obligation} ends at {obligation.ends_at.isoformat()}, it is {at.isoformat()}")
+    require_settleable(obligation, at)
     if not shares:
         raise NotSettleable(f"obligation {obligation} has no acknowledged share; nobody to settle with")
-    # Booked in whole watts, so computed in them: the entry must be computable from its own text.
-    shares = [
-        ContractedShare(
-            share.site_id,
-            float(settlement.kw_text(share.contracted_kw)),
-            float(settlement.kw_text(share.baseline_kw)),
-        )
-        for share in sorted(shares, key=lambda share: share.site_id)
-    ]
     if not accept_gaps:
         gaps = queries.metering_gaps(window=obligation.window, site_ids=[share.site_id for share in shares])
         if gaps:
             named = "; ".join(f"{site_id}: {gap}" for site_id, gap in list(gaps.items())[:5])
             raise NotSettleable(f"obligation {obligation}: {len(gaps)} sites are not metered in full: {named}")
-    return _book(obligation, shares, basis, at)
-
-
-def _book(obligation: Obligation, shares: Sequence[ContractedShare], basis: Basis, at: datetime) -> Statement:
-    program, event = obligation.program, obligation.event
-    product = program.catalogue_row
-    price = price_at(product, obligation.starts_at, basis)
-    window = obligation.window
-    terms = {
-        "dispatch_id": obligation.dispatch_id,
-        "program": program.name,
-        "product": product.name,
-        "product_certainty": product.certainty.value,
-        "product_source": product.source,
-        "score_certainty": product.score_certainty.value,
-        "basis": basis.value,
-        "vtn_id": event.vtn_id,
-        "event_id": event.event_id,
-        "modification_number": event.modification_number,
-        "obligation_kw": settlement.kw_text(obligation.power_kw),
-        "starts_at": instant_text(window.starts_at),
-        "ends_at": instant_text(window.ends_at),
-        "duration_s": f"{window.duration_s:.6f}",
-        "price_per_mw_h": str(price.price_per_mw_h),
-        "price_month": price.month.isoformat(),
-        "price_certainty": price.certainty.value,
-        "price_source": price.source,
-        "currency": program.currency,
-    }
-    fleet, figures = evidence.measured_fleet(
-        shares, product=product, obligation_kw=float(terms["obligation_kw"]), window=window
-    )
-    facts = [settlement.share_facts(share, figures[share.site_id]) for share in shares]
-    total = evidence.total_of(terms, fleet)
-    amounts = settlement.amounts_of(total, facts)
-    drafts = [
-        Draft(
-            chain=f"{share['site_id']}/{evidence.BATTERY}",
-            kind=settlement.ASSET_KIND,
-            period=window,
-            dispatch_id=obligation.dispatch_id,
-            body=settlement.asset_body(terms, share, amounts[share["site_id"]]),
-        )
-        for share in facts
-    ]
-    entries = append_entries(GridSupportEntry, drafts, at=at)
-    merkle_root = GridSupportEntry.merkle_root(obligation.dispatch_id)
-    fleet_entry = append_entry(
-        GridSupportEntry,
-        chain=f"fleet/{program.name}",
-        kind=settlement.FLEET_KIND,
-        period=window,
-        dispatch_id=obligation.dispatch_id,
-        body=settlement.fleet_body(terms, fleet, facts, amount=total, merkle_root=merkle_root),
-        at=at,
-    )
-    statement = Statement.objects.create(
-        obligation=obligation,
-        basis=basis.value,
-        amount=total,
-        currency=program.currency,
-        k_factor=fleet.k_factor,
-        entries=len(entries),
-        entry_hash=fleet_entry.entry_hash,
-        merkle_root=merkle_root,
-        settled_at=at,
-    )
-    obligation.status = Obligation.Status.SETTLED
-    obligation.changed_at = at
-    obligation.save(update_fields=["status", "changed_at"])
-    log.info(
-        "%s dispatch_id=%s amount=%s currency=%s k=%s basis=%s",
-        observe.SETTLED,
-        obligation.dispatch_id,
-        total,
-        program.currency,
-        fleet.k_factor,
-        basis.value,
-    )
-    return statement
+    # Seconds of reading and computing: before the transaction, which stops all other writers on SQLite.
+    computed = computed_settlement(obligation, shares, basis)
+    with transaction.atomic():
+        return book_settlement(obligation, computed, at)
 
 
 def _decided(event: Event, program: Program | None, available_kw: float, at: datetime) -> Decision:

@@ -13,7 +13,7 @@ from django.db.models import QuerySet, Sum
 from markets.core.events import Event
 from markets.core.obligations import MAX_DURATION
 from markets.core.settlement import FLEET_KIND
-from markets.evidence import site_evidence
+from markets.evidence import metered_spans
 from markets.models import GridSupportEntry, MarketEvent, Obligation, Program, Registration, Statement
 from sites.core.intervals import Interval
 from sites.metering.queries import fleet_envelopes
@@ -90,17 +90,18 @@ def available_kw(*, market_context: str, at: datetime, fresh_within_s: float, dr
 def metering_gaps(*, window: Interval, site_ids: Sequence[str], recorded_ratio: float = 0.999) -> dict[str, str]:
     """Return, by site, what is still missing from the meter book over a window; empty when complete.
 
-    Complete: numbered intervals of the battery up to the window's end, and the high-rate record of
-    the window but for a sample at its edges.
+    Complete: numbered intervals of the battery up to the window's end, and high-rate record chunks
+    over the window but for a sample at its edges. Reads spans, no samples: cheap enough to ask again.
     """
+    recorded_s, through = metered_spans(window=window, site_ids=site_ids)
     gaps: dict[str, str] = {}
     for site_id in site_ids:
-        found = site_evidence(site_id=site_id, window=window)
-        if found.recorded_ratio < recorded_ratio:
-            gaps[site_id] = f"record covers {found.recorded_ratio:.1%}"
-        elif found.metered_through is None or found.metered_through < window.ends_at:
-            through = found.metered_through.isoformat() if found.metered_through else "nothing"
-            gaps[site_id] = f"intervals through {through}"
+        ratio = recorded_s.get(site_id, 0.0) / window.duration_s
+        metered_through = through.get(site_id)
+        if ratio < recorded_ratio:
+            gaps[site_id] = f"record covers {ratio:.1%}"
+        elif metered_through is None or metered_through < window.ends_at:
+            gaps[site_id] = f"intervals through {metered_through.isoformat() if metered_through else 'nothing'}"
     return gaps
 
 
