@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ from typing import Final
 
 from vpp.dispatch.reports import SiteReport
 
-SLOT_S: Final = 0.25
-"""A site that does not answer keeps its place among those in flight for so long [s]."""
+REORDER_S: Final = 0.05
+"""Once a site that was sent so much later has answered, an earlier one is taken for gone [s]."""
+MAX_BACKOFF: Final = 8
+"""A repetition waits twice as long as the one before, up to so many times the first wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +48,30 @@ class _Desire:
     row: DesiredRow
     settled: Outcome | None
     """Agreed or refused: nothing to send. None: to be sent until it is answered."""
+    sends: int = 0
+    sent_at: datetime | None = None
+    due_at: datetime | None = None
 
 
 class Exchange:
     """Keeps the newest desired assignment of each site and decides when it is sent.
 
-    First sendings are paced by a number in flight, so that a large fleet neither floods the broker
-    nor waits on sites that are gone; each is repeated after ``resend_after_s`` until the reported
-    hash agrees, the site refuses it by name, or it lapses.
+    First sendings are paced by a number in flight: the next one goes when an answer comes, so that
+    a large fleet is armed as fast as broker and sites take it, and no queue builds up that would be
+    sent again. Sites that are gone do not hold a place once later ones have answered. Each is
+    repeated, ever more slowly, until the reported hash agrees, the site refuses it by name, or it
+    lapses.
     """
 
     def __init__(self, *, resend_after_s: float, in_flight: int) -> None:
         self._resend_after = timedelta(seconds=resend_after_s)
         self._in_flight = in_flight
         self._desires: dict[str, _Desire] = {}
-        # Never sent, in the order decided; and sent but unanswered, in the order of the last sending.
+        # Waiting for its first sending, in order; on its way, in order of sending; to be repeated, by time.
         self._fresh: OrderedDict[str, None] = OrderedDict()
-        self._unanswered: OrderedDict[str, datetime] = OrderedDict()
+        self._flying: OrderedDict[str, datetime] = OrderedDict()
+        self._repeats: list[tuple[datetime, str]] = []
+        self._answered_through: datetime | None = None
 
     def desire(self, rows: Iterable[DesiredRow]) -> None:
         """Take newly decided assignments; a lower sequence than the known one is left alone."""
@@ -71,25 +81,27 @@ class Exchange:
                 continue
             settled = Outcome.AGREED if row.acknowledged else Outcome.REFUSED if row.refused else None
             self._desires[row.site_id] = _Desire(row, settled)
-            self._unanswered.pop(row.site_id, None)
+            self._flying.pop(row.site_id, None)
             self._fresh.pop(row.site_id, None)
             if settled is None:
                 self._fresh[row.site_id] = None
 
     def due(self, *, at: datetime) -> Iterator[DesiredRow]:
         """Yield what is to be sent at an instant, as far as there is room in flight; count it as sent."""
-        for site_id in [s for s, sent_at in self._unanswered.items() if at - sent_at >= self._resend_after]:
-            del self._unanswered[site_id]
-            row = self._send(site_id, at)
-            if row is not None:
-                yield row
+        while self._repeats and self._repeats[0][0] <= at:
+            due_at, site_id = heapq.heappop(self._repeats)
+            desire = self._desires[site_id]
+            # A newer assignment, an answer or an earlier repetition has overtaken this entry.
+            if desire.settled is None and desire.due_at == due_at and self._send(desire, at):
+                yield desire.row
         room = self._in_flight - self._waiting(at)
         while room > 0 and self._fresh:
             site_id, _ = self._fresh.popitem(last=False)
-            row = self._send(site_id, at)
-            if row is not None:
+            desire = self._desires[site_id]
+            if self._send(desire, at):
+                self._flying[site_id] = at
                 room -= 1
-                yield row
+                yield desire.row
 
     def receive(self, report: SiteReport, *, is_birth: bool) -> Outcome:
         """Compare a report with what is desired; a newborn site that holds another one is due at once."""
@@ -103,45 +115,49 @@ class Exchange:
         if report.refused_hash == desire.row.content_hash:
             self._settle(desire, Outcome.REFUSED)
             return Outcome.REFUSED
-        sent_at = self._unanswered.get(report.site_id)
-        is_in_flight = sent_at is not None and report.received_at - sent_at < timedelta(seconds=SLOT_S)
+        # A birth that crossed with the sending: the site has it by now.
+        is_crossing = desire.sent_at is not None and report.received_at - desire.sent_at < self._resend_after / 2
         # Agreed before and lost since, or newborn: at once. Else the repetition comes by itself.
-        if (is_birth and not is_in_flight) or desire.settled is Outcome.AGREED:
-            desire.settled = None
-            self._unanswered.pop(report.site_id, None)
+        if desire.settled is Outcome.AGREED or (is_birth and not (is_crossing and desire.settled is None)):
+            desire.settled, desire.sends, desire.due_at = None, 0, None
             self._fresh[report.site_id] = None
             self._fresh.move_to_end(report.site_id, last=False)
         return Outcome.DIFFERS
 
     def next_due(self, *, at: datetime) -> float:
-        """Return the time to the next repetition [s]; the repetition time itself when none waits."""
+        """Return the time after which something may be due without an answer coming [s]."""
         if self._fresh:
-            return SLOT_S / 4.0
-        oldest = next(iter(self._unanswered.values()), at)
-        return max(0.0, (oldest + self._resend_after - at).total_seconds())
+            return REORDER_S
+        due_at = self._repeats[0][0] if self._repeats else at + self._resend_after
+        return max(0.0, (due_at - at).total_seconds())
 
     @property
     def open_count(self) -> int:
-        """Number of sites whose report does not agree yet."""
-        return len(self._fresh) + len(self._unanswered)
+        """Number of sites whose report does not agree yet, refused and lapsed ones left out."""
+        return sum(desire.settled is None for desire in self._desires.values())
 
     def _waiting(self, at: datetime) -> int:
-        slot = timedelta(seconds=SLOT_S)
-        count = 0
-        for sent_at in reversed(self._unanswered.values()):
-            if at - sent_at >= slot:
-                break
-            count += 1
-        return count
+        """Return how many first sendings are on their way, letting go of those taken for gone."""
+        gone_before = at - self._resend_after
+        if self._answered_through is not None:
+            gone_before = max(gone_before, self._answered_through - timedelta(seconds=REORDER_S))
+        while self._flying and next(iter(self._flying.values())) <= gone_before:
+            self._flying.popitem(last=False)
+        return len(self._flying)
 
-    def _send(self, site_id: str, at: datetime) -> DesiredRow | None:
-        desire = self._desires[site_id]
+    def _send(self, desire: _Desire, at: datetime) -> bool:
+        """Count a sending and set its repetition; false when the assignment has lapsed."""
         if desire.row.ends_at <= at:
-            return None
-        self._unanswered[site_id] = at
-        return desire.row
+            return False
+        desire.sent_at = at
+        desire.due_at = at + self._resend_after * min(2**desire.sends, MAX_BACKOFF)
+        desire.sends += 1
+        heapq.heappush(self._repeats, (desire.due_at, desire.row.site_id))
+        return True
 
     def _settle(self, desire: _Desire, outcome: Outcome) -> None:
         desire.settled = outcome
         self._fresh.pop(desire.row.site_id, None)
-        self._unanswered.pop(desire.row.site_id, None)
+        sent_at = self._flying.pop(desire.row.site_id, None)
+        if sent_at is not None:
+            self._answered_through = max(sent_at, self._answered_through or sent_at)

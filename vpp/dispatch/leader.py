@@ -45,14 +45,19 @@ class Leader:
 
     async def run(self) -> None:
         """Stand by and lead, again and again, until cancelled."""
+        is_standby_told = False
         try:
             while True:
                 token = await self._try(lambda: leases.take_lease(
                     name=leases.DISPATCH, holder=self.holder, lease_s=settings.LEASE_S, at=_now()
                 ))  # fmt: skip
                 if token is None:
+                    if not is_standby_told:
+                        logger.info("lease.standby holder=%s", self.holder)
+                        is_standby_told = True
                     await asyncio.sleep(settings.LEASE_S / 10.0)
                     continue
+                is_standby_told = False
                 logger.info("lease.taken holder=%s token=%d", self.holder, token)
                 try:
                     await self._lead(token)

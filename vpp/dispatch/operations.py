@@ -25,9 +25,9 @@ from vpp.dispatch.reports import SiteReport
 
 DECLARED_BASELINE_KW = 0.0
 """Battery power that is declared without the service [kW]: no site has a schedule of its own yet."""
-SILENT_SENDS = 5
-"""A site that did not answer so many sendings is counted as silent. Sendings, not seconds: while the
-dispatcher or the broker is away nobody is silent."""
+SILENT_SENDS = 4
+"""A site that did not answer so many sendings is counted as silent: 7 s with repetitions after 1, 2
+and 4 s. Sendings, not seconds: while the dispatcher or the broker is away nobody is silent."""
 WORTH_REPLACING = 0.01
 """A missing share smaller than this part of the obligation is not worth arming sites anew."""
 
