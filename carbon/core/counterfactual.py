@@ -90,8 +90,8 @@ def truck_estimate(power_kw: float, energy_kwh: float, window_h: float) -> Truck
     """Estimate generator trucks that deliver a power [kW > 0] and an energy [kWh >= 0] within a window [h > 0].
 
     Sets have to run through the whole window to answer at once, so the no-load part of the fuel line
-    ``F0 * P_rated * h + F1 * kWh`` counts for the window and the standby; the road is added. Raises
-    ValueError for other figures, or an energy that the power cannot deliver in the window.
+    ``F0 * P_rated * h + F1 * kWh`` counts for the window and the standby; the road is added. An
+    energy above power times window sizes the trucks by its mean power. Raises ValueError for other figures.
     """
     for name, value, accepted in (
         ("power_kw", power_kw, power_kw > 0.0),
@@ -100,16 +100,15 @@ def truck_estimate(power_kw: float, energy_kwh: float, window_h: float) -> Truck
     ):
         if not accepted:
             raise ValueError(f"{name} is {value}, accepted: more than 0, for energy 0 too")
-    # A part of a thousandth is metering, not a mistake in the window.
-    if energy_kwh > power_kw * window_h * 1.001:
-        raise ValueError(f"energy_kwh is {energy_kwh}, accepted: at most {power_kw * window_h} in the window")
+    # A fleet may deliver more than it owed; then the trucks have to carry its mean power.
+    carried_kw = max(power_kw, energy_kwh / window_h)
     factor = float(DIESEL_MINERAL_2023.value)
     trucks: list[int] = []
     litres: list[float] = []
     # Low band: highest loading, so the loading's band runs the other way.
     for end, loading_end in (("low", "high"), ("central", "central"), ("high", "low")):
         rated = getattr(TRUCK_RATED_KW.band, end)
-        count = ceil(power_kw / (rated * getattr(LOADING_RATIO.band, loading_end)))
+        count = ceil(carried_kw / (rated * getattr(LOADING_RATIO.band, loading_end)))
         hours = window_h + getattr(STANDBY.band, end)
         running = count * getattr(IDLE_FUEL.band, end) * rated * hours + getattr(LOAD_FUEL.band, end) * energy_kwh
         road = count * getattr(DISTANCE.band, end) * getattr(ROAD_FUEL.band, end)
