@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("config", type=Path, metavar="FILE")
     check.set_defaults(run=_check_config)
     simulate = commands.add_parser("simulate", help="many simulated sites in one process, in real time")
-    simulate.add_argument("--sites", type=_whole(1, 10_000), required=True, metavar="N")
+    simulate.add_argument("--sites", type=_whole(1, 9_999), required=True, metavar="N")
     simulate.add_argument("--seed", type=_whole(0, 2**31 - 1), default=1, metavar="S")
     simulate.add_argument(
         "--broker", metavar="URL", help=f"mqtt://user:password@host:port; better in {BROKER_VARIABLE}, unseen by others"
@@ -127,7 +127,7 @@ def _uplink(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
 
 def _simulate(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
-    from sites.edge.studies.simulate import Simulation, run_simulation, write_manifest
+    from sites.edge.studies.manifest import write_manifest
 
     if options.manifest is not None:
         write_manifest(sites=options.sites, seed=options.seed, path=options.manifest)
@@ -145,11 +145,15 @@ def _simulate(options: argparse.Namespace, environment: Mapping[str, str]) -> in
         raise ConfigError("--runtime-dir is missing, accepted: a folder for the outbox")
     if 3600 % options.interval_s:
         raise ConfigError(f"--interval-s is {options.interval_s}, accepted: a divisor of 3600")
+    broker = BrokerAddress.parse(url)
+    # Imported here: writing a manifest needs no compiled kernels.
+    from sites.edge.studies.simulate import Simulation, run_simulation
+
     return run_simulation(
         Simulation(
             sites=options.sites,
             seed=options.seed,
-            broker=BrokerAddress.parse(url),
+            broker=broker,
             host_id=options.host_id,
             platform_keys=tuple(bytes.fromhex(key) for key in keys),
             runtime_dir=options.runtime_dir,

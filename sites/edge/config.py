@@ -34,6 +34,7 @@ class EdgeConfig:
     name: str
     nominal_hz: float
     nominal_voltage_v: float
+    """RMS, phase to neutral for one phase, phase to phase for three [V]."""
     phases: int
     runtime_dir: Path
     """Holds the shared block, the lock and the outbox; only the edge's user may enter."""

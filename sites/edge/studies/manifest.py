@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
+from pathlib import Path
 from typing import Any
 
 from sites.edge.link.fallback import LinkLossPolicy, LossOfLink
 from sites.edge.link.profile import AssetNameplate, SiteProfile
+from sites.edge.plant.fleet import GRID_ZONE, TIME_ZONE, synthetic_fleet
 from sites.edge.plant.parameters import SiteParameters
-
-GRID_ZONE = "GB"
-TIME_ZONE = "Europe/London"
 
 
 def profile_of(site: SiteParameters) -> SiteProfile:
@@ -35,7 +36,8 @@ def manifest_of(site: SiteParameters) -> dict[str, Any]:
         "grid_zone": GRID_ZONE,
         "time_zone": TIME_ZONE,
         "nominal_hz": site.nominal_hz,
-        "nominal_voltage_v": site.nominal_voltage_v,
+        # The registry keeps phase to neutral, the plant phase to phase where there are three.
+        "nominal_voltage_v": round(site.nominal_voltage_v / (math.sqrt(3.0) if site.phases == 3 else 1.0), 1),
         "phases": site.phases,
         "loss_of_link": profile.policy.choice.value,
         "assets": [
@@ -50,3 +52,9 @@ def manifest_of(site: SiteParameters) -> dict[str, Any]:
             for asset in profile.assets
         ],
     }
+
+
+def write_manifest(*, sites: int, seed: int, path: Path) -> None:
+    """Write the enrolment manifest of a synthetic fleet."""
+    entries = [manifest_of(site) for site in synthetic_fleet(sites, seed)]
+    path.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")

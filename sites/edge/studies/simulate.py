@@ -24,9 +24,10 @@ from sites.edge.drivers.simulated import SimulatedSites
 from sites.edge.link.mqtt import BrokerAddress
 from sites.edge.link.uplink import Uplink, UplinkSettings, run_uplink
 from sites.edge.plant.fleet import synthetic_fleet
+from sites.edge.plant.frequency import load_gb_trace
 from sites.edge.plant.parameters import SiteParameters
 from sites.edge.studies.grid_play import GridPlay, Play
-from sites.edge.studies.manifest import manifest_of, profile_of
+from sites.edge.studies.manifest import profile_of
 from sites.edge.studies.script import MoveFeeder, PlayTrace, ScriptError, Stop, parse_line
 
 TICK_S: Final = 0.01
@@ -48,12 +49,6 @@ class Simulation:
     platform_keys: tuple[bytes, ...]
     runtime_dir: Path
     interval_s: int
-
-
-def write_manifest(*, sites: int, seed: int, path: Path) -> None:
-    """Write the enrolment manifest of a synthetic fleet."""
-    fleet = synthetic_fleet(sites, seed)
-    path.write_text(json.dumps([manifest_of(site) for site in fleet], indent=1) + "\n", encoding="utf-8")
 
 
 def run_simulation(simulation: Simulation) -> int:
