@@ -118,6 +118,20 @@ def test_a_site_reborn_without_its_assignment_gets_it_at_once(staged: Callable[[
     assert {site_id: site.held for site_id, site in stage.sites.sites.items()} == held
 
 
+def test_an_obligation_that_cannot_be_armed_is_named_and_the_next_one_is_armed(staged: Callable[[int], Stage]) -> None:
+    stage = staged(2)
+    stage.platform.spoil_program("neso-dc-high")
+    stage.platform.owe(power_kw=9.0, starts_in_s=60.0, lasts_s=60.0, event_id="odd", program="neso-dc-high")
+    stage.platform.owe(power_kw=49.0, starts_in_s=120.0, lasts_s=60.0, event_id="good")
+    stage.lead()
+    stage.wait_acknowledged(2)
+    assert {site.held.dispatch_id for site in stage.sites.sites.values() if site.held} == {"DC-good"}
+    log = stage.platform.log_path.read_text()
+    assert "dispatch.failed dispatch_id=DC-odd CurveError: curve 'no-such-curve'" in log
+    # The same fault at every tick is told once.
+    assert log.count("dispatch.failed") == 1
+
+
 def test_a_cancelled_obligation_disarms_the_sites(staged: Callable[[int], Stage]) -> None:
     stage = staged(3)
     stage.lead()

@@ -62,13 +62,21 @@ class DispatchPlatform(PlatformProcesses):
             codes.append(process.returncode)
         return codes
 
-    def owe(self, *, power_kw: float, starts_in_s: float, lasts_s: float, event_id: str = "event-1") -> str:
+    def owe(
+        self,
+        *,
+        power_kw: float,
+        starts_in_s: float,
+        lasts_s: float,
+        event_id: str = "event-1",
+        program: str = "neso-dc-low",
+    ) -> str:
         """Let the market accept an obligation; return its dispatch id."""
         now = datetime.now(UTC)
         starts_at, ends_at = now + timedelta(seconds=starts_in_s), now + timedelta(seconds=starts_in_s + lasts_s)
         dispatch_id = f"DC-{event_id}"
         with closing(sqlite3.connect(self.database, timeout=20)) as connection, connection:
-            program_pk = connection.execute("SELECT id FROM markets_program WHERE name = 'neso-dc-low'").fetchone()[0]
+            program_pk = connection.execute("SELECT id FROM markets_program WHERE name = ?", (program,)).fetchone()[0]
             event = {
                 "vtn_id": "vtn", "event_id": event_id, "modification_number": 0, "program_id": program_pk,
                 "market_context": "", "raw": b"", "content_hash": event_id, "operator_status": "far", "is_test": 0,
@@ -83,6 +91,11 @@ class DispatchPlatform(PlatformProcesses):
             }  # fmt: skip
             _insert(connection, "markets_obligation", obligation)
         return dispatch_id
+
+    def spoil_program(self, program: str) -> None:
+        """Give a program a product whose curve nobody knows."""
+        with closing(sqlite3.connect(self.database, timeout=20)) as connection, connection:
+            connection.execute("UPDATE markets_program SET product = 'no-such-curve' WHERE name = ?", (program,))
 
     def cancel(self, dispatch_id: str) -> None:
         """Let the operator take an obligation back."""

@@ -30,6 +30,8 @@ WRITE_EVERY_S: Final = 0.1
 """Sendings and acknowledgements go to the database in batches so often [s]."""
 REVIEW_EVERY_S: Final = 1.0
 """Refused, silent, stale and lapsed assignments are looked at so often [s]."""
+RESTART_AFTER_S: Final = 1.0
+"""After an unforeseen fault leading starts over, no faster than this [s]."""
 EXPECTED_EVERY_S: Final = 10.0
 """The list of enrolled sites is read again so often [s]."""
 
@@ -63,6 +65,10 @@ class Leader:
                     await self._lead(token)
                 except LeaseLost as error:
                     logger.warning("lease.lost %s", error)
+                except Exception:
+                    # What is decided stands in the database: leading starts over from there.
+                    logger.exception("dispatch.restarted holder=%s", self.holder)
+                    await asyncio.sleep(RESTART_AFTER_S)
         finally:
             await self._call(connections.close_all)
             self._database.shutdown(wait=False)
