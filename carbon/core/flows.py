@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from fractions import Fraction
 
-from carbon.core.inventory import Efficiency, Pool, charge_pool, discharge_pool
+from carbon.core.inventory import Efficiency, Pool, charge_pool, discharge_pool, rounded_product
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +106,16 @@ def advance_step(
     """
     out_own = discharge_pool(own, step.discharge_own_uwh, efficiency)
     out_grid = discharge_pool(service, step.discharge_grid_uwh, efficiency)
-    import_ug = round(step.import_uwh * grid)
+    import_ug = rounded_product(step.import_uwh, grid)
     sinks = (step.load_uwh, step.export_uwh, step.charge_own_uwh, step.charge_grid_uwh)
     carbon = share_out(import_ug + step.genset_ug + out_own.carbon_ug + out_grid.carbon_ug, *sinks)
-    green_in = step.pv_uwh + round(step.import_uwh * grid_green) + out_own.green_uwh + out_grid.green_uwh
+    green_in = step.pv_uwh + rounded_product(step.import_uwh, grid_green) + out_own.green_uwh + out_grid.green_uwh
     # More green than the sinks took can only be bus loss; it is not stored or claimed.
     green = share_out(min(green_in, sum(sinks)), *sinks)
     # The service is exported virtually; as far as it was not exported physically, it cut an import.
     exported = min(step.discharge_grid_uwh, step.export_uwh)
     virtual_uwh = step.discharge_grid_uwh - exported
-    virtual_ug = round(step.import_uwh * grid + virtual_uwh * grid) - import_ug
+    virtual_ug = rounded_product(step.import_uwh + virtual_uwh, grid) - import_ug
     purpose = share_out(
         import_ug + virtual_ug + step.genset_ug + out_own.carbon_ug,
         step.load_uwh,

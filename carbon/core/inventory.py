@@ -62,9 +62,27 @@ class Discharge:
     """Green energy at the AC terminals [uWh]."""
 
 
+def rounded_quotient(numerator: int, denominator: int) -> int:
+    """Return a quotient of whole numbers, rounded half to even; exact at any size (denominator > 0).
+
+    As ``round(Fraction(…))``, without the gcd of every fraction.
+
+    >>> rounded_quotient(5, 2), rounded_quotient(7, 2), rounded_quotient(-5, 2)
+    (2, 4, -2)
+    """
+    whole, rest = divmod(numerator, denominator)
+    double = 2 * rest
+    return whole + (double > denominator or (double == denominator and whole % 2 == 1))
+
+
+def rounded_product(amount: int, ratio: Fraction) -> int:
+    """Return a whole amount times an exact ratio, rounded half to even."""
+    return rounded_quotient(amount * ratio.numerator, ratio.denominator)
+
+
 def stored_for(ac_uwh: int, efficiency: Efficiency) -> int:
     """Return the stored energy [uWh] that a discharge at the terminals takes, rounded half to even."""
-    return round(ac_uwh / efficiency.discharge)
+    return rounded_quotient(ac_uwh * efficiency.discharge.denominator, efficiency.discharge.numerator)
 
 
 def discharge_pool(pool: Pool, ac_uwh: int, efficiency: Efficiency) -> Discharge:
@@ -78,18 +96,18 @@ def discharge_pool(pool: Pool, ac_uwh: int, efficiency: Efficiency) -> Discharge
         raise PoolOverdrawn(f"discharge takes {taken} uWh, the pool holds {pool.energy_uwh} uWh")
     if taken == 0:
         return Discharge(pool, 0, 0)
-    carbon = round(Fraction(pool.carbon_ug * taken, pool.energy_uwh))
-    green = round(Fraction(pool.green_uwh * taken, pool.energy_uwh))
+    carbon = rounded_quotient(pool.carbon_ug * taken, pool.energy_uwh)
+    green = rounded_quotient(pool.green_uwh * taken, pool.energy_uwh)
     left = pool.energy_uwh - taken
     # Rounding may leave green above energy by 1 uWh when a pool is all green.
     kept = Pool(left, pool.carbon_ug - carbon, min(left, pool.green_uwh - green))
-    return Discharge(kept, carbon, min(ac_uwh, round(green * efficiency.discharge)))
+    return Discharge(kept, carbon, min(ac_uwh, rounded_product(green, efficiency.discharge)))
 
 
 def charge_pool(pool: Pool, ac_uwh: int, carbon_ug: int, green_uwh: int, efficiency: Efficiency) -> Pool:
     """Add a charge [uWh at the AC terminals] with the carbon and green energy it brings from the bus."""
-    energy = pool.energy_uwh + round(ac_uwh * efficiency.charge)
-    green = pool.green_uwh + round(green_uwh * efficiency.charge)
+    energy = pool.energy_uwh + rounded_product(ac_uwh, efficiency.charge)
+    green = pool.green_uwh + rounded_product(green_uwh, efficiency.charge)
     return Pool(energy, pool.carbon_ug + carbon_ug, min(energy, green))
 
 
@@ -102,8 +120,8 @@ def transfer_stock(source: Pool, target: Pool, energy_uwh: int) -> tuple[Pool, P
         raise PoolOverdrawn(f"transfer takes {energy_uwh} uWh, the pool holds {source.energy_uwh} uWh")
     if energy_uwh == 0:
         return source, target, 0
-    carbon = round(Fraction(source.carbon_ug * energy_uwh, source.energy_uwh))
-    green = min(energy_uwh, round(Fraction(source.green_uwh * energy_uwh, source.energy_uwh)))
+    carbon = rounded_quotient(source.carbon_ug * energy_uwh, source.energy_uwh)
+    green = min(energy_uwh, rounded_quotient(source.green_uwh * energy_uwh, source.energy_uwh))
     left = source.energy_uwh - energy_uwh
     green = max(green, source.green_uwh - left)
     return (

@@ -15,6 +15,7 @@ from carbon.core.inventory import (
     PoolOverdrawn,
     charge_pool,
     discharge_pool,
+    rounded_quotient,
     stored_for,
     transfer_stock,
     true_up,
@@ -28,6 +29,16 @@ TEN_MWH = 10_000 * KWH
 def pools(draw: st.DrawFn) -> Pool:
     energy = draw(st.integers(0, TEN_MWH))
     return Pool(energy, draw(st.integers(0, TEN_MWH)), draw(st.integers(0, energy)))
+
+
+class TestRoundedQuotient:
+    @given(st.integers(-(10**40), 10**40), st.integers(1, 10**30))
+    def test_is_the_fraction_rounded_half_to_even(self, numerator: int, denominator: int) -> None:
+        assert rounded_quotient(numerator, denominator) == round(Fraction(numerator, denominator))
+
+    @given(st.integers(-100, 100))
+    def test_halves_go_to_the_even_side(self, whole: int) -> None:
+        assert rounded_quotient(2 * whole + 1, 2) == round(Fraction(2 * whole + 1, 2))
 
 
 class TestDischargePool:
