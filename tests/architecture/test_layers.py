@@ -80,7 +80,7 @@ def tracked_files() -> list[Path]:
 
 
 def test_no_package_registry_or_built_file_is_tracked():
-    forbidden = ["pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org", "deb.debian" + ".org", '"resolved": "']
+    forbidden = ["pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org", "deb.debian" + ".org", '"resolved":' + ' "']
     faults = []
     for path in tracked_files():
         name = path.relative_to(ROOT).as_posix()
