@@ -65,6 +65,11 @@ def beat(*, worker: str, partitions: Iterable[int], at: datetime) -> None:
     WorkerHeartbeat.objects.update_or_create(worker=worker, defaults={"partitions": sorted(partitions), "beat_at": at})
 
 
+def forget_workers(*, before: datetime) -> None:
+    """Delete heartbeats of workers that were killed long ago; a live one beats again within a second."""
+    WorkerHeartbeat.objects.filter(beat_at__lt=before).delete()
+
+
 def end_worker(*, worker: str) -> None:
     """Take back a worker's heartbeat when it ends in order."""
     WorkerHeartbeat.objects.filter(worker=worker).delete()

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult
 
@@ -44,6 +44,7 @@ LOOK_AGAIN_S: Final = 2.0
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 5.0
 FLUSH_WITHIN_S: Final = 10.0
+FORGET_WORKERS_AFTER: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +193,8 @@ class IngestWorker:
                 self._sorter.live = await self._in_thread(
                     lambda: queries.newest_rows(partitions=self._config.partitions)
                 )
+                old = self._now() - FORGET_WORKERS_AFTER
+                await self._in_thread(lambda: operations.forget_workers(before=old))
                 break
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("ingest.database_away reason=%s", error)
