@@ -1,0 +1,63 @@
+"""The one decorator that compiles a kernel; without the compiler the same source runs as plain Python.
+
+``NUMBA_DISABLE_JIT=1`` leaves every kernel interpreted, for a debugger or for line coverage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeAlias, TypeVar
+
+import numba
+import numba.core.config
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+Record: TypeAlias = Any
+"""One element of a structured array. The compiler sees its fields; the type checker cannot."""
+
+_EDGE: Final = Path(__file__).parents[2]
+_SOURCES: Final = ("control/kernels", "plant", "studies")
+
+
+def sources_hash() -> str:
+    """Return a hash over the source of every kernel: the key of the compiled cache."""
+    digest = hashlib.sha256()
+    for folder in _SOURCES:
+        for path in sorted((_EDGE / folder).glob("*.py")):
+            source = path.read_bytes()
+            # Only files that hold kernels: editing a study must not throw the cache away.
+            if b"@kernel" in source or path.name in {"records.py", "compiled.py"}:
+                digest.update(path.name.encode() + b"\0" + source)
+    return digest.hexdigest()[:16]
+
+
+def _choose_cache() -> None:
+    """Give the compiled code a folder of its own per state of the sources.
+
+    Numba looks at the caller's file only: after an edit of a callee in another file it would still
+    return the old result (measured).
+    """
+    if numba.core.config.CACHE_DIR:
+        return
+    folder = _EDGE / "__pycache__" / f"kernels-{sources_hash()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return  # A read-only installation: numba falls back to the user's own cache folder.
+    numba.core.config.CACHE_DIR = str(folder)
+
+
+_choose_cache()
+
+
+def kernel(function: F) -> F:
+    """Compile a kernel without the interpreter's lock, and keep its Python type.
+
+    ``error_model="numpy"``: a division yields inf instead of a branch and an exception per sample.
+    No fast-math: the result of a kernel must not depend on how the compiler reordered it.
+    """
+    compiled: F = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    return compiled

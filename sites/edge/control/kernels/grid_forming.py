@@ -1,0 +1,113 @@
+"""The always grid-forming converter: power synchronization, voltage, current limit.
+
+The converter is a voltage behind its filter, tied to the grid or not; an open circuit upstream needs
+no hand-over. Tied, its angle follows the PLL's frequency plus a term in the power error, so that the
+power follows its reference on any grid frequency. Alone, it follows a P-f droop.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from sites.edge.control.kernels.compiled import Record, kernel
+from sites.edge.control.kernels.records import RING_MS
+from sites.edge.control.kernels.sequence import rotation_cos, rotation_sin
+
+HALF_SQRT3: Final = 0.8660254037844386
+HARD_LIMIT_PU: Final = 1.5
+"""Peak phase current for 20 ms, after that 1.2 pu for 10 s, after that the rating."""
+WARM_LIMIT_PU: Final = 1.2
+RATED_LIMIT_PU: Final = 1.05
+"""The rating itself plus what a sample's noise adds to its peak."""
+VOLTAGE_LIMIT_PU: Final = 1.35
+"""What the DC link can modulate."""
+
+
+@kernel
+def limited_voltage(k: Record, c: Record, wanted: float, voltage: float, current: float) -> float:
+    """Return the phase voltage [pu] that keeps the next sample's current inside the limit.
+
+    Predicts the current one sample ahead over the filter's inductance and takes back what is too much:
+    the hard limit of a converter with a fast current loop, one sample late as that loop is.
+    """
+    stiffness = k["filter_l_over_dt"]
+    following = current + (wanted - voltage - k["filter_r"] * current) / stiffness
+    limit = c["limit_pu"]
+    if following > limit:
+        wanted = voltage + k["filter_r"] * current + (limit - current) * stiffness
+    elif following < -limit:
+        wanted = voltage + k["filter_r"] * current + (-limit - current) * stiffness
+    return min(max(wanted, -VOLTAGE_LIMIT_PU), VOLTAGE_LIMIT_PU)
+
+
+@kernel
+def form_voltage(k: Record, c: Record, m: Record) -> None:
+    """Turn the converter's phasor by one sample and set the phase voltages for the next one."""
+    angle = c["omega_e"] * k["dt_s"]
+    turn_cos = rotation_cos(angle)
+    turn_sin = rotation_sin(angle)
+    cos_e = c["cos_e"] * turn_cos - c["sin_e"] * turn_sin
+    sin_e = c["sin_e"] * turn_cos + c["cos_e"] * turn_sin
+    length = 1.5 - 0.5 * (cos_e * cos_e + sin_e * sin_e)
+    cos_e *= length
+    sin_e *= length
+    c["cos_e"] = cos_e
+    c["sin_e"] = sin_e
+    level = c["level_e"]
+    damping = k["virtual_r"]
+    c["ea"] = limited_voltage(k, c, level * cos_e - damping * m["pa"], m["va"], m["pa"])
+    peak = abs(m["pa"])
+    if k["phases"] == 3:
+        half = 0.5 * cos_e
+        side = HALF_SQRT3 * sin_e
+        c["eb"] = limited_voltage(k, c, level * (side - half) - damping * m["pb"], m["vb"], m["pb"])
+        c["ec"] = limited_voltage(k, c, level * (-side - half) - damping * m["pc"], m["vc"], m["pc"])
+        peak = max(peak, max(abs(m["pb"]), abs(m["pc"])))
+        c["p_sum"] += m["va"] * m["pa"] + m["vb"] * m["pb"] + m["vc"] * m["pc"]
+        c["v2_sum"] += m["va"] * m["va"] + m["vb"] * m["vb"] + m["vc"] * m["vc"]
+    else:
+        c["p_sum"] += m["va"] * m["pa"]
+        c["v2_sum"] += m["va"] * m["va"]
+    c["peak_pu"] = max(c["peak_pu"], peak)
+
+
+@kernel
+def measure_power(k: Record, c: Record) -> None:
+    """Close one millisecond: sliding means of power and voltage over 10 ms, and the current's clocks.
+
+    Half a cycle at 50 Hz removes the double-frequency ripple of one phase or of unbalance.
+    """
+    scale = 2.0 / (k["phases"] * k["ticks_per_ms"])
+    at = c["ring_at"]
+    c["p_ring"][at] = c["p_sum"] * scale
+    c["v2_ring"][at] = c["v2_sum"] * scale
+    c["p_sum"] = 0.0
+    c["v2_sum"] = 0.0
+    c["ring_at"] = (at + 1) % RING_MS
+    power = 0.0
+    square = 0.0
+    for j in range(RING_MS):
+        power += c["p_ring"][j]
+        square += c["v2_ring"][j]
+    c["power_pu"] = power / RING_MS
+    c["voltage_pu"] = math.sqrt(square / RING_MS)
+    # Peaks come once per half cycle in a phase: the clocks run back slower than they run up.
+    if c["peak_pu"] > WARM_LIMIT_PU:
+        c["hot_ms"] = min(c["hot_ms"] + 1, 60)
+    elif c["hot_ms"] > 0 and c["limit_pu"] >= HARD_LIMIT_PU:
+        c["hot_ms"] -= 1
+    if c["peak_pu"] > RATED_LIMIT_PU:
+        c["warm_ms"] = min(c["warm_ms"] + 1, 10_000)
+    elif c["warm_ms"] > 0:
+        c["warm_ms"] -= 1
+    if c["warm_ms"] >= 10_000:
+        c["limit_pu"] = RATED_LIMIT_PU
+    elif c["hot_ms"] >= 20:
+        c["limit_pu"] = WARM_LIMIT_PU
+    if c["peak_pu"] < 0.95 * c["limit_pu"] and c["warm_ms"] < 9_000:
+        # Back below the limit: the short-time rating recovers over a second.
+        c["hot_ms"] = 0 if c["warm_ms"] == 0 else c["hot_ms"]
+        if c["warm_ms"] == 0:
+            c["limit_pu"] = HARD_LIMIT_PU
+    c["peak_pu"] = 0.0

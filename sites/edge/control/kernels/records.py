@@ -1,0 +1,161 @@
+"""The records that the control kernels read and write: samples in, parameters, state.
+
+Per unit throughout: voltage on the peak of the nominal phase voltage, current on the peak of the
+converter's rated phase current, power on the converter's rating. Power into the bus is positive.
+Nothing of the plant stands here: what is not in ``SAMPLES`` does not reach the controller.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+RING_MS: Final = 10
+"""Length of the sliding means of power and voltage [ms]: half a cycle at 50 Hz."""
+
+SAMPLES: Final = np.dtype(
+    [(name, np.float64) for name in ("va", "vb", "vc", "ua", "ub", "uc", "ia", "ib", "ic", "pa", "pb", "pc")]
+    + [("soc_ratio", np.float64), ("temperature_c", np.float64), ("poles_closed", np.int64)],
+    align=True,
+)
+"""One instant: v load bus, u utility side of the switch, i through the switch into the bus, p converter
+into the bus [pu]; state of charge and temperature as the battery's own management reports them; how
+many poles of the static switch its auxiliary contacts report closed."""
+
+PARAMETERS: Final = np.dtype(
+    [
+        ("phases", np.int64),
+        ("rate_hz", np.float64),
+        ("dt_s", np.float64),
+        ("nominal_rad_s", np.float64),
+        ("ticks_per_ms", np.int64),
+        # Converter's own output filter, known to its controller [pu, pu].
+        ("filter_l_over_dt", np.float64),
+        ("filter_x", np.float64),
+        ("filter_r", np.float64),
+        ("virtual_r", np.float64),
+        ("pll_kp", np.float64),
+        ("pll_ki", np.float64),
+        # Loss detector.
+        ("lost_share", np.float64),
+        ("lost_memory", np.float64),
+        ("lost_hold_ticks", np.int64),
+        ("overvoltage_pu", np.float64),
+        ("overvoltage_hold_ticks", np.int64),
+        ("low_hz", np.float64),
+        ("high_hz", np.float64),
+        ("frequency_hold_ms", np.int64),
+        ("blanking_ticks", np.int64),
+        ("switch_timeout_ticks", np.int64),
+        # Power loop and island droop.
+        ("power_gain_rad_s", np.float64),
+        ("island_droop_rad_s", np.float64),
+        ("service_ramp_per_ms", np.float64),
+        ("base_ramp_per_ms", np.float64),
+        # Reconnection.
+        ("enter_delay_ticks", np.int64),
+        ("enter_low_hz", np.float64),
+        ("enter_high_hz", np.float64),
+        ("enter_low_pu", np.float64),
+        ("enter_high_pu", np.float64),
+        ("sync_angle_rad", np.float64),
+        ("sync_slip_rad_s", np.float64),
+        ("sync_voltage_pu", np.float64),
+        ("sync_dwell_ms", np.int64),
+        ("black_start_ms", np.int64),
+        # Energy limits.
+        ("reserve_ratio", np.float64),
+        ("capacity_pu_s", np.float64),
+        ("discharge_efficiency", np.float64),
+        ("genset_fitted", np.int64),
+        ("genset_start_ratio", np.float64),
+        ("genset_stop_ratio", np.float64),
+    ],
+    align=True,
+)
+
+STATE: Final = np.dtype(
+    [
+        # Sequence filter and PLL on the utility side.
+        ("x_alpha", np.float64),
+        ("q_alpha", np.float64),
+        ("x_beta", np.float64),
+        ("q_beta", np.float64),
+        ("cos_u", np.float64),
+        ("sin_u", np.float64),
+        ("omega_u", np.float64),
+        ("level_u", np.float64),
+        ("cross_u", np.float64),
+        # Bus angle against the utility side (synchronism check).
+        ("sync_dot", np.float64),
+        ("sync_cross", np.float64),
+        # Detector.
+        ("reference", np.float64),
+        ("lack", np.float64, (3,)),
+        ("weight", np.float64, (3,)),
+        ("lost_ticks", np.int64),
+        ("over_ticks", np.int64),
+        ("window_lack", np.float64, (3,)),
+        ("window_weight", np.float64, (3,)),
+        ("previous_lack", np.float64, (3,)),
+        ("previous_weight", np.float64, (3,)),
+        ("deep_windows", np.int64),
+        ("middle_windows", np.int64),
+        ("shallow_windows", np.int64),
+        ("off_frequency_ms", np.int64),
+        # Mode machine.
+        ("mode", np.int64),
+        ("mode_ticks", np.int64),
+        ("cause", np.int64),
+        ("alarm", np.int64),
+        ("decisions", np.int64),
+        ("reclosures", np.int64),
+        ("decided", np.int64),
+        ("fit_ticks", np.int64),
+        ("unfit_ms", np.int64),
+        ("in_sync_ms", np.int64),
+        ("fault_ms", np.int64),
+        ("request", np.int64),
+        # Grid-forming converter.
+        ("cos_e", np.float64),
+        ("sin_e", np.float64),
+        ("omega_e", np.float64),
+        ("level_e", np.float64),
+        ("limit_pu", np.float64),
+        ("hot_ms", np.int64),
+        ("warm_ms", np.int64),
+        ("p_sum", np.float64),
+        ("v2_sum", np.float64),
+        ("p_ring", np.float64, (RING_MS,)),
+        ("v2_ring", np.float64, (RING_MS,)),
+        ("ring_at", np.int64),
+        ("ticks_to_ms", np.int64),
+        ("power_pu", np.float64),
+        ("voltage_pu", np.float64),
+        ("peak_pu", np.float64),
+        ("base_pu", np.float64),
+        ("service_pu", np.float64),
+        ("required_pu", np.float64),
+        ("frequency_hz", np.float64),
+        # Armed record.
+        ("armed", np.int64),
+        ("armed_starts", np.int64),
+        ("armed_ends", np.int64),
+        ("armed_pu", np.float64),
+        ("armed_sign", np.float64),
+        ("baseline_pu", np.float64),
+        ("points", np.int64),
+        ("curve_hz", np.float64, (8,)),
+        ("curve_share", np.float64, (8,)),
+        # Outputs.
+        ("ea", np.float64),
+        ("eb", np.float64),
+        ("ec", np.float64),
+        ("switch_command", np.int64),
+        ("converter_on", np.int64),
+        ("genset_run", np.int64),
+        ("pv_limit_ratio", np.float64),
+    ],
+    align=True,
+)

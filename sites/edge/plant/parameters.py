@@ -1,0 +1,85 @@
+"""One simulated site's nameplates and surroundings, checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+SWITCH_KINDS: Final = ("sic", "forced", "natural", "contactor")
+"""Static switch by how it opens: SiC in 50 us, SCR with forced commutation in about 0.8 ms, SCR at each
+pole's own current zero, contactor after its mechanical delay at each pole's current zero."""
+SITE_KINDS: Final = ("telecom", "cabinet", "data_center")
+
+
+@dataclass(frozen=True, slots=True)
+class SiteParameters:
+    """What a simulated site is made of. Powers in kW are magnitudes; signs come from the bus."""
+
+    site_id: str
+    name: str
+    kind: str
+    nominal_hz: float
+    nominal_voltage_v: float
+    """Phase to neutral for one phase, phase to phase for three, r.m.s."""
+    phases: int
+    pcs_kva: float
+    battery_kwh: float
+    soc_ratio: float
+    reserve_kwh: float
+    """Energy that the site keeps for its own load; grid service ends here."""
+    pv_kw: float
+    pv_now_ratio: float
+    """Share of the PV's rating that the sun gives now."""
+    load_kw: float
+    genset_kw: float
+    import_limit_kw: float
+    export_limit_kw: float
+    switch_kind: str = "forced"
+    meter_bias_hz: float = 0.0
+    """What the site's frequency meter reads too much, from its sampling clock [Hz], up to 0.01."""
+    noise_pu: float = 0.003
+    """Half width of the uniform noise on each sampled voltage [pu]."""
+    short_circuit_ratio: float = 10.0
+    """Grid strength at the site, on the converter's rating; 5 is weak, 20 stiff."""
+    neighbor_load_pu: float = 3.0
+    """Load of the neighbors behind the same feeder breaker, on the converter's rating: when the feeder
+    opens it is what pulls the voltage down."""
+    grid_voltage_pu: float = 1.0
+    fifth_harmonic_pu: float = 0.01
+    enter_service_delay_s: float = 20.0
+    """How long the grid must be healthy before the site returns: 20 s by ENA G99, 300 s by IEEE 1547."""
+    starts_dead: bool = False
+    """Begin with a dead bus behind an open feeder: black start."""
+
+    def __post_init__(self) -> None:
+        _require(self, "phases", self.phases in (1, 3), "1 or 3")
+        _require(self, "kind", self.kind in SITE_KINDS, ", ".join(SITE_KINDS))
+        _require(self, "switch_kind", self.switch_kind in SWITCH_KINDS, ", ".join(SWITCH_KINDS))
+        _require(self, "nominal_hz", self.nominal_hz in (50.0, 60.0), "50 or 60")
+        for name, low, high in (
+            ("nominal_voltage_v", 50.0, 50_000.0),
+            ("pcs_kva", 0.1, 100_000.0),
+            ("battery_kwh", 0.1, 1_000_000.0),
+            ("soc_ratio", 0.0, 1.0),
+            ("reserve_kwh", 0.0, self.battery_kwh),
+            ("pv_kw", 0.0, 100_000.0),
+            ("pv_now_ratio", 0.0, 1.0),
+            ("load_kw", 0.0, 100_000.0),
+            ("genset_kw", 0.0, 100_000.0),
+            ("import_limit_kw", 0.0, 1_000_000.0),
+            ("export_limit_kw", 0.0, 1_000_000.0),
+            ("meter_bias_hz", -0.05, 0.05),
+            ("noise_pu", 0.0, 0.05),
+            ("short_circuit_ratio", 2.0, 100.0),
+            ("neighbor_load_pu", 0.0, 20.0),
+            ("grid_voltage_pu", 0.9, 1.1),
+            ("fifth_harmonic_pu", 0.0, 0.08),
+            ("enter_service_delay_s", 0.0, 3600.0),
+        ):
+            value = getattr(self, name)
+            _require(self, name, low <= value <= high, f"{low} to {high}")
+
+
+def _require(site: SiteParameters, name: str, fits: bool, accepted: str) -> None:
+    if not fits:
+        raise ValueError(f"site {site.site_id!r}: {name} is {getattr(site, name)!r}, accepted: {accepted}")

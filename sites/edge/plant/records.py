@@ -1,0 +1,95 @@
+"""Records of the simulated plant: parameters, state of a site, state of a phase, meters.
+
+Per unit on the converter's rating, as in the control kernels; meters in W and J.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+ASSETS: Final = ("pcc", "battery", "pv", "genset", "load")
+
+PLANT_PARAMETERS: Final = np.dtype(
+    [
+        (name, np.float64)
+        for name in (
+            "dt_s",
+            "nominal_rad_s",
+            "bias_rad_s",
+            "noise_pu",
+            "grid_pu",
+            "fifth_pu",
+            "seventh_pu",
+            # Companion models: conductance and memory (inductance over the time step) per branch.
+            "grid_g",
+            "grid_l",
+            "neighbor_g",
+            "neighbor_l",
+            "filter_g",
+            "filter_l",
+            "filter_c",
+            "switch_g",
+            "base_w",
+            "load_pu",
+            "pv_pu",
+            "genset_rated_pu",
+            "capacity_j",
+            "resistance_pu",
+            "converter_loss_ratio",
+            "fuel_idle_ul_s",
+            "fuel_ul_j",
+        )
+    ]
+    + [
+        (name, np.int64)
+        for name in ("phases", "switch_kind", "open_delay_ticks", "close_delay_ticks", "pole_scatter_ticks")
+    ],
+    align=True,
+)
+
+PLANT: Final = np.dtype(
+    [
+        (name, np.float64)
+        for name in ("cos_g", "sin_g", "load_pu", "pv_pu", "genset_pu", "v2", "soc_ratio", "temperature_c", "inner_hz")
+    ]
+    + [
+        (name, np.int64)
+        for name in ("random", "feeder_open_at", "feeder_close_at", "switch_target", "switch_ticks", "genset_ticks")
+    ],
+    align=True,
+)
+
+PHASE: Final = np.dtype(
+    [(name, np.float64) for name in ("v", "u", "i_grid", "i_neighbor", "i_filter", "i_switch", "i_before")]
+    + [(name, np.int64) for name in ("breaker_closed", "breaker_command", "switch_closed")],
+    align=True,
+)
+"""One phase: load bus and utility side voltage, currents of the branches, poles."""
+
+METERS: Final = np.dtype(
+    [
+        ("now", np.float64, (5,)),
+        ("row", np.float64, (5,)),
+        ("last_row", np.float64, (5,)),
+        ("block", np.float64, (5,)),
+        ("mean_w", np.float64, (5,)),
+        ("into_j", np.float64, (5,)),
+        ("from_j", np.float64, (5,)),
+        ("service_j", np.float64),
+        ("fuel_ul", np.float64),
+        ("frequency_sum", np.float64),
+        ("service_w", np.float64),
+        ("row_ticks", np.int64),
+        ("ring_at", np.int64),
+        ("trigger_sample", np.int64),
+        ("post_ticks", np.int64),
+        ("trigger_cause", np.int64),
+        ("was_decided", np.int64),
+        ("samples", np.int64),
+    ],
+    align=True,
+)
+"""Meters of a site, assets in the order of ``ASSETS``: power of this sample, sums over the 10 ms row and the
+100 ms block [pu·samples], registers [J], and the waveform recorder's place in its ring."""

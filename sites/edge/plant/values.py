@@ -1,0 +1,97 @@
+"""From a site's nameplates to the numbers of its circuit."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from sites.edge.plant.parameters import SWITCH_KINDS, SiteParameters
+from sites.edge.plant.records import PLANT, PLANT_PARAMETERS
+from sites.edge.plant.switch import CLOSE_DELAY_S, OPEN_DELAY_S, POLE_SCATTER_S
+
+StructuredArray = npt.NDArray[np.void]
+
+FILTER_X_PU: Final = 0.12
+"""Converter's series filter, 0.1-0.15 pu."""
+FILTER_R_PU: Final = 0.005
+FILTER_B_PU: Final = 0.05
+"""Converter's filter capacitor."""
+GRID_X_OVER_R: Final = 5.0
+NEIGHBOR_POWER_FACTOR: Final = 0.95
+SWITCH_R_PU: Final = 0.002
+CONVERTER_LOSS_RATIO: Final = 0.025
+RESISTANCE_PU: Final = 0.015
+"""Loss in cells and cables at rated power: 16 mOhm on a 768 V string at 1C is about 2 %."""
+FUEL_F0_L_KWH: Final = 0.033
+FUEL_F1_L_KWH: Final = 0.273
+"""Litres per kWh: HOMER's line for a 50 kW set."""
+
+
+def plant_parameters(site: SiteParameters, dt_s: float) -> StructuredArray:
+    """Return one element of the plant's parameter record."""
+    omega = 2.0 * math.pi * site.nominal_hz
+    grid_x = 1.0 / site.short_circuit_ratio / math.sqrt(1.0 + 1.0 / GRID_X_OVER_R**2)
+    grid_l = grid_x / omega / dt_s
+    neighbor_r = NEIGHBOR_POWER_FACTOR / max(site.neighbor_load_pu, 1e-3)
+    neighbor_l = math.sqrt(1.0 - NEIGHBOR_POWER_FACTOR**2) / max(site.neighbor_load_pu, 1e-3) / omega / dt_s
+    # The feeder's transformer is tapped so that the site sees its voltage at the usual load.
+    usual_y = 1.0 / complex(neighbor_r, neighbor_l * omega * dt_s)
+    usual_y += (site.load_kw - site.pv_kw * site.pv_now_ratio) / site.pcs_kva
+    tap = abs(1.0 + complex(grid_x / GRID_X_OVER_R, grid_x) * usual_y)
+    filter_l = FILTER_X_PU / omega / dt_s
+    kind = SWITCH_KINDS.index(site.switch_kind)
+    base_w = site.pcs_kva * 1000.0
+    values = {
+        "dt_s": dt_s,
+        "nominal_rad_s": omega,
+        "bias_rad_s": 2.0 * math.pi * site.meter_bias_hz,
+        "noise_pu": site.noise_pu,
+        "grid_pu": site.grid_voltage_pu * tap,
+        "fifth_pu": site.fifth_harmonic_pu,
+        "seventh_pu": 0.5 * site.fifth_harmonic_pu,
+        "grid_g": 1.0 / (grid_x / GRID_X_OVER_R + grid_l),
+        "grid_l": grid_l,
+        "neighbor_g": 1.0 / (neighbor_r + neighbor_l),
+        "neighbor_l": neighbor_l,
+        "filter_g": 1.0 / (FILTER_R_PU + filter_l),
+        "filter_l": filter_l,
+        "filter_c": FILTER_B_PU / omega / dt_s,
+        "switch_g": 1.0 / SWITCH_R_PU,
+        "base_w": base_w,
+        "load_pu": site.load_kw / site.pcs_kva,
+        "pv_pu": site.pv_kw * site.pv_now_ratio / site.pcs_kva,
+        "genset_rated_pu": site.genset_kw / site.pcs_kva,
+        "capacity_j": site.battery_kwh * 3.6e6,
+        "resistance_pu": RESISTANCE_PU,
+        "converter_loss_ratio": CONVERTER_LOSS_RATIO,
+        "fuel_idle_ul_s": FUEL_F0_L_KWH * site.genset_kw * 1e6 / 3600.0,
+        "fuel_ul_j": FUEL_F1_L_KWH * 1e6 / 3.6e6,
+        "phases": site.phases,
+        "switch_kind": kind,
+        "open_delay_ticks": max(1, math.ceil(OPEN_DELAY_S[kind] / dt_s - 1e-9)),
+        "close_delay_ticks": max(1, math.ceil(CLOSE_DELAY_S[kind] / dt_s - 1e-9)),
+        "pole_scatter_ticks": round(POLE_SCATTER_S[kind] / dt_s),
+    }
+    g = np.zeros(1, PLANT_PARAMETERS)
+    for name, value in values.items():
+        g[name] = value
+    return g
+
+
+def plant_state(site: SiteParameters, seed: int, index: int) -> StructuredArray:
+    """Return one element of the plant's state record, grid at phase zero."""
+    p = np.zeros(1, PLANT)
+    p["cos_g"] = 1.0
+    p["load_pu"] = site.load_kw / site.pcs_kva
+    p["pv_pu"] = site.pv_kw * site.pv_now_ratio / site.pcs_kva
+    p["v2"] = 0.0 if site.starts_dead else 1.0
+    p["soc_ratio"] = site.soc_ratio
+    p["temperature_c"] = 22.0
+    p["random"] = int(np.random.default_rng([seed, index]).integers(1, 2**62))
+    p["feeder_open_at"] = -1
+    p["feeder_close_at"] = -1
+    p["switch_target"] = 0 if site.starts_dead else 1
+    return p

@@ -1,0 +1,274 @@
+"""Plants and controllers of many sites in one compiled loop, in steps of one sample."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from sites.core.curves import ResponseCurve
+from sites.edge.control import recorder
+from sites.edge.control.islanding import (
+    CAUSE_NAMES,
+    MODE_NAMES,
+    ControlSettings,
+    alarm_text,
+    arm_curve,
+    control_parameters,
+    initial_state,
+    transition_table,
+)
+from sites.edge.control.kernels import modes, records
+from sites.edge.control.recorder import Waveform
+from sites.edge.plant.parameters import SiteParameters
+from sites.edge.plant.records import ASSETS, METERS, PHASE
+from sites.edge.plant.values import CONVERTER_LOSS_RATIO, FILTER_R_PU, FILTER_X_PU, plant_parameters, plant_state
+from sites.edge.studies.fleet_step import advance_fleet
+
+__all__ = ["MODE_NAMES", "ClosedLoop", "Waveform"]
+
+FloatArray = npt.NDArray[np.float64]
+Float32Array = npt.NDArray[np.float32]
+StructuredArray = npt.NDArray[np.void]
+
+RECORD_COLUMNS: Final = ("frequency_hz", "battery_kw", "baseline_kw", "pcc_kw", "switch_closed", "armed_kw")
+MEASURED: Final = np.dtype(
+    [
+        (name, np.float64)
+        for name in (
+            "frequency_hz", "voltage_pu", "pcc_kw", "battery_kw", "pv_kw", "genset_kw", "load_kw",
+            "soc_ratio", "temperature_c", "service_kw", "required_kw", "discharge_kw", "charge_kw",
+            "usable_energy_kwh", "absorbable_energy_kwh", "switch_closed", "armed_kw", "baseline_kw",
+            "genset_running",
+        )
+    ]
+    + [("mode", np.int64)]
+)  # fmt: skip
+REGISTERS: Final = np.dtype(
+    [(f"{asset}_{way}_j", np.float64) for asset in ASSETS for way in ("into", "from")]
+    + [("battery_service_j", np.float64), ("fuel_ul", np.float64)]
+)
+CHUNK: Final = 1000
+"""Samples per call of the kernel: a finished recording is fetched before its site can need the next."""
+MAX_ROW_CHUNKS: Final = 600
+"""A minute of 100 Hz rows is kept for whoever drains them; older ones are dropped."""
+
+
+class ClosedLoop:
+    """Sites with their controllers, advanced by samples of the grid's frequency. One caller at a time."""
+
+    def __init__(
+        self, sites: Sequence[SiteParameters], *, seed: int, sample_rate_hz: int = 10_000, starts_at_us: int = 0
+    ) -> None:
+        """Build the sites, in step with the grid.
+
+        ``starts_at_us`` (since the epoch) only aligns the 10 ms rows and 100 ms metering blocks to UTC.
+        Raises ValueError when there is no site or the rate is no multiple of 1000 Hz.
+        """
+        if not sites:
+            raise ValueError("a closed loop of 0 sites, accepted: one or more")
+        if sample_rate_hz < 1000 or sample_rate_hz % 1000:
+            raise ValueError(f"sample_rate_hz is {sample_rate_hz}, accepted: multiples of 1000")
+        self.sites = tuple(sites)
+        self.sample = 0
+        """Samples done."""
+        self._rate_hz = sample_rate_hz
+        self._row_ticks = sample_rate_hz // 100
+        block = self._row_ticks * 10
+        self._offset = round(starts_at_us * sample_rate_hz / 1_000_000) % block
+        dt_s = 1.0 / sample_rate_hz
+        self._g = np.concatenate([plant_parameters(site, dt_s) for site in sites])
+        self._p = np.concatenate([plant_state(site, seed, index) for index, site in enumerate(sites)])
+        self._phases = np.zeros((len(sites), 3), PHASE)
+        closed = np.array([not site.starts_dead for site in sites])[:, None]
+        for name in ("breaker_closed", "breaker_command", "switch_closed"):
+            self._phases[name] = closed
+        self._phases["v"] = self._phases["u"] = np.where(closed, [[1.0, -0.5, -0.5]], 0.0)
+        self._k = np.concatenate([control_parameters(_settings(site, sample_rate_hz)) for site in sites])
+        self._c = np.concatenate(
+            [initial_state(self._k[i : i + 1], starts_dead=site.starts_dead) for i, site in enumerate(sites)]
+        )
+        self._m = np.zeros(len(sites), records.SAMPLES)
+        self._m["soc_ratio"] = self._p["soc_ratio"]
+        self._m["temperature_c"] = self._p["temperature_c"]
+        self._w = np.zeros(len(sites), METERS)
+        self._w["trigger_sample"] = -1
+        self._table = transition_table()
+        length = recorder.ring_length(sample_rate_hz)
+        self._post_ticks = round(recorder.POST_S * sample_rate_hz)
+        self._rings = np.zeros((len(sites), length, len(recorder.WAVEFORM_COLUMNS)), np.float32)
+        self._row_chunks: deque[tuple[int, Float32Array]] = deque(maxlen=MAX_ROW_CHUNKS)
+        self._waveforms: list[Waveform] = []
+
+    def advance(self, grid_hz: FloatArray) -> None:
+        """Advance all sites by ``len(grid_hz)`` samples at the grid's frequency [Hz]. Lets other threads run."""
+        grid_hz = np.ascontiguousarray(grid_hz, dtype=np.float64)
+        for at in range(0, len(grid_hz), CHUNK):
+            self._advance_chunk(grid_hz[at : at + CHUNK])
+
+    def _advance_chunk(self, grid_hz: FloatArray) -> None:
+        count = (self._offset % self._row_ticks + len(grid_hz)) // self._row_ticks
+        first = self.sample - self._offset % self._row_ticks
+        rows = np.empty((count, len(self.sites), len(RECORD_COLUMNS)), np.float32)
+        advance_fleet(
+            self._g, self._p, self._phases, self._k, self._c, self._m, self._w, self._table,
+            self._rings, grid_hz, self.sample, self._offset, self._row_ticks, self._post_ticks, rows,
+        )  # fmt: skip
+        self.sample += len(grid_hz)
+        self._offset = (self._offset + len(grid_hz)) % (self._row_ticks * 10)
+        if count:
+            self._row_chunks.append((first, rows))
+        for i in np.flatnonzero((self._w["trigger_sample"] >= 0) & (self._w["post_ticks"] <= 0)):
+            self._fetch(int(i))
+
+    def _fetch(self, index: int) -> None:
+        w = self._w[index]
+        samples = recorder.unroll(self._rings[index], int(w["ring_at"]), int(w["samples"]))
+        trigger = int(w["trigger_sample"])
+        self._waveforms.append(
+            Waveform(
+                index=index,
+                start_sample=trigger + self._post_ticks - len(samples),
+                trigger_sample=trigger,
+                rate_hz=float(self._rate_hz),
+                cause=CAUSE_NAMES[int(w["trigger_cause"])],
+                columns=recorder.WAVEFORM_COLUMNS,
+                samples=samples,
+            )
+        )
+        w["trigger_sample"] = -1
+        w["samples"] = 0
+        w["ring_at"] = 0
+
+    def measured(self) -> StructuredArray:
+        """Return what controllers and meters show now, one row of ``MEASURED`` a site; powers over 100 ms."""
+        out = np.zeros(len(self.sites), MEASURED)
+        base_kw = self._g["base_w"] / 1000.0
+        c, k, soc = self._c, self._k, self._m["soc_ratio"]
+        for name in ("frequency_hz", "voltage_pu", "mode"):
+            out[name] = c[name]
+        for j, asset in enumerate(ASSETS):
+            out[f"{asset}_kw"] = self._w["mean_w"][:, j] / 1000.0
+        out["soc_ratio"] = soc
+        out["temperature_c"] = self._m["temperature_c"]
+        out["service_kw"] = self._w["service_w"] / 1000.0
+        out["required_kw"] = c["required_pu"] * base_kw
+        tied = c["mode"] == modes.GRID_TIED
+        capacity_kwh = k["capacity_pu_s"] * base_kw / 3600.0
+        usable = np.maximum(0.0, soc - k["reserve_ratio"]) * capacity_kwh * k["discharge_efficiency"]
+        absorbable = np.maximum(0.0, 0.95 - soc) * capacity_kwh / k["discharge_efficiency"]
+        out["usable_energy_kwh"] = usable
+        out["absorbable_energy_kwh"] = absorbable
+        for i, site in enumerate(self.sites):
+            out["discharge_kw"][i] = discharge_headroom_kw(site) if tied[i] and usable[i] > 0.0 else 0.0
+            out["charge_kw"][i] = charge_headroom_kw(site) if tied[i] and absorbable[i] > 0.0 else 0.0
+        out["switch_closed"] = self._m["poles_closed"] == self._g["phases"]
+        armed = (c["armed"] == 1) & (self.sample < c["armed_ends"])
+        out["armed_kw"] = c["armed_pu"] * base_kw * armed
+        out["baseline_kw"] = c["baseline_pu"] * base_kw * armed
+        out["genset_running"] = self._p["genset_pu"] > 0.0
+        return out
+
+    def registers(self) -> StructuredArray:
+        """Return the meters' cumulative registers, one row of ``REGISTERS`` a site, to the last 100 ms block.
+
+        A block's net energy goes to one register of each asset by its sign, so into − from over all
+        assets is zero. Service energy counts in rows of 10 ms.
+        """
+        out = np.zeros(len(self.sites), REGISTERS)
+        for j, asset in enumerate(ASSETS):
+            out[f"{asset}_into_j"] = self._w["into_j"][:, j]
+            out[f"{asset}_from_j"] = self._w["from_j"][:, j]
+        out["battery_service_j"] = self._w["service_j"]
+        out["fuel_ul"] = self._w["fuel_ul"]
+        return out
+
+    def arm(
+        self,
+        index: int,
+        curve: ResponseCurve,
+        power_kw: float,
+        baseline_kw: float,
+        starts_sample: int,
+        ends_sample: int,
+    ) -> None:
+        """Arm one site with a curve for the samples [starts, ends); replaces what it held."""
+        base_kw = float(self._g["base_w"][index]) / 1000.0
+        arm_curve(
+            self._c[index : index + 1],
+            curve,
+            power_pu=power_kw / base_kw,
+            baseline_pu=baseline_kw / base_kw,
+            starts=starts_sample,
+            ends=ends_sample,
+        )
+
+    def disarm(self, index: int) -> None:
+        """Return one site to its own use."""
+        self._c["armed"][index] = 0
+
+    def request_start(self, index: int) -> None:
+        """Ask a locked-out site to start again: alarm cleared, black start."""
+        self._c["request"][index] = modes.START_REQUESTED
+
+    def open_feeder(self, index: int, at_sample: int) -> None:
+        """Open the breaker upstream of a site at a sample; each pole at its next current zero."""
+        self._p["feeder_open_at"][index] = at_sample
+
+    def close_feeder(self, index: int, at_sample: int) -> None:
+        """Close the breaker upstream of a site at a sample."""
+        self._p["feeder_close_at"][index] = at_sample
+
+    def alarm(self, index: int) -> str:
+        """Name the alarm that a site has latched, empty when none."""
+        return alarm_text(int(self._c["alarm"][index]))
+
+    def drain_records(self) -> tuple[int, Float32Array]:
+        """Return (first sample, rows [n, sites, RECORD_COLUMNS]) of the 100 Hz record since the last call.
+
+        A row is the mean over its 10 ms; for one phase the powers are the mean of this and the last row.
+        """
+        if not self._row_chunks:
+            return self.sample, np.empty((0, len(self.sites), len(RECORD_COLUMNS)), np.float32)
+        first = self._row_chunks[0][0]
+        rows = np.concatenate([rows for _, rows in self._row_chunks])
+        self._row_chunks.clear()
+        return first, rows
+
+    def drain_waveforms(self) -> list[Waveform]:
+        """Return the recordings completed since the last call."""
+        kept, self._waveforms = self._waveforms, []
+        return kept
+
+
+def discharge_headroom_kw(site: SiteParameters) -> float:
+    """Power that a site may add into its bus for service [kW], from what it declared, not from a moment.
+
+    Capped by the connection: what the export limit allows over the declared load, less the sun's share.
+    """
+    room_kw = site.export_limit_kw + 0.9 * site.load_kw - 1.1 * site.pv_now_ratio * site.pv_kw
+    return round(max(0.0, min(site.pcs_kva, room_kw)), 3)
+
+
+def charge_headroom_kw(site: SiteParameters) -> float:
+    """Power that a site may take out of its bus for service [kW], under its import limit."""
+    return round(max(0.0, min(site.pcs_kva, site.import_limit_kw - 1.1 * site.load_kw)), 3)
+
+
+def _settings(site: SiteParameters, rate_hz: int) -> ControlSettings:
+    return ControlSettings(
+        phases=site.phases,
+        rate_hz=float(rate_hz),
+        nominal_hz=site.nominal_hz,
+        filter_x_pu=FILTER_X_PU,
+        filter_r_pu=FILTER_R_PU,
+        capacity_pu_h=site.battery_kwh / site.pcs_kva,
+        reserve_ratio=site.reserve_kwh / site.battery_kwh,
+        # What is left of a stored kWh at full power, so that the promise holds at any power.
+        discharge_efficiency=1.0 / (1.0 + CONVERTER_LOSS_RATIO + 0.02),
+        enter_service_delay_s=site.enter_service_delay_s,
+        genset_fitted=site.genset_kw > 0.0,
+    )
