@@ -153,7 +153,10 @@ class FleetStore:
             return
         self._has_news = False
         frame = self.frame(at_s=at_s)
-        self.history.append((at_s, frame.frequency_hz, frame.required_kw, frame.service_kw))
+        # Drawn at the instant of the sum-up, not of this beat; a repeated one adds nothing.
+        if frame.data_at_s is None or (self.history and frame.data_at_s <= self.history[-1][0]):
+            return
+        self.history.append((frame.data_at_s, frame.frequency_hz, frame.required_kw, frame.service_kw))
 
 
 def _weighted_frequency_hz(aggregates: list[Aggregate]) -> float | None:

@@ -81,7 +81,7 @@ def _npm_ci(work_dir: Path) -> None:
             continue
         if done.returncode == 0:
             return
-        failures.append(f"{label}: exit {done.returncode}: {(done.stderr or done.stdout).strip()[-800:]}")
+        failures.append(f"{label}: exit {done.returncode}: {(done.stderr or done.stdout).strip()[:600]}")
     raise FrontendNotBuilt("npm ci did not succeed\n  " + "\n  ".join(failures or ["no npm was found"]))
 
 

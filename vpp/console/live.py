@@ -143,6 +143,9 @@ class LiveLink:
     def _is_open(self) -> bool:
         return self._socket is not None and self._socket.fileno() >= 0
 
+    def _is_held(self, one: Any) -> bool:
+        return one is self._socket and self._is_open
+
     def _wants_write(self, _client: mqtt.Client, _userdata: Any, _socket: Any) -> None:
         # paho also calls this from the connecting thread.
         if self._loop is not None:
@@ -153,12 +156,12 @@ class LiveLink:
             self._loop.add_writer(self._socket, self._writable)
 
     def _wants_no_write(self, _client: mqtt.Client, _userdata: Any, closing: Any) -> None:
-        if self._loop is not None and closing is self._socket and self._is_open:
+        if self._loop is not None and self._is_held(closing):
             self._loop.remove_writer(closing)
 
     def _closes(self, _client: mqtt.Client, _userdata: Any, closing: Any) -> None:
         # Leave the loop before the descriptor's number is given to another socket.
-        if self._loop is not None and closing is self._socket and self._is_open:
+        if self._loop is not None and self._is_held(closing):
             self._loop.remove_reader(closing)
             self._loop.remove_writer(closing)
 

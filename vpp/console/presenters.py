@@ -25,6 +25,7 @@ MODES: Final = {
     "lockout": "Lockout",
     "unknown": "Unknown",
 }
+BOOKS: Final = {"markets.gridsupportentry": "Grid-support book", "carbon.carbonentry": "Carbon book"}
 STALE_AFTER_S: Final = 10.0
 
 
@@ -128,12 +129,16 @@ def waveform_json(found: queries.Waveform, zone: ZoneInfo) -> dict[str, Any]:
     }
 
 
+def book_title(name: str) -> str:
+    """Return a book's name for people; one that is not known yet keeps its own."""
+    return BOOKS.get(name, name)
+
+
 def entry_row(entry: Entry, zone: ZoneInfo | None = None) -> dict[str, Any]:
     """Return one line of a book; its postings as texts, in the book's own units."""
     body = _body(entry)
     return {
-        "book": type(entry).book_name(),
-        "book_title": str(type(entry)._meta.verbose_name).capitalize(),
+        "book": book_title(type(entry).book_name()),
         "chain": entry.chain,
         "position": entry.position,
         "kind": entry.kind.replace("_", " "),
@@ -145,7 +150,10 @@ def entry_row(entry: Entry, zone: ZoneInfo | None = None) -> dict[str, Any]:
         "hash_short": entry.entry_hash[:12],
         "previous_hash_short": entry.previous_hash[:12],
         "postings": [
-            {"account": str(row.get("account", "")), "amount": f"{row.get('amount', '')} {row.get('unit', '')}"}
+            {
+                "account": str(row.get("account", "")),
+                "amount": f"{row.get('amount', '')} {row.get('unit', '')}".replace("-", "−"),
+            }
             for row in body.get("postings", [])
             if isinstance(row, Mapping)
         ],
@@ -155,13 +163,13 @@ def entry_row(entry: Entry, zone: ZoneInfo | None = None) -> dict[str, Any]:
 def earned(entries: Iterable[Entry], *, site_id: str) -> list[str]:
     """Return what a site's entries came to, one text per currency.
 
-    Currency units are the three-letter ones; a site's own accounts carry its id.
+    Currency units are the three-letter ones; a site's own accounts are ``asset/<site id>/…``.
     """
     totals: dict[str, Decimal] = {}
     for entry in entries:
         for row in _body(entry).get("postings", []):
             unit, account = str(row.get("unit", "")), str(row.get("account", ""))
-            if len(unit) == 3 and unit.isupper() and site_id in account:
+            if len(unit) == 3 and unit.isupper() and site_id in account.split("/"):
                 try:
                     totals[unit] = totals.get(unit, Decimal(0)) + Decimal(str(row.get("amount")))
                 except InvalidOperation:
@@ -212,6 +220,7 @@ def fleet_frame(
     return {
         "type": "fleet",
         "at_ms": round(at_s * 1000),
+        "data_at_ms": None if frame.data_at_s is None else round(frame.data_at_s * 1000),
         "data_age_s": None if frame.data_at_s is None else round(max(0.0, at_s - frame.data_at_s), 1),
         "is_linked": is_linked,
         "frequency_hz": None if frame.frequency_hz is None else round(frame.frequency_hz, 4),

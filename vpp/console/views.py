@@ -100,9 +100,16 @@ def books(request: HttpRequest) -> HttpResponseBase:
     """The books, read-only: entries with chain, position and hash."""
     models = queries.books()
     name = request.GET.get("book", "")
-    model = models.get(name) or next(iter(models.values()), None)
+    sizes = queries.book_sizes()
+    # Without a choice, the first book that holds something.
+    first = next((book for book, entries, _ in sizes if entries), next(iter(models), ""))
+    model = models.get(name) or models.get(first)
     search = request.GET.get("q", "")
-    context: dict[str, object] = {"nav": "books", "books": queries.book_sizes(), "search": search}
+    context: dict[str, object] = {
+        "nav": "books",
+        "books": [(book, presenters.book_title(book), *size) for book, *size in sizes],
+        "search": search,
+    }
     if model is not None:
         page = Paginator(queries.book_entries(model=model, search=search), queries.PAGE_SIZE).get_page(
             request.GET.get("page")

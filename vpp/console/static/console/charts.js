@@ -26,12 +26,15 @@ export class Chart {
       chart.say("The chart library is not installed here; `make install` fetches it.");
       return chart;
     }
-    const height = () => place.clientHeight - (legend ? 30 : 0);
+    // The plot has a fixed height by style sheet; the legend below it may take more than one line.
+    const height = () => Number(getComputedStyle(place).getPropertyValue("--plot-height")) || 230;
     chart.say(emptyText);
     const options = {
       width: place.clientWidth,
       height: height(),
       tzDate: (ts) => UPlot.tzDate(new Date(ts * 1e3), "Etc/UTC"),
+      // Room for half a time label at the right end.
+      padding: [10, 34, 0, 0],
       legend: { show: legend },
       cursor: { y: false, drag: { x: x === "ms", y: false } },
       scales: {
@@ -47,7 +50,7 @@ export class Chart {
         },
       },
       axes: [
-        axis(x === "utc" ? (_self, splits) => splits.map((s) => new Date(s * 1000).toISOString().slice(11, 19)) : (_self, splits) => splits.map((s) => `${s} ms`.replace("-", "−")), { space: 90 }),
+        axis(x === "utc" ? (_self, splits) => splits.map((s) => new Date(s * 1000).toISOString().slice(11, 19)) : (_self, splits) => splits.map((s) => `${s} ms`.replace("-", "−")), { space: 90, size: 34 }),
         axis((_self, splits) => splits.map((s) => s.toLocaleString("en-US", { maximumFractionDigits: 3 }).replace("-", "−")), { size: 62 }),
       ],
       series: [
@@ -78,9 +81,10 @@ export class Chart {
     this.data = null;
   }
 
-  set(data) {
+  set(data, window = null) {
     this.data = data;
     this.draw();
+    if (this.plot && window) this.plot.setScale("x", window);
   }
 
   draw() {

@@ -39,7 +39,7 @@ function receive(message) {
   frameAtMs = Date.now();
   clockOffsetMs = message.at_ms - frameAtMs;
   link.warn(message.is_linked ? "" : "The broker cannot be reached: live figures stand still. Sites go on by themselves.");
-  if (message.data_age_s !== null) extend(message);
+  if (message.data_at_ms !== null) extend(message);
   showNow(message);
   showModes(message);
   showIslanded(message.islanded, message.islanded_total);
@@ -48,7 +48,8 @@ function receive(message) {
 }
 
 function extend(message) {
-  const t = message.at_ms / 1000;
+  // Two frames may carry the same measurement: one point for each.
+  const t = message.data_at_ms / 1000;
   const last = columns.t.length ? columns.t[columns.t.length - 1] : 0;
   if (t <= last) return;
   columns.t.push(t);
@@ -92,6 +93,7 @@ function showModes(message) {
   for (const row of document.querySelectorAll(".modes tr")) {
     const mode = row.dataset.mode;
     const count = mode === "silent" ? Math.max(0, total - message.sites_fresh) : (message.by_mode[mode] ?? 0);
+    if (mode === "unknown") row.hidden = !count;
     row.querySelector(".number").textContent = number(count, 0);
     row.querySelector("progress").value = total ? count / total : 0;
     mark(row, "empty", count ? "" : "yes");
@@ -134,7 +136,7 @@ function showDispatch(figures) {
     mark(phase, "phase", obligation.phase);
   }
   put("dispatch-id", obligation ? `${obligation.dispatch_id} (${obligation.program})` : event ? event.event_id : "none received");
-  put("window", obligation ? period(obligation.starts_at, obligation.ends_at) : "–");
+  put("window", obligation ? period(obligation.starts_at, obligation.ends_at, Date.now() + clockOffsetMs) : "–");
   put("answer", event ? `${event.opt === "optIn" ? "accepted" : "declined"}: ${event.reason}` : "–");
   put("settled", statement ? `${statement.amount} ${statement.currency} (${statement.basis})` : "not yet");
   put("owed", obligation ? quantity(obligation.power_kw, "kW", 0) : "–");

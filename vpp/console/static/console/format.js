@@ -41,11 +41,16 @@ export function utcTime(ms) {
   return new Date(ms).toISOString().slice(11, 19);
 }
 
-export function period(startsAt, endsAt) {
-  const start = new Date(startsAt).toISOString();
-  const end = new Date(endsAt).toISOString();
-  const endText = start.slice(0, 10) === end.slice(0, 10) ? end.slice(11, 19) : `${end.slice(0, 10)} ${end.slice(11, 19)}`;
-  return `${start.slice(0, 10)} ${start.slice(11, 19)} to ${endText} UTC`;
+// Both ends in UTC; a day is told only where it is not the one before it, first of all today.
+export function period(startsAt, endsAt, nowMs) {
+  let day = new Date(nowMs).toISOString().slice(0, 10);
+  const ends = [startsAt, endsAt].map((at) => {
+    const text = new Date(at).toISOString();
+    const isSameDay = text.slice(0, 10) === day;
+    day = text.slice(0, 10);
+    return isSameDay ? text.slice(11, 19) : `${day} ${text.slice(11, 19)}`;
+  });
+  return `${ends[0]} to ${ends[1]} UTC`;
 }
 
 export function countdown(seconds) {

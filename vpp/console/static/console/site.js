@@ -5,6 +5,7 @@ import { STALE_AFTER_S, age, mark, modeName, put, quantity } from "./format.js";
 import { Link } from "./socket.js";
 
 const siteId = document.getElementById("site").dataset.site;
+const AROUND_DECISION_MS = { min: -40, max: 120 };
 let row = null;
 let rowAtMs = 0;
 
@@ -51,10 +52,10 @@ async function showWaveform(button, charts) {
     put("waveform-title", `this record cannot be shown: ${error.message}`);
     return;
   }
-  put("waveform-title", `${found.cause}, decided at ${found.trigger_at}; 0 ms is the decision`);
+  put("waveform-title", `${found.cause}, decided at ${found.trigger_at} (0 ms); drag to zoom, double-click for all`);
   const none = found.times_ms.map(() => null);
   for (const [key, chart] of Object.entries(charts)) {
-    chart.set([found.times_ms, ...["a", "b", "c"].map((phase) => found.columns[`${key}${phase}_pu`] ?? none)]);
+    chart.set([found.times_ms, ...["a", "b", "c"].map((phase) => found.columns[`${key}${phase}_pu`] ?? none)], AROUND_DECISION_MS);
   }
 }
 

@@ -1,0 +1,48 @@
+"""Texts of the pages: units, minus signs, ages, instants in a site's own zone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from sites.registry.models import Site
+from vpp.console import presenters
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "–"), (-3.46, "−3.5 kW"), (0.0, "0.0 kW"), (12345.678, "12,345.7 kW")]
+)
+def test_a_quantity_carries_its_unit_and_a_real_minus(value: float | None, text: str) -> None:
+    assert presenters.quantity(value, "kW") == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "never"), (0.4, "0 s"), (89, "89 s"), (120, "2 min"), (7200, "2 h"), (200_000, "2 days")],
+)
+def test_an_age_is_told_in_the_unit_that_says_enough(seconds: float | None, text: str) -> None:
+    assert presenters.age(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        (datetime(2026, 1, 5, 12, 0, tzinfo=UTC), "2026-01-05 12:00:00 GMT"),
+        (datetime(2026, 7, 5, 12, 0, tzinfo=UTC), "2026-07-05 13:00:00 BST"),
+        (datetime(2026, 10, 25, 0, 30, tzinfo=UTC), "2026-10-25 01:30:00 BST"),
+        (datetime(2026, 10, 25, 1, 30, tzinfo=UTC), "2026-10-25 01:30:00 GMT"),
+    ],
+)
+def test_an_instant_is_told_in_the_sites_zone_with_its_name(at: datetime, text: str) -> None:
+    assert presenters.instant(at, ZoneInfo("Europe/London")) == text
+
+
+def test_an_instant_without_a_zone_is_utc_and_keeps_its_milliseconds() -> None:
+    at = datetime(2026, 1, 5, 12, 0, 0, 123_456, tzinfo=UTC)
+    assert presenters.instant(at, digits=3) == "2026-01-05 12:00:00.123 UTC"
+
+
+def test_a_zone_that_this_machine_does_not_know_falls_back_to_utc() -> None:
+    assert presenters.zone_of(Site(time_zone="Mars/Olympus")).key == "UTC"
