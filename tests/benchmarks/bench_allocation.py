@@ -5,6 +5,9 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 
@@ -25,20 +28,24 @@ def main() -> int:
         for name, arguments in {
             "proportional": {},
             "with ceilings": {"ceiling_kw": ceiling_kw},
+            # As arming asks: a watt at least, which all have.
+            "as armed": {"minimum_kw": 0.001},
             "with minimum": {"minimum_kw": 5.0},
         }.items():
-            times_ms = []
+            wall_ms, cpu_ms = [], []
             for _ in range(RUNS):
-                started = time.perf_counter()
+                wall, cpu = time.perf_counter(), time.thread_time()
                 allocate(target_kw, sustainable_kw, **arguments)  # type: ignore[arg-type]
-                times_ms.append((time.perf_counter() - started) * 1e3)
-            median_ms = statistics.median(times_ms)
-            # The minimum bisects over the fleet, which no gate covers.
+                wall_ms.append((time.perf_counter() - wall) * 1e3)
+                cpu_ms.append((time.thread_time() - cpu) * 1e3)
+            # Judged by the time of its own thread: the rest is what else runs on the machine.
+            median_ms = statistics.median(cpu_ms)
+            # A minimum that some miss bisects over the fleet, which no limit covers.
             over = median_ms > limit_ms and name != "with minimum"
             failed = failed or over
             print(
-                f"{sites:>7} sites, {name:<14} median {median_ms:7.2f} ms, worst {max(times_ms):7.2f} ms, "
-                f"limit {limit_ms:.0f} ms{'  OVER' if over else ''}"
+                f"{sites:>7} sites, {name:<14} median {median_ms:7.2f} ms of its thread "
+                f"({statistics.median(wall_ms):7.2f} ms by the clock), limit {limit_ms:.0f} ms{'  OVER' if over else ''}"
             )
     return 1 if failed else 0
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import include, path
 
@@ -329,6 +330,25 @@ class TestLease:
         with pytest.raises(LeaseLost):
             operations.record_sent(sendings=[Sending(current(dispatch)[0].pk, after(2.0))], token=old)
         assert current(dispatch)[0].sends == 0
+
+
+class TestSettleCommand:
+    def test_names_what_it_waits_for(self) -> None:
+        with pytest.raises(CommandError, match="dispatch 'DC-9' is not known"):
+            call_command("settle_dispatch", "DC-9", "--basis", "demonstration")
+        a_fleet(50.0)
+        operations.arm_obligation(obligation=an_obligation(40.0), at=NOW)
+        # Its window is over by the real clock, but no site acknowledged.
+        with pytest.raises(CommandError, match="no acknowledged share"):
+            call_command("settle_dispatch", "DC-1", "--basis", "demonstration")
+
+    def test_hands_the_acknowledged_shares_to_the_market(self) -> None:
+        a_fleet(50.0)
+        dispatch = operations.arm_obligation(obligation=an_obligation(40.0), at=NOW)
+        acknowledge(current(dispatch), at=after(1.0))
+        # No meter data stands behind the share, and the market says for which site.
+        with pytest.raises(CommandError, match="1 sites are not metered in full: site-0001"):
+            call_command("settle_dispatch", "DC-1", "--basis", "demonstration")
 
 
 @pytest.mark.urls(__name__)

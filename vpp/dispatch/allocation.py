@@ -66,12 +66,12 @@ def allocate(
         raise AllocationError(f"ceiling_kw has {bound_kw.size} values, accepted: {weight_kw.size}, one a site")
     sign = -1.0 if target_kw < 0.0 else 1.0
     wanted_kw = abs(float(target_kw))
-    # A site that sustains nothing gets nothing, whatever its ceiling.
-    bound_kw = np.where(weight_kw > 0.0, bound_kw, 0.0)
-    if minimum_kw > 0.0:
+    if bound_kw is not weight_kw:
+        # A site that sustains nothing gets nothing, whatever its ceiling.
+        bound_kw = np.where(weight_kw > 0.0, bound_kw, 0.0)
+    share_kw = _fill(wanted_kw, weight_kw, bound_kw)
+    if np.any((share_kw > 0.0) & (share_kw < minimum_kw)):
         share_kw = _fill_from(wanted_kw, weight_kw, bound_kw, minimum_kw)
-    else:
-        share_kw = _fill(wanted_kw, weight_kw, bound_kw)
     unserved_kw = wanted_kw - float(np.sum(np.sort(share_kw)))
     # What is left of a fully served target is rounding, far under a watt.
     if abs(unserved_kw) < WATT_KW * 1e-3:
@@ -86,8 +86,12 @@ def _fill(wanted_kw: float, weight_kw: FloatArray, bound_kw: FloatArray) -> Floa
     """
     if wanted_kw == 0.0 or weight_kw.size == 0:
         return np.zeros_like(weight_kw)
-    if float(np.sum(np.sort(bound_kw))) <= wanted_kw:
+    total_kw = float(np.sum(np.sort(bound_kw)))
+    if total_kw <= wanted_kw:
         return bound_kw.copy()
+    if bound_kw is weight_kw:
+        # All would be full at the same level, so none is before: no search for who is.
+        return np.minimum(bound_kw, (wanted_kw / total_kw) * weight_kw)
     ratio = np.divide(bound_kw, weight_kw, out=np.zeros_like(weight_kw), where=weight_kw > 0.0)
     order = np.lexsort((weight_kw, ratio))
     filled_kw = np.cumsum(bound_kw[order])

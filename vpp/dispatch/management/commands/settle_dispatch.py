@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from markets import operations as markets
-from markets.core.products import Basis
+from markets.core.products import Basis, LiveSettlementRefused
 from vpp.dispatch.models import Dispatch
 from vpp.dispatch.queries import contracted_shares
 
@@ -30,10 +30,13 @@ class Command(BaseCommand):
             dispatch = Dispatch.objects.select_related("obligation__program").get(dispatch_id=dispatch_id)
         except Dispatch.DoesNotExist:
             raise CommandError(f"dispatch {dispatch_id!r} is not known, accepted: one that was armed") from None
-        statement = markets.settle_obligation(
-            obligation=dispatch.obligation,
-            shares=contracted_shares(dispatch_id=dispatch_id),
-            basis=Basis(options["basis"]),
-            at=timezone.now(),
-        )
+        try:
+            statement = markets.settle_obligation(
+                obligation=dispatch.obligation,
+                shares=contracted_shares(dispatch_id=dispatch_id),
+                basis=Basis(options["basis"]),
+                at=timezone.now(),
+            )
+        except (markets.NotSettleable, LiveSettlementRefused) as error:
+            raise CommandError(str(error)) from None
         self.stdout.write(f"{dispatch_id}: {statement.amount} {statement.currency}, entry {statement.entry_hash}")
