@@ -41,17 +41,9 @@ class EvidenceError(ValueError):
     """The meter book cannot carry this settlement; the message names the site and what it lacks."""
 
 
-@dataclass(frozen=True, slots=True)
-class NumberRange:
-    """Numbers of the rows of one stream that a settlement used; later arrivals stay outside."""
-
-    first: int
-    last: int
-    count: int
-
-    def as_tuple(self) -> tuple[int, int, int]:
-        """Return it as the book has it."""
-        return (self.first, self.last, self.count)
+Spans = tuple[tuple[int, int, int], ...]
+"""Rows of a numbered stream as (first, last, revision): exactly those that a settlement used, so that
+what fills a gap later, or revises a number, does not change what was booked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +51,17 @@ class SiteEvidence:
     """One site's rows of the meter book over a window."""
 
     record: SiteRecord
-    records: NumberRange
-    intervals: NumberRange
+    records: Spans
+    intervals: Spans
     service_uwh: int
 
 
 def site_evidence(
-    *, site_id: str, window: Interval, records: NumberRange | None = None, intervals: NumberRange | None = None
+    *, site_id: str, window: Interval, records: Spans | None = None, intervals: Spans | None = None
 ) -> SiteEvidence:
     """Read one battery's high-rate record and numbered intervals over a window.
 
-    With ranges given exactly those rows are read: what was booked is computed again from what it
+    With spans given exactly those rows are read: what was booked is computed again from what it
     was computed from. An interval reaching over the window's edge counts whole: service is metered
     only while an assignment is armed.
     """
@@ -79,20 +71,28 @@ def site_evidence(
     if records is None:
         chunks = chunks.filter(starts_at__lt=window.ends_at, ends_at__gt=window.starts_at)
     else:
-        chunks = chunks.filter(number__gte=records.first, number__lte=records.last)
-    numbers = [_place(chunk, window, columns) for chunk in chunks.order_by("number").iterator(chunk_size=64)]
+        chunks = chunks.filter(number__gte=_first(records), number__lte=_last(records))
+    numbers = []
+    for chunk in chunks.order_by("number").iterator(chunk_size=64):
+        if records is None or _holds(records, chunk.number, 0):
+            _place(chunk, window, columns)
+            numbers.append((chunk.number, 0))
 
     rows = MeterInterval.objects.filter(asset__site__site_id=site_id, asset__name=BATTERY)
     if intervals is None:
         rows = rows.filter(starts_at__lt=window.ends_at, ends_at__gt=window.starts_at)
     else:
-        rows = rows.filter(number__gte=intervals.first, number__lte=intervals.last)
+        rows = rows.filter(number__gte=_first(intervals), number__lte=_last(intervals))
     # The highest revision of each number stands: later in the order, so it wins.
-    latest = {row.number: row for row in rows.order_by("number", "revision")}
+    latest = {
+        row.number: row
+        for row in rows.order_by("number", "revision")
+        if intervals is None or _holds(intervals, row.number, row.revision)
+    }
     return SiteEvidence(
         record=SiteRecord(**columns),
-        records=_range(numbers),
-        intervals=_range(sorted(latest)),
+        records=_spans(numbers),
+        intervals=_spans([(number, row.revision) for number, row in sorted(latest.items())]),
         service_uwh=sum(row.service_uwh for row in latest.values()),
     )
 
@@ -139,8 +139,8 @@ def measured_site(
         required_uwh=energy_uwh(delivery.required_kw, RATE_HZ),
         delivered_uwh=energy_uwh(delivery.delivered_kw, RATE_HZ),
         service_uwh=evidence.service_uwh,
-        records=evidence.records.as_tuple(),
-        intervals=evidence.intervals.as_tuple(),
+        records=evidence.records,
+        intervals=evidence.intervals,
     )
 
 
@@ -150,7 +150,7 @@ def measured_fleet(
     product: Product,
     obligation_kw: float,
     window: Interval,
-    used: Mapping[str, tuple[NumberRange, NumberRange]] | None = None,
+    used: Mapping[str, tuple[Spans, Spans]] | None = None,
 ) -> tuple[FleetFigures, dict[str, SiteFigures]]:
     """Return the fleet's figures and each site's, read one site at a time.
 
@@ -200,7 +200,7 @@ def recalculated_body(
     product = product_named(terms["product"])
     window = Interval(datetime.fromisoformat(terms["starts_at"]), datetime.fromisoformat(terms["ends_at"]))
     if kind == settlement.FLEET_KIND:
-        used = {s["site_id"]: (NumberRange(*s["records"]), NumberRange(*s["intervals"])) for s in shares}
+        used = {s["site_id"]: (_booked(s["records"]), _booked(s["intervals"])) for s in shares}
         contracted = [settlement.share_from_facts(s) for s in shares]
         fleet, figures = measured_fleet(
             contracted, product=product, obligation_kw=float(terms["obligation_kw"]), window=window, used=used
@@ -216,8 +216,8 @@ def recalculated_body(
     evidence = site_evidence(
         site_id=site_id,
         window=window,
-        records=NumberRange(*own["records"]),
-        intervals=NumberRange(*own["intervals"]),
+        records=_booked(own["records"]),
+        intervals=_booked(own["intervals"]),
     )
     nominal_hz = Site.objects.values_list("nominal_hz", flat=True).get(site_id=site_id)
     _, site = measured_site(share, evidence, product=product, nominal_hz=nominal_hz, window=window)
@@ -255,7 +255,7 @@ def _fleet_figures(fleet: Delivery, product: Product) -> FleetFigures:
     )
 
 
-def _place(chunk: HighRateRecord, window: Interval, columns: dict[str, FloatArray]) -> int:
+def _place(chunk: HighRateRecord, window: Interval, columns: dict[str, FloatArray]) -> None:
     names = list(chunk.columns)
     missing = [name for name in _COLUMNS if name not in names]
     if missing:
@@ -267,11 +267,33 @@ def _place(chunk: HighRateRecord, window: Interval, columns: dict[str, FloatArra
     inside = (index >= 0) & (index < size)
     for name in _COLUMNS:
         columns[name][index[inside]] = samples[inside, names.index(name)]
-    return int(chunk.number)
 
 
-def _range(numbers: Sequence[int]) -> NumberRange:
-    return NumberRange(numbers[0], numbers[-1], len(numbers)) if numbers else NumberRange(0, 0, 0)
+def _spans(numbers: Sequence[tuple[int, int]]) -> Spans:
+    spans: list[tuple[int, int, int]] = []
+    for number, revision in numbers:
+        if spans and spans[-1][1] == number - 1 and spans[-1][2] == revision:
+            spans[-1] = (spans[-1][0], number, revision)
+        else:
+            spans.append((number, number, revision))
+    return tuple(spans)
+
+
+def _booked(spans: Sequence[Sequence[int]]) -> Spans:
+    return tuple((first, last, revision) for first, last, revision in spans)
+
+
+def _first(spans: Spans) -> int:
+    return spans[0][0] if spans else 0
+
+
+def _last(spans: Spans) -> int:
+    # Streams count from 1: nothing used means nothing read again.
+    return spans[-1][1] if spans else 0
+
+
+def _holds(spans: Spans, number: int, revision: int) -> bool:
+    return any(first <= number <= last and of == revision for first, last, of in spans)
 
 
 def _response_ms(delivery: Delivery) -> int | None:

@@ -43,10 +43,10 @@ class SiteFigures:
     """From the high-rate record, in the product's direction."""
     service_uwh: int
     """From the numbered intervals, positive into the bus."""
-    records: tuple[int, int, int]
-    """First, last and count of the record chunks used; (0, 0, 0) without any."""
-    intervals: tuple[int, int, int]
-    """First, last and count of the numbered intervals used."""
+    records: tuple[tuple[int, int, int], ...]
+    """Record chunks used, as spans (first number, last number, revision)."""
+    intervals: tuple[tuple[int, int, int], ...]
+    """Numbered intervals used, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +185,8 @@ def share_facts(share: ContractedShare, figures: SiteFigures) -> dict[str, Any]:
         "required_uwh": figures.required_uwh,
         "delivered_uwh": figures.delivered_uwh,
         "service_uwh": figures.service_uwh,
-        "records": list(figures.records),
-        "intervals": list(figures.intervals),
+        "records": [list(span) for span in figures.records],
+        "intervals": [list(span) for span in figures.intervals],
         "weight": weight_of(share, figures),
     }
 

@@ -84,8 +84,8 @@ def test_the_entry_says_what_it_was_computed_from():
     assert Decimal(fleet["fleet"]["delivered_ratio"]) == pytest.approx(Decimal(1), abs=Decimal("0.001"))
     share = fleet["shares"][0]
     assert share["delivered_uwh"] == pytest.approx(share["service_uwh"], rel=1e-4)
-    assert share["records"] == [1, 4, 4]
-    assert share["intervals"] == [1, 6, 6]
+    assert share["records"] == [[1, 4, 0]]
+    assert share["intervals"] == [[1, 6, 0]]
 
 
 def test_settling_again_books_nothing_and_gives_the_same_statement():
@@ -143,14 +143,30 @@ class TestRefusals:
 
 
 class TestRecalculation:
-    def test_what_arrives_after_the_settlement_does_not_change_it(self):
+    @pytest.mark.parametrize("number", [1, 3, 4])
+    def test_a_record_that_arrives_after_the_settlement_does_not_change_it(self, number):
         obligation, shares = an_obligation(), a_fleet([50.0, 50.0])
-        late = HighRateRecord.objects.filter(site__site_id="site-2").order_by("number").last()
+        late = HighRateRecord.objects.get(site__site_id="site-2", number=number)
         samples, pk = late.samples, late.pk
         late.delete()
         settle(obligation, shares, accept_gaps=True)
         late.pk, late.samples = pk, samples
         late.save(force_insert=True)
+        assert books_audit().verified
+
+    def test_a_revision_that_arrives_after_the_settlement_does_not_change_it(self):
+        settle(an_obligation(), a_fleet([50.0, 50.0]))
+        revised = MeterInterval.objects.get(asset__site__site_id="site-1", number=4)
+        revised.pk, revised.revision, revised.service_uwh = None, 1, 1
+        revised.save(force_insert=True)
+        assert books_audit().verified
+
+    def test_a_site_without_any_metering_is_settled_with_nothing_when_gaps_are_accepted(self):
+        obligation, shares = an_obligation(), a_fleet([50.0, 50.0])
+        HighRateRecord.objects.filter(site__site_id="site-2").delete()
+        MeterInterval.objects.filter(asset__site__site_id="site-2").delete()
+        settle(obligation, shares, accept_gaps=True)
+        assert queries.account_balances(dispatch_id="DC-e1")["asset/site-2/availability"] == 0
         assert books_audit().verified
 
     def test_a_changed_record_is_found_in_its_asset_s_and_the_fleet_s_entry(self):

@@ -90,6 +90,8 @@ def receive_list(listed: EventList, config: VenConfig) -> list[dict[str, Any]]:
     received_at = timezone.now()
     responses: list[dict[str, Any]] = []
     event_ids: list[str] = []
+    # Once for the list: a VTN sends all its events each time, and a fleet has many sites.
+    available_kw: dict[str, float] = {}
     for raw_event in listed.events:
         try:
             event = event_of(raw_event, listed.vtn_id)
@@ -100,17 +102,16 @@ def receive_list(listed: EventList, config: VenConfig) -> list[dict[str, Any]]:
             continue
         event_ids.append(event.event_id)
         at = timezone.now()
-        decision = operations.receive_event(
-            raw=listed.raw,
-            event=event,
-            available_kw=queries.available_kw(
-                market_context=event.market_context,
+        context = event.market_context
+        if context not in available_kw:
+            available_kw[context] = queries.available_kw(
+                market_context=context,
                 at=at,
                 fresh_within_s=settings.FRESH_WITHIN_S,
                 dropout_margin=settings.DROPOUT_MARGIN,
-            ),
-            at=at,
-            received_at=received_at,
+            )
+        decision = operations.receive_event(
+            raw=listed.raw, event=event, available_kw=available_kw[context], at=at, received_at=received_at
         )
         # A window that has ended wants no answer (OpenADR 2.0b).
         if event.response_required and event.status != "completed":

@@ -35,7 +35,7 @@ def some_figures(**changes: Any) -> SiteFigures:
     values: dict[str, Any] = {
         "available_ratio": Decimal("1.000000"), "worst_error_ratio": Decimal("0.010000"),
         "k_factor": Decimal("1.000000"), "response_ms": 320, "required_uwh": 10, "delivered_uwh": 9,
-        "service_uwh": 9, "records": (1, 6, 6), "intervals": (3, 5, 3),
+        "service_uwh": 9, "records": ((1, 6, 0),), "intervals": ((3, 5, 0),),
     }  # fmt: skip
     return SiteFigures(**{**values, **changes})
 
