@@ -1,0 +1,193 @@
+"""The console in a real browser: figures move, an owner sees the own sites, a lost link is told and mended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from support.console import ISLANDED, OWNED, SITES, Console, a_console
+from support.services import find_program, require_service
+
+from vpp.console import frontend_build
+
+pytestmark = pytest.mark.chromium
+
+CHROMIUM_ARGUMENTS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--no-first-run",
+]  # fmt: skip
+DESKTOP = (1440, 900)
+PHONE = (390, 844)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium; playwright's own is not fetched."""
+    program = find_program("chromium")
+    require_service("chromium", program is not None, "apt-get install chromium")
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=str(program), args=CHROMIUM_ARGUMENTS)
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Console]:
+    """A console in the middle of an event; asked for after the browser, which may be absent."""
+    var_dir = frontend_build.CHECKOUT_DIR / "var"
+    frontend_build.build_frontend(work_dir=var_dir / "frontend_build", target_dir=var_dir / "frontend")
+    with a_console(tmp_path_factory.mktemp("console")) as running:
+        yield running
+
+
+@dataclass
+class Seen:
+    """One person's page and everything that the browser complained about."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def sign_in(console: Console, browser: Browser) -> Iterator[object]:
+    """Return a function that signs a person in; at the end no page may have complained."""
+    opened: list[Seen] = []
+
+    def start(name: str, size: tuple[int, int] = DESKTOP) -> Seen:
+        context = browser.new_context(viewport={"width": size[0], "height": size[1]})
+        seen = Seen(context.new_page())
+        opened.append(seen)
+        # A breach of the content security policy is a console error too.
+        seen.page.on("console", lambda m: seen.complaints.append(m.text) if m.type in {"error", "warning"} else None)
+        seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))
+        seen.page.goto(f"{console.url}/")
+        seen.page.fill("#id_username", name)
+        seen.page.fill("#id_password", console.passwords[name])
+        seen.page.click("main button[type=submit]")
+        return seen
+
+    yield start
+    complaints = [text for seen in opened for text in seen.complaints]
+    for seen in opened:
+        seen.page.context.close()
+    assert complaints == []
+
+
+def changes_of(page: Page, selector: str, times: int) -> list[str]:
+    """Return so many different texts of one figure, one after the other."""
+    texts: list[str] = []
+    for _ in range(times):
+        page.wait_for_function(
+            "([selector, last]) => { const text = document.querySelector(selector).textContent;"
+            " return text !== last && text !== '–'; }",
+            arg=[selector, texts[-1] if texts else "–"],
+            timeout=15_000,
+        )
+        texts.append(page.inner_text(selector))
+    return texts
+
+
+def stays_within(page: Page) -> bool:
+    """Tell whether nothing makes the page scroll sideways."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"))
+
+
+class TestDispatcher:
+    def test_the_fleets_figures_move_by_themselves(self, sign_in) -> None:  # type: ignore[no-untyped-def]
+        page = sign_in("dispatcher").page
+        frequencies = [float(text) for text in changes_of(page, "#frequency", 4)]
+        assert all(49.4 < frequency < 50.1 for frequency in frequencies)
+        assert len(set(changes_of(page, "#delivered", 3))) > 1
+        expect(page.locator("#fresh")).to_have_text(str(SITES))
+        expect(page.locator('.modes tr[data-mode="islanded"] .number')).to_have_text("1")
+        expect(page.locator("#acknowledged")).to_have_text(str(SITES - 2))
+        expect(page.locator("#phase")).to_have_text("Running")
+        expect(page.locator("#refused")).to_contain_text("payload_malformed")
+        expect(page.locator("#islanded a")).to_have_text(ISLANDED)
+
+    def test_the_charts_draw_and_keep_their_size(self, sign_in, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+        page = sign_in("dispatcher").page
+        changes_of(page, "#frequency", 4)
+        heights = []
+        for chart in ("#frequency-chart", "#power-chart"):
+            canvas = page.locator(f"{chart} canvas")
+            expect(canvas).to_be_visible()
+            drawn = canvas.evaluate(
+                "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((v, i) => i % 4 === 3 && v)"
+            )
+            assert drawn
+            heights.append(page.locator(chart).bounding_box())
+        changes_of(page, "#frequency", 2)
+        assert heights == [page.locator(chart).bounding_box() for chart in ("#frequency-chart", "#power-chart")]
+        folder = Path(os.environ.get("VPP_SCREENSHOT_DIR", str(tmp_path)))
+        if "VPP_SCREENSHOT_DIR" in os.environ:
+            # Half a minute of curve makes a picture.
+            changes_of(page, "#frequency", 30)
+        folder.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=str(folder / "console.png"))
+        assert (folder / "console.png").stat().st_size > 20_000
+
+    def test_the_islanded_site_is_one_click_away_with_its_waveform(self, sign_in) -> None:  # type: ignore[no-untyped-def]
+        page = sign_in("dispatcher").page
+        page.click("#islanded a")
+        expect(page).to_have_url(f"{page.url.split('/sites')[0]}/sites/{ISLANDED}/")
+        expect(page.locator("#mode")).to_have_text("Islanded")
+        expect(page.locator("#waveform-title")).to_contain_text("loss of mains")
+        expect(page.locator("#waveform-load canvas")).to_be_visible()
+        expect(page.locator("#waveform-utility canvas")).to_be_visible()
+        assert len(changes_of(page, "#voltage_pu", 2)) == 2
+
+    @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+    def test_no_page_scrolls_sideways(self, sign_in, console: Console, size: tuple[int, int]) -> None:  # type: ignore[no-untyped-def]
+        page = sign_in("dispatcher", size).page
+        for address in ("/", "/sites/", f"/sites/{ISLANDED}/", "/books/"):
+            page.goto(console.url + address)
+            page.wait_for_load_state("networkidle")
+            assert stays_within(page), address
+
+
+class TestOwner:
+    def test_own_sites_only_and_they_move(self, sign_in) -> None:  # type: ignore[no-untyped-def]
+        page = sign_in("owner", PHONE).page
+        assert page.locator("[data-site]").evaluate_all("cards => cards.map(c => c.dataset.site)") == list(OWNED)
+        islanded, other = (page.locator(f'[data-site="{site_id}"]') for site_id in OWNED)
+        expect(islanded.locator('[data-field="verdict"]')).to_have_text("Safe, on its own power")
+        expect(other.locator('[data-field="verdict"]')).to_have_text("Safe, on the grid")
+        expect(islanded.locator(".earned")).to_contain_text("12.40 GBP")
+        assert len(changes_of(page, f'[data-site="{OWNED[1]}"] [data-field="battery"]', 3)) == 3
+        assert stays_within(page)
+
+
+class TestLink:
+    def test_a_broker_that_is_gone_is_told_and_the_figures_come_back(self, sign_in, console: Console) -> None:  # type: ignore[no-untyped-def]
+        page = sign_in("dispatcher").page
+        changes_of(page, "#frequency", 2)
+        console.broker.kill()
+        try:
+            expect(page.locator("#link-banner")).to_contain_text("broker cannot be reached", timeout=15_000)
+            status, body = console.health()
+            assert (status, body["gone"]) == (503, ["broker"])
+        finally:
+            console.broker.start()
+        expect(page.locator("#link-banner")).to_be_hidden(timeout=30_000)
+        assert console.health()[0] == 200
+        assert len(changes_of(page, "#frequency", 3)) == 3
+
+    def test_a_web_process_that_died_is_told_and_the_page_comes_back_by_itself(
+        self,
+        sign_in,
+        console: Console,  # type: ignore[no-untyped-def]
+    ) -> None:
+        seen = sign_in("dispatcher")
+        changes_of(seen.page, "#frequency", 2)
+        console.web.kill()
+        expect(seen.page.locator("#link-banner")).to_contain_text("Connection lost", timeout=15_000)
+        console.web.start()
+        expect(seen.page.locator("#link-banner")).to_be_hidden(timeout=30_000)
+        assert len(changes_of(seen.page, "#frequency", 3)) == 3
+        # The browser itself tells each attempt that nobody answered.
+        seen.complaints[:] = [text for text in seen.complaints if "WebSocket connection to" not in text]
