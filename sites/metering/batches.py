@@ -248,12 +248,17 @@ class Sorter:
         readings: list[ReadingItem] = []
         newest: dict[str, Any] = {}
         latest_at = OLDEST
+        # The metrics of a message share one or two instants, and making one costs as much as all the rest.
+        instants: dict[int, datetime | None] = {}
         for name in names:
             if _is_unstored(name, asset, arrival.is_birth):
                 continue
             metric = event.values[name]
             value = metric.value
-            at = instant_of_ms(event.at_ms if metric.timestamp_ms is None else metric.timestamp_ms)
+            at_ms = event.at_ms if metric.timestamp_ms is None else metric.timestamp_ms
+            if at_ms not in instants:
+                instants[at_ms] = instant_of_ms(at_ms)
+            at = instants[at_ms]
             problem = _problem(name, value, asset, at, received_at, self.max_clock_ahead_s)
             if at is None or problem is not None:
                 error, detail = problem or ("value_out_of_range", "no timestamp")

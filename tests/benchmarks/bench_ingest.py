@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import os
+import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
-from support.manifests import a_manifest
-from support.platform_processes import CHECKOUT, a_platform
-from support.postgres import postgres_database, postgres_folder
+from support.brokers import nats_broker  # noqa: E402
+from support.manifests import a_manifest  # noqa: E402
+from support.outbox_edge import NODE_VALUES, now_ms  # noqa: E402
+from support.platform_processes import CHECKOUT, a_platform, wait_until  # noqa: E402
+from support.postgres import postgres_database, postgres_folder  # noqa: E402
+
+from sites.metering.ingest.connection import Connection  # noqa: E402
+from sites.wire.edge_session import EdgeSession  # noqa: E402
+from sites.wire.metrics import ASSET_METRICS, NODE_METRICS  # noqa: E402
 
 # Runs inside the platform: its database is chosen by the environment.
 SCRIPT = """
@@ -65,12 +77,69 @@ def measure(database_url: str = "") -> dict[str, Any]:
         return dict(json.loads(done.stdout.rsplit("@", 1)[1]))
 
 
+async def measure_whole_path(site_count: int = 200, rounds: int = 20) -> dict[str, Any]:
+    """Return what the real process takes from the wire, end to end, sent as fast as the broker takes it."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        nats_broker() as broker,
+        a_platform(Path(folder), broker.url) as made,
+    ):
+        made.set_up(a_manifest(site_count))
+        worker = made.start("run_ingest")
+        await asyncio.to_thread(wait_until, lambda: "link.up" in made.log_of("run_ingest"))
+        devices = {kind: ASSET_METRICS[kind] for kind in ("pcc", "battery", "load")}
+        sessions = [EdgeSession(f"site-{n + 1:04d}", "vpp", NODE_METRICS, devices) for n in range(site_count)]
+        sender = Connection(urlsplit(broker.url), name="bench", on_message=lambda *_: None)
+        link = asyncio.create_task(sender.run())
+        while not sender.is_connected:
+            await asyncio.sleep(0.05)
+
+        def publish(message: Any) -> None:
+            sender.publish(message.topic, message.payload)
+
+        for session in sessions:
+            for message in session.births(now_ms(), {}, {}):
+                publish(message)
+        await asyncio.sleep(0.5)
+        cpu_s, begun, first_ms = _cpu_s(worker.pid), time.perf_counter(), now_ms() - rounds * 1000
+        for index in range(rounds):
+            at_ms = first_ms + index * 1000
+            for session in sessions:
+                publish(session.node_data(at_ms, NODE_VALUES))
+                for device in devices:
+                    publish(session.device_data(at_ms, device, {"power_kw": 1.0}))
+                await asyncio.sleep(0)
+        rows = site_count * rounds * (len(NODE_VALUES) - 1 + len(devices))
+        with contextlib.closing(sqlite3.connect(Path(folder) / "vpp.sqlite3")) as database:
+            count = 0
+            while count < rows and time.perf_counter() - begun < 120.0:
+                await asyncio.sleep(0.1)
+                count = database.execute("SELECT count(*) FROM metering_reading").fetchone()[0]
+        wall_s = time.perf_counter() - begun
+        link.cancel()
+        await asyncio.gather(link, return_exceptions=True)
+        messages = site_count * rounds * (1 + len(devices))
+        return {
+            "messages": messages,
+            "readings_stored": count,
+            "readings_sent": rows,
+            "messages_per_s": round(messages / wall_s),
+            "worker_cpu_us_per_message": round((_cpu_s(worker.pid) - cpu_s) / messages * 1e6),
+        }
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def main() -> dict[str, Any]:
     """Measure both databases; PostgreSQL only where it is installed."""
     found = {"sqlite": measure()}
     if postgres_folder() is not None:
         with postgres_database() as url:
             found["postgresql"] = measure(url)
+    found["wire_to_sqlite"] = asyncio.run(measure_whole_path())
     return found
 
 

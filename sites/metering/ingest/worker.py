@@ -193,8 +193,7 @@ class IngestWorker:
                 self._sorter.live = await self._in_thread(
                     lambda: queries.newest_rows(partitions=self._config.partitions)
                 )
-                old = self._now() - FORGET_WORKERS_AFTER
-                await self._in_thread(lambda: operations.forget_workers(before=old))
+                await self._in_thread(lambda: operations.forget_workers(before=self._now() - FORGET_WORKERS_AFTER))
                 break
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("ingest.database_away reason=%s", error)
