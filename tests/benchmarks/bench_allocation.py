@@ -45,7 +45,7 @@ def main() -> int:
             failed = failed or over
             print(
                 f"{sites:>7} sites, {name:<14} median {median_ms:7.2f} ms of its thread "
-                f"({statistics.median(wall_ms):7.2f} ms by the clock), limit {limit_ms:.0f}{'  OVER' if over else ''}"
+                f"({statistics.median(wall_ms):7.2f} ms by clock), limit {limit_ms:g} ms{'  OVER' if over else ''}"
             )
     return 1 if failed else 0
 

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from markets import operations as markets
 from markets.core.products import Basis, LiveSettlementRefused
+from markets.settling import NotSettleable
 from vpp.dispatch.models import Dispatch
 from vpp.dispatch.queries import contracted_shares
 
@@ -37,6 +38,6 @@ class Command(BaseCommand):
                 basis=Basis(options["basis"]),
                 at=timezone.now(),
             )
-        except (markets.NotSettleable, LiveSettlementRefused) as error:
+        except (NotSettleable, LiveSettlementRefused) as error:
             raise CommandError(str(error)) from None
         self.stdout.write(f"{dispatch_id}: {statement.amount} {statement.currency}, entry {statement.entry_hash}")
