@@ -2,4 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-urlpatterns: list[URLPattern | URLResolver] = [path("", include("vpp.console.urls"))]
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", include("vpp.console.urls")),
+    path("api/v1/", include("vpp.dispatch.urls")),
+]
