@@ -11,21 +11,21 @@ from vpp.demo.workspace import Workspace
 # hear commands and the host's state; it may command nobody and cannot speak for the host.
 CONFIG = """\
 server_name: "vpp-demo"
-listen: "127.0.0.1:{nats_port}"
+listen: "127.0.0.1:-1"
 max_payload: 1048576
 jetstream {{ store_dir: "{store}", max_file_store: 256MB, max_memory_store: 64MB }}
 mqtt {{ listen: "127.0.0.1:{mqtt_port}" }}
 authorization {{
   users: [
-    {{ user: "platform", password: "{platform_password}" }}
-    {{ user: "edge", password: "{edge_password}", permissions: {{
+    {{ user: "platform", password: "{platform_password}", allowed_connection_types: ["MQTT"] }}
+    {{ user: "edge", password: "{edge_password}", allowed_connection_types: ["MQTT"], permissions: {{
         publish: {{ allow: [{edge_publish}] }}
         subscribe: {{ allow: [{edge_subscribe}] }}
     }} }}
   ]
 }}
 """
-EDGE_PUBLISH = ["NBIRTH", "NDATA", "NDEATH", "DBIRTH", "DDATA", "DDEATH"]
+EDGE_PUBLISH = ["NBIRTH.*", "NDATA.*", "NDEATH.*", "DBIRTH.*.*", "DDATA.*.*", "DDEATH.*.*"]
 
 
 def write_config(workspace: Workspace) -> Path:
@@ -38,13 +38,12 @@ def write_config(workspace: Workspace) -> Path:
     path.touch(mode=0o600)
     path.write_text(
         CONFIG.format(
-            nats_port=workspace.nats_port,
             mqtt_port=workspace.mqtt_port,
             store=workspace.folder / "nats",
             platform_password=workspace.platform_password,
             edge_password=workspace.edge_password,
-            edge_publish=subjects([f"spBv1//0.*.{kind}.>" for kind in EDGE_PUBLISH]),
-            edge_subscribe=subjects(["spBv1//0.*.NCMD.>", "spBv1//0.*.DCMD.>", "spBv1//0.STATE.>"]),
+            edge_publish=subjects([f"spBv1//0.*.{kind}" for kind in EDGE_PUBLISH]),
+            edge_subscribe=subjects(["spBv1//0.*.NCMD.*", "spBv1//0.*.DCMD.*.*", "spBv1//0.STATE.*"]),
         )
     )
     return path

@@ -25,7 +25,6 @@ class Workspace:
 
     folder: Path
     mqtt_port: int
-    nats_port: int
     web_port: int
     vtn_port: int
     platform_password: str
@@ -78,11 +77,10 @@ def make_workspace(parent: Path) -> Workspace:
         shutil.rmtree(path, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=parent))
     (folder / "logs").mkdir()
-    mqtt_port, nats_port, web_port, vtn_port = free_ports(4)
+    mqtt_port, web_port, vtn_port = free_ports(3)
     return Workspace(
         folder=folder,
         mqtt_port=mqtt_port,
-        nats_port=nats_port,
         web_port=web_port,
         vtn_port=vtn_port,
         platform_password=secrets.token_urlsafe(24),
