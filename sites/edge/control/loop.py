@@ -18,7 +18,7 @@ from sites.edge.drivers.base import Driver
 
 IMAGE_EVERY_S: Final = 0.05
 RECORDS_EVERY_S: Final = 0.1
-MAX_CATCH_UP_TICKS: Final = 50
+MAX_CATCH_UP_TICKS: Final = 5
 """Ticks run in one go before requests are looked at again."""
 
 
