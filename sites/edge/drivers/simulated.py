@@ -156,7 +156,10 @@ def start_site(config: EdgeConfig) -> SimulatedSites:
     seed = int(config.plant.get("seed", 1))
     SimulatedSites(sites, seed=seed, starts_at_us=0, grid=GridPlay(config.nominal_hz)).advance(1)
     # The clock is read now: the compilation just done must not count as lateness.
-    return SimulatedSites(sites, seed=seed, starts_at_us=time.time_ns() // 1000, grid=GridPlay(config.nominal_hz))
+    driver = SimulatedSites(sites, seed=seed, starts_at_us=time.time_ns() // 1000, grid=GridPlay(config.nominal_hz))
+    # One millisecond, so that the switch's poles are sensed before anyone asks for their state.
+    driver.advance(SAMPLE_RATE_HZ // 1000)
+    return driver
 
 
 def _as_dtype(source: StructuredArray, dtype: np.dtype) -> StructuredArray:
