@@ -13,6 +13,7 @@ from support.edge import Host, Simulator, an_assignment, simulator
 
 from sites.wire.metrics import DESIRED, MetricType
 from sites.wire.payload import Metric
+from sites.wire.records import unpack_samples
 from sites.wire.signature import seal
 
 SITES = 20
@@ -123,6 +124,23 @@ def test_nonsense_is_survived(fleet: Simulator, host: Host) -> None:
     latency_s = host.arm(an_assignment(site_id, sequence=1, power_kw=0.5))
     assert latency_s < 2.0
     assert fleet.process.poll() is None
+
+
+def test_a_lost_feeder_islands_its_site_and_leaves_a_waveform(fleet: Simulator, host: Host) -> None:
+    site_id = sorted(host.born)[5]
+    opens_at_s = time.time() + 1.0
+    fleet.say(f"open-feeder {site_id} at {opens_at_s}")
+    host.wait(lambda: bool(host.waveforms[site_id]), within_s=15.0)
+    waveform = host.waveforms[site_id][0]
+    assert waveform["waveform/number"] == 1
+    assert 0 <= waveform["waveform/trigger_at_us"] - opens_at_s * 1e6 < 50_000
+    columns = str(waveform["waveform/columns"]).split(",")
+    samples = unpack_samples(waveform["waveform/samples"], len(columns))
+    assert len(samples) == 5000
+    assert samples[-1, columns.index("switch_open")] == 1.0
+    host.wait(lambda: host.node_values[site_id]["mode"] == "islanded", within_s=5.0)
+    fleet.say(f"dance {site_id}")
+    assert fleet.wait_for("refused", within_s=5.0)["error"] == "script_line_invalid"
 
 
 def test_a_killed_broker_costs_no_interval(fleet: Simulator, host: Host, broker: Broker) -> None:
