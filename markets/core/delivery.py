@@ -166,10 +166,11 @@ def worst_window(delivery: Delivery, *, within_s: float, window_s: float = WORST
 
 
 def response_time_s(delivery: Delivery) -> float | None:
-    """Return the lag [s] from 90 % of full being due to 90 % of full being given.
+    """Return an upper bound of the lag [s] from 90 % of full being due to 90 % of full being given.
 
-    None when the full power was never due or never given. Measured on the record, so its sample
-    period is its resolution; the delay of the site's own frequency estimate is not in it.
+    None when the full power was never due or never given. A sample says what held at some instant
+    of its period, so the lag is counted to the end of the sample that shows the response: it is
+    never less than one period. The delay of the site's own frequency estimate is not in it.
     """
     threshold = RESPONSE_SHARE * delivery.contracted_kw
     if threshold <= 0.0:
@@ -178,7 +179,7 @@ def response_time_s(delivery: Delivery) -> float | None:
     if due.size == 0:
         return None
     given = np.flatnonzero(delivery.delivered_kw[due[0] :] >= threshold)
-    return float(given[0]) / delivery.rate_hz if given.size else None
+    return float(given[0] + 1) / delivery.rate_hz if given.size else None
 
 
 def energy_uwh(power_kw: FloatArray, rate_hz: float) -> int:

@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace, workspace: Workspace, progress: Progress,
         progress.stage("9 August 2019, in real time")
         story.follow_event(processes, progress, plan, dispatch_id=dispatch_id, islanded=islanded)
         progress.stage("records and meters come in")
-        metered = story.await_books_ready(processes, plan, dispatch_id=dispatch_id, islanded=islanded)
+        metered = story.await_books_ready(processes, progress, plan, dispatch_id=dispatch_id, islanded=islanded)
         progress.stage("two books close, and are added up again")
         story.close_books(dispatch_id=dispatch_id, metered=metered)
         card = scorecard.read_scorecard(

@@ -40,9 +40,9 @@ AFTER_TRIP_S = 34.0
 LEAD_S = 1.0
 """From the operator's event to the first second of the replay."""
 WINDOW_BEFORE_TRIP_S = 10.0
-FEEDER_OPENS_S = 14.0
-FEEDER_BACK_S = 20.0
-"""After the trip."""
+FEEDER_OPENS_S = 8.0
+FEEDER_BACK_S = 11.0
+"""After the trip; the site then waits its 20 s before it may return (G99), and synchronizes."""
 OFFERED_SHARE = 0.8
 """Share of the fleet's sustainable power that the operator asks for."""
 OWNED_SITES = 3
@@ -208,12 +208,12 @@ def follow_event(processes: Processes, progress: Progress, plan: Plan, *, dispat
         mode = LiveState.objects.filter(site__site_id=islanded).values_list("mode", flat=True).first()
         if mode == "islanded":
             tell_once("islanded", f"{islanded} lost its feeder and carries its load")
-        elif mode == "grid_tied" and "islanded" in told:
-            tell_once("back", f"{islanded} has synchronized and reclosed")
         time.sleep(0.2)
 
 
-def await_books_ready(processes: Processes, plan: Plan, *, dispatch_id: str, islanded: str) -> Interval:
+def await_books_ready(
+    processes: Processes, progress: Progress, plan: Plan, *, dispatch_id: str, islanded: str
+) -> Interval:
     """Wait until everything metered in the window is stored; return the period that all sites metered in full."""
     shares = dispatch_queries.contracted_shares(dispatch_id=dispatch_id)
     site_ids = [share.site_id for share in shares]
@@ -231,6 +231,12 @@ def await_books_ready(processes: Processes, plan: Plan, *, dispatch_id: str, isl
         within_s=15.0,
         what=f"the waveform of {islanded}",
     )
+    await_condition(
+        lambda: LiveState.objects.filter(site__site_id=islanded, mode="grid_tied").exists(),
+        within_s=25.0,
+        what=f"{islanded} back on the grid",
+    )
+    progress.note(f"{islanded} has synchronized and reclosed")
     return metered_in_full()
 
 

@@ -76,7 +76,8 @@ def make_workspace(parent: Path) -> Workspace:
     for path in earlier[:-3]:
         shutil.rmtree(path, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=parent))
-    (folder / "logs").mkdir()
+    for name in ("logs", "static"):
+        (folder / name).mkdir()
     mqtt_port, web_port, vtn_port = free_ports(3)
     return Workspace(
         folder=folder,

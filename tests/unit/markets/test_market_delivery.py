@@ -135,9 +135,9 @@ class TestWorstWindow:
 
 class TestResponseTime:
     @given(st.integers(0, 200))
-    def test_it_is_the_lag_to_90_percent(self, samples):
+    def test_it_is_the_lag_to_90_percent_and_never_less_than_one_sample(self, samples):
         lag_s = samples / RATE_HZ
-        assert response_time_s(a_step(lag_s=lag_s)) == pytest.approx(lag_s)
+        assert response_time_s(a_step(lag_s=lag_s)) == pytest.approx(lag_s + 1 / RATE_HZ)
 
     def test_none_when_full_power_never_came(self):
         assert response_time_s(a_step(full_kw=89.0)) is None
