@@ -46,5 +46,5 @@ fi
 say "front end"
 .venv/bin/python -m vpp.console.frontend_build
 say "kernels"
-.venv/bin/python -m sites.edge.control.kernels.warm
+.venv/bin/python -m sites.edge.studies.warm
 say "ready: .venv/bin/vpp-edge, .venv/bin/python manage.py"

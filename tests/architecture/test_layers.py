@@ -19,8 +19,8 @@ def modules(*folders: str) -> list[Path]:
 
 
 def pure_modules() -> list[Path]:
-    # warm.py is the installer's command beside the kernels, compiled.py chooses the compiler's cache folder.
-    shells = {"warm.py", "compiled.py"}
+    # compiled.py chooses the folder of the compiler's cache; the kernels themselves touch no file.
+    shells = {"compiled.py"}
     return [path for path in modules(*PURE) if path.name not in shells]
 
 
@@ -80,7 +80,9 @@ def tracked_files() -> list[Path]:
 
 
 def test_no_package_registry_or_built_file_is_tracked():
-    forbidden = ["pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org", "deb.debian" + ".org", '"resolved":' + ' "']
+    # Written in two parts each, so that this file is not its own finding.
+    hosts = ["pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org", "deb.debian" + ".org"]
+    forbidden = [*hosts, '"resolved":' + ' "']
     faults = []
     for path in tracked_files():
         name = path.relative_to(ROOT).as_posix()
