@@ -1,0 +1,130 @@
+"""What a load lived through, from its stored waveform: voltage magnitude, ITIC curve, islanding figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+ITIC_LOW: Final = ((0.70, 0.020), (0.80, 0.5), (0.90, 10.0))
+"""(magnitude [pu], longest time below it [s]): no voltage at all for 20 ms, 0.7 for 0.5 s, 0.8 for 10 s."""
+ITIC_HIGH: Final = ((2.00, 0.0), (1.40, 0.001), (1.20, 0.003), (1.10, 0.5))
+"""(magnitude [pu], longest time above it [s]): 200 % 1 ms, 140 % 3 ms, 120 % 0.5 s, 110 % steady."""
+RESTORED_PU: Final = 0.70
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A stretch of time in which a voltage was outside the curve."""
+
+    starts_s: float
+    duration_s: float
+    limit_pu: float
+    """The step of the curve that it broke."""
+
+
+@dataclass(frozen=True, slots=True)
+class IslandingFigures:
+    """One islanding event as its waveform shows it. Times run from the opening of the feeder's first pole."""
+
+    decision_ms: float
+    """To the controller's decision; NaN when the recording shows no open feeder or no decision."""
+    transfer_ms: float
+    """To all poles of the static switch open and the load's voltage back at 0.7 pu; NaN when that never comes."""
+    load_outside_itic: bool
+    min_pu_after_2ms: float
+    """Smallest voltage magnitude at the load from 2 ms after the first pole opened."""
+    min_pu: float
+    """Smallest voltage magnitude at the load in the whole recording."""
+
+
+def voltage_magnitude(phases: FloatArray, rate_hz: float, nominal_hz: float) -> FloatArray:
+    """Return the voltage magnitude [pu] at each sample, shape [n], from phase voltages [n, 1 or 3] in pu of peak.
+
+    Three phases: length of the alpha-beta vector, which needs no window. One phase: half-cycle r.m.s.
+    ending at the sample (the first half cycle takes what there is), for one phase has no instantaneous magnitude.
+    A third or second column that is zero throughout counts as absent.
+    """
+    phases = np.atleast_2d(np.asarray(phases, dtype=np.float64))
+    present = [k for k in range(phases.shape[1]) if np.any(phases[:, k] != 0.0)]
+    if len(present) == 3:
+        a, b, c = (phases[:, k] for k in range(3))
+        return np.asarray(np.hypot((2.0 * a - b - c) / 3.0, (b - c) / np.sqrt(3.0)), dtype=np.float64)
+    if not present:
+        return np.zeros(len(phases))
+    window = max(1, round(rate_hz / nominal_hz / 2.0))
+    squares = np.concatenate(([0.0], np.cumsum(phases[:, present[0]] ** 2)))
+    ends = np.arange(1, len(phases) + 1)
+    starts = np.maximum(0, ends - window)
+    # The first half cycle has no full window yet: take the first full one for it.
+    starts[: window - 1] = 0
+    ends[: window - 1] = min(window, len(phases))
+    return np.asarray(np.sqrt(2.0 * (squares[ends] - squares[starts]) / (ends - starts)), dtype=np.float64)
+
+
+def itic_violations(time_s: FloatArray, magnitude_pu: FloatArray) -> list[Violation]:
+    """Return the stretches outside the ITIC (CBEMA) curve, in order; empty for a load that kept running.
+
+    ``time_s`` rises; a stretch lasts from its first sample outside to the next one inside (or to the
+    recording's end: what comes later is not known and not assumed).
+    """
+    found: list[Violation] = []
+    for limit_pu, longest_s in ITIC_LOW:
+        found += _stretches(time_s, magnitude_pu < limit_pu, longest_s, limit_pu)
+    for limit_pu, longest_s in ITIC_HIGH:
+        found += _stretches(time_s, magnitude_pu > limit_pu, longest_s, limit_pu)
+    return sorted(found, key=lambda violation: violation.starts_s)
+
+
+def _stretches(
+    time_s: FloatArray, outside: npt.NDArray[np.bool_], longest_s: float, limit_pu: float
+) -> list[Violation]:
+    edges = np.diff(np.concatenate(([False], outside, [False])).astype(np.int8))
+    found = []
+    for start, end in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
+        duration_s = float(time_s[min(end, len(time_s) - 1)] - time_s[start])
+        # A microsecond: times are sums of sample periods.
+        if duration_s > longest_s + 1e-6:
+            found.append(Violation(float(time_s[start]), duration_s, limit_pu))
+    return found
+
+
+def islanding_figures(
+    columns: Sequence[str], samples: npt.ArrayLike, rate_hz: float, nominal_hz: float = 50.0
+) -> IslandingFigures:
+    """Return an event's figures from its stored waveform alone: ``samples`` [n, columns], columns by name.
+
+    Raises ValueError naming a column that is missing.
+    """
+    values = np.asarray(samples, dtype=np.float64)
+    needed = ("va_pu", "vb_pu", "vc_pu", "feeder_open", "decision", "switch_open")
+    for name in needed:
+        if name not in columns:
+            raise ValueError(f"waveform has no column {name!r}, accepted: {', '.join(needed)}")
+    at = {name: list(columns).index(name) for name in needed}
+    time_s = np.arange(len(values)) / rate_hz
+    magnitude = voltage_magnitude(values[:, [at["va_pu"], at["vb_pu"], at["vc_pu"]]], rate_hz, nominal_hz)
+    outside = bool(itic_violations(time_s, magnitude))
+    opened = _first(values[:, at["feeder_open"]] > 0.5)
+    decided = _first(values[:, at["decision"]] > 0.5)
+    lowest = float(magnitude.min()) if len(magnitude) else float("nan")
+    if opened is None:
+        return IslandingFigures(float("nan"), float("nan"), outside, lowest, lowest)
+    per_ms = rate_hz / 1000.0
+    decision_ms = float("nan") if decided is None else (decided - opened) / per_ms
+    carried = (values[:, at["switch_open"]] > 0.5) & (magnitude >= RESTORED_PU)
+    restored = _first(carried[opened:])
+    transfer_ms = float("nan") if restored is None else restored / per_ms
+    later = magnitude[opened + round(2.0 * per_ms) :]
+    after = float(later.min()) if len(later) else float("nan")
+    return IslandingFigures(decision_ms, transfer_ms, outside, after, lowest)
+
+
+def _first(flags: npt.NDArray[np.bool_]) -> int | None:
+    places = np.flatnonzero(flags)
+    return int(places[0]) if len(places) else None
