@@ -54,6 +54,8 @@ class OutboxEdge:
         self.told: list[int] = []
         """Marks of the battery's stream in the order they came."""
         self.rebirths = 0
+        self.bears_when_connected = True
+        """False: only when asked, as a site whose own connection outlived the host's."""
         self._sent_at: dict[int, float] = {}
         self.session = EdgeSession(site_id, "vpp", NODE_METRICS, {name: ASSET_METRICS[name] for name in DEVICES})
         self.connection = Connection(
@@ -61,7 +63,7 @@ class OutboxEdge:
             name=f"edge-{site_id}",
             on_message=self._heard,
             subscriptions=self.session.subscriptions(),
-            on_connected=self.bear,
+            on_connected=lambda: self.bear() if self.bears_when_connected else None,
             will=lambda: Will(*self.session.will(1)[:2], qos=1, retain=False),
         )
 

@@ -178,6 +178,9 @@ class IngestWorker:
                     payload=payload,
                     received_at=received_at,
                 )
+            case Refused():
+                # Its births are on the way because this worker asked: our own restart is no attack.
+                logger.debug("%s topic=%s awaits a birth: %s", observe.MESSAGE_REFUSED, topic, event.error_name)
             case _:
                 pass
 
