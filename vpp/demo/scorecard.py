@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 from rich.table import Table
-from sites.core.ridethrough import islanding_figures
 
 from carbon import queries as carbon_queries
 from carbon.core.counterfactual import truck_estimate
 from markets import queries as market_queries
 from markets.models import GridSupportEntry
 from sites.core.intervals import Interval
+from sites.core.ridethrough import islanding_figures
 from sites.core.units import UG_PER_KG, kwh_from_uwh
 from sites.ledger.audit import books_audit
 from sites.metering import queries as metering_queries
