@@ -149,6 +149,8 @@ MAX_CLOCK_AHEAD_S = environment.number("VPP_MAX_CLOCK_AHEAD_S", 60.0, 0.0, 86_40
 """A payload stamped further in the future than this is refused."""
 INGEST_BATCH_S = environment.number("VPP_INGEST_BATCH_S", 0.25, 0.01, 10.0)
 INGEST_BATCH_ROWS = environment.whole("VPP_INGEST_BATCH_ROWS", 5_000, 1, 100_000)
+READING_DAYS = environment.whole("VPP_READING_DAYS", 7, 1, 3_650)
+"""``manage.py prune_readings`` deletes readings received longer ago; numbered data is never deleted."""
 
 # --- dispatch --------------------------------------------------------------------------------
 DISPATCH_TICK_S = environment.number("VPP_DISPATCH_TICK_S", 0.1, 0.01, 10.0)

@@ -17,6 +17,8 @@ from sites.metering.numbered import StreamKey, StreamState
 
 KEPT_REFUSALS: Final = 10_000
 """Refused messages kept for inspection; older ones are deleted, their count stays."""
+PRUNE_ROWS: Final = 20_000
+"""Readings looked at in one transaction when old ones are deleted: writers wait no longer than that."""
 READING_COLUMNS: Final = ("site_id", "asset", "metric", "measured_at", "received_at", "value", "quality")
 READING_TYPES: Final = ("bigint", "text", "text", "timestamptz", "timestamptz", "float8", "text")
 
@@ -95,6 +97,29 @@ def take_host_lease(*, name: str, holder: str, lease_s: float, at: datetime) -> 
 def release_host_lease(*, name: str, holder: str) -> None:
     """Give the lease back at an orderly end, so that a stand-by need not wait it out."""
     HostLease.objects.filter(name=name, holder=holder).update(holder="")
+
+
+def prune_readings(*, before: datetime, at: datetime, batch_rows: int = PRUNE_ROWS) -> int:
+    """Delete the readings received before an instant and return how many went.
+
+    Numbered intervals, records and waveforms are the books' evidence and are not touched. Rows are
+    stored in about the order in which they were received, so the walk starts at the oldest and ends
+    with the first batch that holds nothing old; each batch is a transaction of its own. Raises
+    ValueError when ``before`` lies after ``at``.
+    """
+    if before > at:
+        raise ValueError(f"readings before {before.isoformat()} are asked for, accepted: up to {at.isoformat()}")
+    deleted, through = 0, 0
+    while True:
+        rows = list(Reading.objects.filter(pk__gt=through).order_by("pk").values_list("pk", "received_at")[:batch_rows])
+        if not rows:
+            return deleted
+        first, through = rows[0][0], rows[-1][0]
+        # Rows stamped in the future came while the clock was wrong: they say nothing of those behind them.
+        if not any(received_at < before or received_at > at for _, received_at in rows):
+            return deleted
+        with transaction.atomic():
+            deleted += Reading.objects.filter(pk__gte=first, pk__lte=through, received_at__lt=before).delete()[0]
 
 
 def close_database() -> None:
