@@ -118,7 +118,8 @@ class SpeakingFleet:
 
     def _values(self, index: int, site_id: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         t_s = time.time() - self._began_s
-        depth_hz = 0.45 * max(0.0, math.sin(2 * math.pi * t_s / FALL_S)) + 0.02
+        # Never flat for a whole second: the tests wait for figures that move.
+        depth_hz = 0.02 + 0.22 * (1.0 - math.cos(2 * math.pi * t_s / FALL_S)) + 0.004 * math.sin(2.3 * t_s)
         is_islanded = site_id == self.islanded
         frequency_hz = 50.0 - depth_hz + 0.001 * math.sin(7.0 * t_s + index)
         share = 0.0 if is_islanded else min(1.0, max(0.0, (depth_hz - 0.015) / 0.485))
