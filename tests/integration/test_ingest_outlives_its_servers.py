@@ -93,4 +93,3 @@ async def test_connections_that_the_database_server_drops(tmp_path: Path) -> Non
             assert platform.stop(worker) == 0
             rows = administrator.execute("SELECT number, revision FROM metering_meterinterval ORDER BY number")
             assert rows.fetchall() == [(number, 0) for number in range(1, 1_001)]
-        assert "ingest.batch_waits" in platform.log_of("run_ingest")
