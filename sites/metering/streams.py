@@ -22,6 +22,10 @@ MAX_COLUMNS: Final = 32
 MAX_SAMPLE_BYTES: Final = 8_000_000
 """Of one record or waveform, unpacked."""
 MAX_REGISTER: Final = 2**62
+MAX_KW: Final = 100_000
+"""Of one asset, as in its live power. More energy than that in an interval is no measurement, and a few
+of 2**62 uWh would overflow the sums of everybody."""
+MAX_FUEL_L_PER_KWH: Final = 1
 OLDEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 LONGEST: Final = timedelta(days=1)
 
@@ -154,6 +158,13 @@ def same_content(item: NumberedItem, content: tuple[Any, ...], quality: str) -> 
     return not isinstance(item, IntervalItem) or _QUALITY_RANK[item.quality] <= _QUALITY_RANK[quality]
 
 
+def most_in(duration: timedelta) -> tuple[int, int]:
+    """Return the most energy [uWh] and fuel [ul] that one asset's interval of this length can hold."""
+    us = duration // timedelta(microseconds=1)
+    # kW x us: 1 kW for 3.6e9 us is 1e9 uWh; rounded up, for registers are read in whole units.
+    return MAX_KW * us * 10 // 36 + 1, MAX_KW * MAX_FUEL_L_PER_KWH * us // 3_600 + 1
+
+
 def interval_from(
     values: Mapping[str, Any],
     *,
@@ -182,6 +193,7 @@ def interval_from(
     quality = fields.text("quality", 12)
     if quality not in _QUALITY_RANK:
         raise StreamRefused("interval_invalid", f"quality is {quality!r}, accepted: {', '.join(_QUALITY_RANK)}", number)
+    most_uwh, most_ul = most_in(ends_at - starts_at)
     return IntervalItem(
         site_pk=site_pk,
         site_id=site_id,
@@ -191,10 +203,10 @@ def interval_from(
         received_at=received_at,
         asset_pk=asset_pk,
         ends_at=ends_at,
-        into_bus_uwh=fields.whole("into_bus_uwh", 0),
-        from_bus_uwh=fields.whole("from_bus_uwh", 0),
-        service_uwh=fields.whole("service_uwh", -MAX_REGISTER, default=0),
-        fuel_ul=fields.whole("fuel_ul", 0, default=0),
+        into_bus_uwh=fields.whole("into_bus_uwh", 0, most_uwh),
+        from_bus_uwh=fields.whole("from_bus_uwh", 0, most_uwh),
+        service_uwh=fields.whole("service_uwh", -most_uwh, most_uwh, default=0),
+        fuel_ul=fields.whole("fuel_ul", 0, most_ul, default=0),
         register_into_uwh=fields.whole("register_into_uwh", 0),
         register_from_uwh=fields.whole("register_from_uwh", 0),
         quality=quality,
@@ -271,10 +283,10 @@ class _Fields:
         message = f"number {self.number}: {self.stream}/{name} is {shown}, accepted: {accepted}"
         return StreamRefused(f"{self.stream}_invalid", message, self.number)
 
-    def whole(self, name: str, low: int, *, default: int | None = None) -> int:
+    def whole(self, name: str, low: int, high: int = MAX_REGISTER, *, default: int | None = None) -> int:
         value = self.values.get(f"{self.stream}/{name}", default)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= MAX_REGISTER:
-            raise self.refused(name, value, f"a whole number from {low} to {MAX_REGISTER}")
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise self.refused(name, value, f"a whole number from {low} to {high}")
         return value
 
     def text(self, name: str, longest: int) -> str:

@@ -145,6 +145,10 @@ class TestNumbered:
             {"into_bus_uwh": -1},
             {"from_bus_uwh": None},
             {"register_into_uwh": 2**63},
+            # A minute at 100 MW holds 1,667 kWh.
+            {"into_bus_uwh": 1_667 * 10**9},
+            {"service_uwh": -(2**62)},
+            {"fuel_ul": 2_000 * 10**6},
             {"fuel_ul": 1.5},
             {"quality": "fine"},
             {"starts_at": 0},
