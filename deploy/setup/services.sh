@@ -8,7 +8,7 @@ command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing+=(mosqu
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 [ -x /usr/bin/chromium ] || missing+=(chromium fonts-dejavu-core)
 # The browser driver's own node needs it, and Debian's smallest installation comes without.
-ldconfig -p | grep -q 'libatomic\.so\.1' || missing+=(libatomic1)
+/sbin/ldconfig -p | grep -q 'libatomic\.so\.1' || missing+=(libatomic1)
 [ ${#missing[@]} -eq 0 ] && exit 0
 printf '==> services for the tests: %s\n' "${missing[*]}"
 if ! deploy/setup/apt.sh "${missing[@]}"; then

@@ -11,6 +11,7 @@ from markets import queries as market_queries
 from markets.models import MarketEvent, Obligation, Program, Statement
 from sites.metering.models import RefusalCount
 from sites.registry.models import Site
+from vpp.console.presenters import money
 from vpp.dispatch import queries as dispatch_queries
 from vpp.dispatch.models import Dispatch
 
@@ -104,4 +105,4 @@ def _statement(obligation: Obligation | None) -> dict[str, Any] | None:
     row: Statement | None = market_queries.statement_of(dispatch_id=obligation.dispatch_id)
     if row is None:
         return None
-    return {"amount": f"{row.amount:.2f}", "currency": row.currency, "basis": row.basis}
+    return {"amount": money(row.amount), "currency": row.currency, "basis": row.basis}

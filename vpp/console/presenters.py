@@ -36,6 +36,20 @@ def quantity(value: float | None, unit: str, digits: int = 1) -> str:
     return f"{value:,.{digits}f}".replace("-", "−") + f" {unit}"
 
 
+def money(amount: Decimal) -> str:
+    """Return an amount with two decimals, or with as many of the book's six as a small one needs to be seen."""
+    digits = 2 if abs(amount) >= Decimal("0.1") or amount == 0 else 6
+    return f"{amount:,.{digits}f}".replace("-", "−")
+
+
+def booked(amount: object, unit: str) -> str:
+    """Return a posting's amount for people: micrograms as g or kg CO2e, everything else as it is booked."""
+    if unit == "ugCO2e" and isinstance(amount, int):
+        grams = amount / 1_000_000
+        return quantity(grams / 1000, "kg CO2e", 3) if abs(grams) >= 1000 else quantity(grams, "g CO2e", 3)
+    return f"{amount} {unit}".replace("-", "−")
+
+
 def age(seconds: float | None) -> str:
     """Return how old something is, in the largest unit that says enough."""
     if seconds is None:
@@ -135,7 +149,7 @@ def book_title(name: str) -> str:
 
 
 def entry_row(entry: Entry, zone: ZoneInfo | None = None) -> dict[str, Any]:
-    """Return one line of a book; its postings as texts, in the book's own units."""
+    """Return one line of a book; its postings as texts with their units."""
     body = _body(entry)
     return {
         "book": book_title(type(entry).book_name()),
@@ -152,7 +166,7 @@ def entry_row(entry: Entry, zone: ZoneInfo | None = None) -> dict[str, Any]:
         "postings": [
             {
                 "account": str(row.get("account", "")),
-                "amount": f"{row.get('amount', '')} {row.get('unit', '')}".replace("-", "−"),
+                "amount": booked(row.get("amount", ""), str(row.get("unit", ""))),
             }
             for row in body.get("postings", [])
             if isinstance(row, Mapping)
@@ -174,7 +188,7 @@ def earned(entries: Iterable[Entry], *, site_id: str) -> list[str]:
                     totals[unit] = totals.get(unit, Decimal(0)) + Decimal(str(row.get("amount")))
                 except InvalidOperation:
                     continue
-    return [f"{total:,.2f} {unit}".replace("-", "−") for unit, total in sorted(totals.items())]
+    return [f"{money(total)} {unit}" for unit, total in sorted(totals.items())]
 
 
 def _body(entry: Entry) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -46,3 +47,23 @@ def test_an_instant_without_a_zone_is_utc_and_keeps_its_milliseconds() -> None:
 
 def test_a_zone_that_this_machine_does_not_know_falls_back_to_utc() -> None:
     assert presenters.zone_of(Site(time_zone="Mars/Olympus")).key == "UTC"
+
+
+class TestMoneyAndCarbon:
+    @pytest.mark.parametrize(
+        ("amount", "text"),
+        [("12.4", "12.40"), ("0", "0.00"), ("0.002345", "0.002345"), ("-0.5", "−0.50"), ("1234.5", "1,234.50")],
+    )
+    def test_a_small_amount_is_seen(self, amount, text):
+        assert presenters.money(Decimal(amount)) == text
+
+    @pytest.mark.parametrize(
+        ("amount", "unit", "text"),
+        [
+            (11_029_549, "ugCO2e", "11.030 g CO2e"),
+            (-3_653_318_754, "ugCO2e", "−3.653 kg CO2e"),
+            ("-0.449028", "GBP", "−0.449028 GBP"),
+        ],
+    )
+    def test_a_posting_has_a_unit_that_people_read(self, amount, unit, text):
+        assert presenters.booked(amount, unit) == text
