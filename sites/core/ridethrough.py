@@ -78,7 +78,11 @@ def itic_violations(time_s: FloatArray, magnitude_pu: FloatArray) -> list[Violat
         found += _stretches(time_s, magnitude_pu < limit_pu, longest_s, limit_pu)
     for limit_pu, longest_s in ITIC_HIGH:
         found += _stretches(time_s, magnitude_pu > limit_pu, longest_s, limit_pu)
-    return sorted(found, key=lambda violation: violation.starts_s)
+    return sorted(found, key=_start)
+
+
+def _start(violation: Violation) -> float:
+    return violation.starts_s
 
 
 def _stretches(
@@ -87,7 +91,7 @@ def _stretches(
     edges = np.diff(np.concatenate(([False], outside, [False])).astype(np.int8))
     found = []
     for start, end in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
-        duration_s = float(time_s[min(end, len(time_s) - 1)] - time_s[start])
+        duration_s = float(time_s[min(int(end), len(time_s) - 1)] - time_s[start])
         # A microsecond: times are sums of sample periods.
         if duration_s > longest_s + 1e-6:
             found.append(Violation(float(time_s[start]), duration_s, limit_pu))

@@ -31,22 +31,22 @@ def _site(number: int, random: np.random.Generator) -> SiteParameters:
     if kind == "telecom":
         phases, voltage_v = 1, 230.0
         pcs_kva = float(random.choice([5.0, 8.0, 10.0]))
-        hours, pv_share, load_share = random.uniform(1.0, 2.5), 0.5, random.uniform(0.25, 0.5)
+        hours, pv_share, load_share = random.uniform(0.6, 1.6), 0.5, random.uniform(0.25, 0.5)
         genset_kw = float(random.choice([0.0, 10.0]))
     elif kind == "cabinet":
         phases, voltage_v = 3, 400.0
         pcs_kva = float(random.choice([20.0, 30.0, 50.0, 100.0, 150.0], p=[0.3, 0.3, 0.2, 0.1, 0.1]))
-        hours, pv_share, load_share = random.uniform(0.8, 2.2), 0.4, random.uniform(0.3, 0.65)
+        hours, pv_share, load_share = random.uniform(0.5, 1.3), 0.4, random.uniform(0.3, 0.65)
         genset_kw = float(random.choice([0.0, 0.8])) * pcs_kva
     else:
         phases, voltage_v = 3, 400.0
         pcs_kva = 500.0
-        hours, pv_share, load_share = random.uniform(1.0, 2.0), 0.5, random.uniform(0.35, 0.5)
+        hours, pv_share, load_share = random.uniform(0.6, 1.2), 0.5, random.uniform(0.35, 0.5)
         genset_kw = 500.0
     battery_kwh = round(pcs_kva * hours, 1)
     load_kw = round(pcs_kva * load_share, 2)
     # Own use first: half an hour of the load stays in the battery, whatever the grid asks.
-    reserve_kwh = round(min(0.5 * load_kw, 0.5 * battery_kwh), 2)
+    reserve_kwh = round(min(0.5 * load_kw, 0.4 * battery_kwh), 2)
     switch_kind = "sic" if kind == "telecom" else str(random.choice(["forced", "sic"], p=[0.8, 0.2]))
     if kind != "telecom" and number % 25 == 17:
         switch_kind = "natural"

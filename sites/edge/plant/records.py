@@ -52,7 +52,7 @@ PLANT_PARAMETERS: Final = np.dtype(
 PLANT: Final = np.dtype(
     [
         (name, np.float64)
-        for name in ("cos_g", "sin_g", "load_pu", "pv_pu", "genset_pu", "v2", "soc_ratio", "temperature_c", "inner_hz")
+        for name in ("cos_g", "sin_g", "load_pu", "pv_pu", "genset_pu", "v2", "soc_ratio", "temperature_c")
     ]
     + [
         (name, np.int64)

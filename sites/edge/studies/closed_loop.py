@@ -87,7 +87,7 @@ class ClosedLoop:
         for name in ("breaker_closed", "breaker_command", "switch_closed"):
             self._phases[name] = closed
         self._phases["v"] = self._phases["u"] = np.where(closed, [[1.0, -0.5, -0.5]], 0.0)
-        self._k = np.concatenate([control_parameters(_settings(site, sample_rate_hz)) for site in sites])
+        self._k = np.concatenate([control_parameters(control_settings(site, sample_rate_hz)) for site in sites])
         self._c = np.concatenate(
             [initial_state(self._k[i : i + 1], starts_dead=site.starts_dead) for i, site in enumerate(sites)]
         )
@@ -258,7 +258,8 @@ def charge_headroom_kw(site: SiteParameters) -> float:
     return round(max(0.0, min(site.pcs_kva, site.import_limit_kw - 1.1 * site.load_kw)), 3)
 
 
-def _settings(site: SiteParameters, rate_hz: int) -> ControlSettings:
+def control_settings(site: SiteParameters, rate_hz: int) -> ControlSettings:
+    """Return the settings that a site's controller is commissioned with: nameplates, nothing of the moment."""
     return ControlSettings(
         phases=site.phases,
         rate_hz=float(rate_hz),

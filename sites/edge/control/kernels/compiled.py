@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import numba
 import numba.core.config
@@ -40,14 +40,15 @@ def _choose_cache() -> None:
     Numba looks at the caller's file only: after an edit of a callee in another file it would still
     return the old result (measured).
     """
-    if numba.core.config.CACHE_DIR:
+    config: Any = numba.core.config  # A module whose names are set at import, from the environment.
+    if config.CACHE_DIR:
         return
     folder = _EDGE / "__pycache__" / f"kernels-{sources_hash()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return  # A read-only installation: numba falls back to the user's own cache folder.
-    numba.core.config.CACHE_DIR = str(folder)
+    config.CACHE_DIR = str(folder)
 
 
 _choose_cache()
@@ -59,5 +60,5 @@ def kernel(function: F) -> F:
     ``error_model="numpy"``: a division yields inf instead of a branch and an exception per sample.
     No fast-math: the result of a kernel must not depend on how the compiler reordered it.
     """
-    compiled: F = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
-    return compiled
+    compiled: Any = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    return cast(F, compiled)
