@@ -98,6 +98,8 @@ class Batch:
     """(site's key, stream, number) -> error, of content that can never be accepted."""
     refusals: list[Refusal] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    born: set[str] = field(default_factory=set)
+    """Sites whose births came with it: they are told their marks when all that came before is stored."""
 
     @property
     def rows(self) -> int:
@@ -107,7 +109,7 @@ class Batch:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self.rows or self.counts or self.refused_numbers)
+        return not (self.rows or self.counts or self.refused_numbers or self.born)
 
     def sealed(self) -> Batch:
         """Return the batch as it is handed to another thread: with its own copy of the live rows."""

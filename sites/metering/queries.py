@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum
 
 from sites.core.envelope import OperatingEnvelope
 from sites.core.intervals import Interval
@@ -28,6 +28,8 @@ from sites.metering.models import (
 from sites.metering.numbered import StreamKey, StreamState
 from sites.registry.models import Site
 from sites.wire.records import unpack_samples
+
+_HALF: Final = 2**32
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +160,10 @@ def interval_energy(
     sums = (
         rows.values("asset__site__site_id", "asset__name", "asset__kind")
         .annotate(
-            into=Sum("into_bus_uwh"),
-            out=Sum("from_bus_uwh"),
-            service=Sum("service_uwh"),
-            fuel=Sum("fuel_ul"),
+            **halves("into_bus_uwh"),
+            **halves("from_bus_uwh"),
+            **halves("service_uwh"),
+            **halves("fuel_ul"),
             intervals=Count("pk"),
             questionable=Count("pk", filter=~Q(quality="good")),
         )
@@ -172,16 +174,30 @@ def interval_energy(
             site_id=row["asset__site__site_id"],
             asset=row["asset__name"],
             kind=row["asset__kind"],
-            # PostgreSQL sums big integers as a decimal.
-            into_bus_uwh=int(row["into"]),
-            from_bus_uwh=int(row["out"]),
-            service_uwh=int(row["service"]),
-            fuel_ul=int(row["fuel"]),
+            into_bus_uwh=whole(row, "into_bus_uwh"),
+            from_bus_uwh=whole(row, "from_bus_uwh"),
+            service_uwh=whole(row, "service_uwh"),
+            fuel_ul=whole(row, "fuel_ul"),
             intervals=row["intervals"],
             questionable=row["questionable"],
         )
         for row in sums
     ]
+
+
+def halves(field: str) -> dict[str, Sum]:
+    """Return the annotations that ``whole`` makes an exact sum of.
+
+    SQLite ends a whole query with "integer overflow" when one group's sum leaves 64 bits: one site
+    that sends nonsense would stop the sums of all others.
+    """
+    return {f"{field}_high": Sum(F(field) / _HALF), f"{field}_low": Sum(F(field) % _HALF)}
+
+
+def whole(row: Mapping[str, Any], field: str) -> int:
+    """Return the exact sum of a field that was annotated with ``halves``."""
+    # PostgreSQL sums big integers as a decimal.
+    return int(row[f"{field}_high"]) * _HALF + int(row[f"{field}_low"])
 
 
 def records_of(*, period: Interval, sites: QuerySet[Site] | None = None) -> list[SiteRecord]:
@@ -255,6 +271,16 @@ def stream_states(*, partitions: Iterable[int]) -> dict[StreamKey, StreamState]:
     marks = StreamMark.objects.filter(site__partition__in=list(partitions))
     rows = marks.values_list("site_id", "stream", "stored_through")
     return {(site_pk, stream): StreamState(stored_through=mark) for site_pk, stream, mark in rows}
+
+
+def marks_of(*, site_pks: Iterable[int]) -> dict[StreamKey, int]:
+    """Return how far the streams of some sites are stored; a stream without a row has no entry."""
+    marks: dict[StreamKey, int] = {}
+    pks = sorted(site_pks)
+    for start in range(0, len(pks), 500):
+        rows = StreamMark.objects.filter(site_id__in=pks[start : start + 500])
+        marks |= {(pk, stream): mark for pk, stream, mark in rows.values_list("site_id", "stream", "stored_through")}
+    return marks
 
 
 def newest_rows(*, partitions: Iterable[int]) -> dict[int, LiveRow]:

@@ -214,8 +214,11 @@ class Host:
             case NodeBorn(site_id=site_id, values=values):
                 self.born[site_id] = {name: metric.value for name, metric in values.items()}
                 self.node_values[site_id] = dict(self.born[site_id])
+                self._tell_mark(site_id, "record", "waveform")
             case DeviceBorn(site_id=site_id, device=device, values=values):
                 self.devices[site_id][device] = {name: metric.value for name, metric in values.items()}
+                if device != "control":
+                    self._tell_mark(site_id, device)
             case NodeData(site_id=site_id, values=values):
                 flat = {name: metric.value for name, metric in values.items()}
                 if "record/number" in flat:
@@ -242,6 +245,13 @@ class Host:
                     self._client.publish(message.topic, message.payload)
             case Refused():
                 self.refused.append(event)
+
+    def _tell_mark(self, site_id: str, *streams: str) -> None:
+        """Answer a birth as the platform does: a new outbox may not number its rows before."""
+        values = {f"stored_through/{stream}": self.marked.get((site_id, stream), 0) for stream in streams}
+        if self._client is not None:
+            message = node_command(site_id, now_ms(), values)
+            self._client.publish(message.topic, message.payload)
 
     def _take_interval(self, site_id: str, asset: str, flat: dict[str, Any], historical: bool) -> None:
         row = {name.removeprefix("interval/"): value for name, value in flat.items()}

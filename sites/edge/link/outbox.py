@@ -5,6 +5,9 @@ repeat. A row is deleted only on the platform's ``stored_through``, never on a b
 acknowledgement. WAL with synchronous NORMAL survives the death of the process; a power cut may
 cost the last transactions, never the file.
 
+A file that is new may stand for one that was lost with its disk, so a stream's rows are numbered for
+good, and may be sent, only when the platform has told its mark (``adopt``): they go on behind it.
+
 Policy when full: the oldest high-rate records lose their samples first, then the oldest
 waveforms. Their numbers stay, with no samples, so that the platform's mark moves on instead of
 waiting for a row that is gone. Metered intervals are never touched: when nothing else is left,
@@ -25,6 +28,9 @@ RECORD_STREAM: Final = "record"
 WAVEFORM_STREAM: Final = "waveform"
 DROP_ORDER: Final = (RECORD_STREAM, WAVEFORM_STREAM)
 """Streams that may lose rows when the outbox is full, first one first."""
+
+MAX_ADOPTED: Final = 1_000_000_000
+"""Highest mark taken up by a new outbox: a row a second for 31 years."""
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS outbox (
@@ -50,7 +56,7 @@ class OutboxFull(Exception):
 
 
 class OutboxError(Exception):
-    """A mark that does not fit what this site ever numbered."""
+    """A mark that does not fit what this site ever numbered, or ever could have."""
 
     name = "stored_through_ahead"
 
@@ -65,7 +71,7 @@ class Row:
     number: int
     """Counts from 1 in its stream without a hole."""
     payload: bytes
-    """Encoded payload with the row's metrics; its sequence is given when it is sent."""
+    """Encoded payload with the row's metrics; its number and its sequence are given when it is sent."""
 
 
 class Outbox:
@@ -138,6 +144,33 @@ class Outbox:
         """Return the number that the next row of a stream will carry."""
         return self.counter(site_id, f"number/{stream}") + 1
 
+    def is_adopted(self, site_id: str, stream: str) -> bool:
+        """Tell whether a stream's numbers are final: the platform's mark was taken up in this file."""
+        return self.counter(site_id, f"adopted/{stream}") == 1
+
+    def adopt(self, *, site_id: str, stream: str, stored_through: int) -> int:
+        """Number a stream's rows behind the mark that the platform holds of it; return how many there are.
+
+        For a new file only, whose rows were never sent: the mark then speaks of rows of an earlier file of
+        this site, so it confirms none of those here. Raises OutboxError when no site can have numbered that
+        far, and ValueError when the stream's numbers are final.
+        """
+        if self.is_adopted(site_id, stream):
+            raise ValueError(f"numbers of {site_id}/{stream} are final, accepted: a stream never adopted")
+        if not 0 <= stored_through <= MAX_ADOPTED:
+            raise OutboxError(f"stored_through/{stream} is {stored_through}, accepted: 0 to {MAX_ADOPTED}")
+        last = self.counter(site_id, f"number/{stream}")
+        with self.transaction():
+            if stored_through and last:
+                # By way of negative numbers: a key must not meet that of a row not yet moved.
+                rows = "WHERE site_id = ? AND stream = ?"
+                key = (site_id, stream)
+                self._database.execute(f"UPDATE outbox SET number = -number - ? {rows}", (stored_through, *key))  # noqa: S608
+                self._database.execute(f"UPDATE outbox SET number = -number {rows}", key)  # noqa: S608
+            self.set_counter(site_id, f"number/{stream}", stored_through + last)
+            self.set_counter(site_id, f"adopted/{stream}", 1)
+        return last
+
     def put(self, *, site_id: str, stream: str, number: int, payload: bytes, at_ms: int) -> None:
         """Keep the next row of a stream.
 
@@ -186,7 +219,7 @@ class Outbox:
             return self._database.execute(f"DELETE FROM outbox {where}", key).rowcount  # noqa: S608
 
     def due(self, *, sent_before_ms: int, limit: int, site_ids: Sequence[str] | None = None) -> list[Row]:
-        """Return rows that were never sent or were sent before an instant, oldest numbers first.
+        """Return rows with final numbers that were never sent or not since an instant, lowest numbers first.
 
         ``site_ids`` limits the answer to sites whose link is up.
         """
@@ -198,7 +231,9 @@ class Outbox:
             values = list(site_ids)
         found = self._database.execute(
             "SELECT site_id, stream, number, payload FROM outbox "  # noqa: S608
-            f"WHERE (sent_at_ms IS NULL OR sent_at_ms < ?) {clause} ORDER BY number, site_id, stream LIMIT ?",
+            f"WHERE (sent_at_ms IS NULL OR sent_at_ms < ?) {clause} AND EXISTS (SELECT 1 FROM counter "
+            "WHERE counter.site_id = outbox.site_id AND counter.name = 'adopted/' || outbox.stream) "
+            "ORDER BY number, site_id, stream LIMIT ?",
             (sent_before_ms, *values, limit),
         )
         return [Row(*row) for row in found]

@@ -31,7 +31,7 @@ from sites.edge.link.meter import Meter
 from sites.edge.link.outbox import RECORD_STREAM, WAVEFORM_STREAM, Outbox, OutboxError, OutboxFull, Row
 from sites.edge.link.profile import SiteProfile
 from sites.edge.link.record_chunks import CHUNK_US, Chunk, RecordCutter
-from sites.edge.link.stream_rows import MAX_ROW_BYTES, interval_metrics, record_metrics, waveform_metrics
+from sites.edge.link.stream_rows import MAX_ROW_BYTES, device_of, interval_metrics, record_metrics, waveform_metrics
 from sites.wire.edge_session import (
     DeviceCommand,
     EdgeSession,
@@ -56,6 +56,8 @@ from sites.wire.payload import Metric, Payload, decode_payload, encode_payload
 LIVE_NAMES: Final = tuple(d.name for d in NODE_METRICS if d.name not in {"mode", "samples_late"})
 HELD: Final = "held"
 METER: Final = "meter"
+ASK_MARKS_EVERY_MS: Final = 30_000
+"""Births go out again after this time while the platform has not told how far a stream is stored."""
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +94,8 @@ class SiteLink:
         self._samples_late = 0
         self.is_host_online = False
         self.is_born = False
+        self._born_at_ms = 0
+        self._streams = (*(asset.name for asset in profile.assets), RECORD_STREAM, WAVEFORM_STREAM)
         self._away_since_ms: int | None = None
         self.refused_count = 0
         """Messages refused by name since the start."""
@@ -223,7 +227,11 @@ class SiteLink:
     def resend(self, row: Row, *, now_ms: int) -> Message:
         """Return a kept row as a historical message."""
         payload = decode_payload(row.payload, max_bytes=MAX_ROW_BYTES)
-        return self._session.stream_data(now_ms, _device_of(row.stream), payload.metrics, True)
+        for metric in payload.metrics:
+            if metric.name is not None and metric.name.endswith("/number"):
+                # The row may have been kept before its final number was known.
+                metric.value = row.number
+        return self._session.stream_data(now_ms, device_of(row.stream), payload.metrics, True)
 
     # --- inside --------------------------------------------------------------------------------
 
@@ -231,7 +239,7 @@ class SiteLink:
         if self._measured is None:
             # No measurement yet: a birth with made-up values would be a lie. `live` is not sent either.
             return []
-        self.is_born = True
+        self.is_born, self._born_at_ms = True, now_ms
         device_values: dict[str, dict[str, Any]] = {CONTROL_DEVICE: dict(self.holding.reported())}
         for asset in self.profile.assets:
             nameplate = {
@@ -243,8 +251,14 @@ class SiteLink:
         return self._session.births(now_ms, self._node_values(self._measured), device_values)
 
     def ensure_born(self, *, now_ms: int) -> list[Message]:
-        """Return the births that had to wait for the first measurement."""
-        return self._births(now_ms) if self.is_host_online and not self.is_born else []
+        """Return the births that had to wait for the first measurement, or must be answered once more."""
+        if not self.is_host_online:
+            return []
+        # The answer to the births tells the marks; without them nothing numbered may go out.
+        is_told = all(self._outbox.is_adopted(self.site_id, stream) for stream in self._streams)
+        if self.is_born and (is_told or 0 <= now_ms - self._born_at_ms < ASK_MARKS_EVERY_MS):
+            return []
+        return self._births(now_ms)
 
     def _node_values(self, measured: np.void) -> dict[str, Any]:
         values: dict[str, Any] = {name: _known(measured[name]) for name in LIVE_NAMES}
@@ -263,18 +277,30 @@ class SiteLink:
         return values
 
     def _take_marks(self, values: dict[str, Any]) -> None:
-        streams = {asset.name for asset in self.profile.assets} | {RECORD_STREAM, WAVEFORM_STREAM}
         for name, value in values.items():
             stream = name.removeprefix(STORED_THROUGH)
             if not name.startswith(STORED_THROUGH):
                 continue
-            if stream not in streams:
-                self._refuse("stream_unknown", f"{name}, accepted: {', '.join(sorted(streams))}")
+            if stream not in self._streams:
+                self._refuse("stream_unknown", f"{name}, accepted: {', '.join(sorted(self._streams))}")
                 continue
             try:
-                self._outbox.confirm(site_id=self.site_id, stream=stream, stored_through=int(value))
+                if self._outbox.is_adopted(self.site_id, stream):
+                    self._outbox.confirm(site_id=self.site_id, stream=stream, stored_through=int(value))
+                elif self.is_born:
+                    # Before our births it may be the mark of a batch that still is on its way to the database.
+                    self._adopt(stream, int(value))
             except OutboxError as error:
                 self._refuse(error.name, str(error))
+
+    def _adopt(self, stream: str, stored_through: int) -> None:
+        """Take up the first mark that this outbox hears of a stream."""
+        moved = self._outbox.adopt(site_id=self.site_id, stream=stream, stored_through=stored_through)
+        if stored_through:
+            log.warning(
+                "%s site_id=%s stream=%s stored_through=%d rows_moved=%d: the outbox is new, the site is not",
+                observe.NUMBERING_ADOPTED, self.site_id, stream, stored_through, moved,
+            )  # fmt: skip
 
     def _take_desired(self, device: str, values: dict[str, Any], now_ms: int) -> list[Message]:
         envelope = values.get(DESIRED)
@@ -337,17 +363,17 @@ class SiteLink:
         return self._keep(RECORD_STREAM, number, metrics, chunk.starts_at_us // 1000, now_ms)
 
     def _keep(self, stream: str, number: int, metrics: list[Metric], at_ms: int, now_ms: int) -> list[Message]:
-        """Keep a row in the outbox; return it as a message when the platform listens."""
+        """Keep a row in the outbox; return it as a message when the platform listens and its number is final."""
         payload = encode_payload(Payload(at_ms, None, metrics))
         try:
             self._outbox.put(site_id=self.site_id, stream=stream, number=number, payload=payload, at_ms=now_ms)
         except OutboxFull as error:
             self._refuse(error.name, str(error))
             return []
-        if not self.is_born:
+        if not self.is_born or not self._outbox.is_adopted(self.site_id, stream):
             return []
         self._outbox.mark_sent([(self.site_id, stream, number)], at_ms=now_ms)
-        return [self._session.stream_data(now_ms, _device_of(stream), metrics, False)]
+        return [self._session.stream_data(now_ms, device_of(stream), metrics, False)]
 
     def _note_away(self, now_ms: int) -> None:
         if self._away_since_ms is None:
@@ -357,10 +383,6 @@ class SiteLink:
     def _refuse(self, name: str, detail: str) -> None:
         self.refused_count += 1
         log.warning("%s site_id=%s error=%s detail=%.300s", observe.MESSAGE_REFUSED, self.site_id, name, detail)
-
-
-def _device_of(stream: str) -> str | None:
-    return None if stream in {RECORD_STREAM, WAVEFORM_STREAM} else stream
 
 
 def _known(value: Any) -> float | None:

@@ -8,12 +8,18 @@ import numpy as np
 
 from sites.edge.control.exchange import RECORD_COLUMNS, RECORD_RATE_HZ, CapturedWaveform
 from sites.edge.link.meter import ClosedInterval
+from sites.edge.link.outbox import RECORD_STREAM, WAVEFORM_STREAM
 from sites.edge.link.record_chunks import Chunk
 from sites.wire.metrics import MetricType
 from sites.wire.payload import Metric, decode_payload, encode_payload
 from sites.wire.records import pack_samples
 
 MAX_ROW_BYTES: Final = 16_000_000
+
+
+def device_of(stream: str) -> str | None:
+    """Return the device that a stream's rows belong to; None for the site's own streams."""
+    return None if stream in {RECORD_STREAM, WAVEFORM_STREAM} else stream
 
 
 def record_metrics(chunk: Chunk, number: int) -> list[Metric]:

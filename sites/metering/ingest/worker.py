@@ -24,6 +24,7 @@ from sites.metering.batches import Arrival, Batch, Sorter, split
 from sites.metering.ingest.connection import Connection
 from sites.metering.numbered import StreamState
 from sites.metering.operations import Stored
+from sites.metering.streams import RECORD, WAVEFORM
 from sites.registry.queries import site_directory
 from sites.wire.errors import TimestampInFuture
 from sites.wire.host_session import DeviceBorn, DeviceData, HostSession, NodeBorn, NodeData, RebirthNeeded, Refused
@@ -86,6 +87,8 @@ class IngestWorker:
         self._marks: dict[str, dict[str, int]] = {}
         """site_id -> stream -> mark that the site is still to be told."""
         self._told_at: dict[str, float] = {}
+        self._unanswered: set[str] = set()
+        """Sites that wait for the answer to their births: older marks must not reach them first."""
         self._site_ids: dict[int, str] = {}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ingest-db")
         self._connection = Connection(
@@ -165,8 +168,9 @@ class IngestWorker:
         match event:
             case NodeData() | DeviceData() | NodeBorn() | DeviceBorn():
                 self._sorter.add(Arrival(event, topic, payload, received_at, self._batch, is_ahead))
-                if isinstance(event, NodeBorn):
-                    self._tell_all_marks(event.site_id)
+                if isinstance(event, NodeBorn) and event.site_id in self._sorter.directory:
+                    self._batch.born.add(event.site_id)
+                    self._unanswered.add(event.site_id)
             case RebirthNeeded(site_id=site_id) if site_id in self._sorter.directory:
                 logger.info("%s site=%s", observe.REBIRTH_REQUESTED, site_id)
                 self._send(self._session.rebirth_command(site_id, _ms(received_at)))
@@ -216,6 +220,7 @@ class IngestWorker:
             batch, self._batch = self._batch.sealed(), Batch()
             if not batch.is_empty:
                 await self._store(batch, stop)
+                await self._answer_births(batch.born)
             if stop.is_set() and self._batch.is_empty and not self._inbox:
                 return
             if self._sorter.unknown_seen and time.monotonic() - looked_at >= LOOK_AGAIN_S:
@@ -310,22 +315,38 @@ class IngestWorker:
     def _send(self, message: Any) -> bool:
         return self._connection.publish(message.topic, message.payload, message.qos, message.retain)
 
-    def _tell_all_marks(self, site_id: str) -> None:
-        """Tell a newborn site all its marks: it may have lost the last answer, or its memory of it."""
-        keys = self._sorter.directory.get(site_id)
-        if keys is None:
+    async def _answer_births(self, site_ids: set[str]) -> None:
+        """Tell newborn sites all their marks, 0 where nothing is stored.
+
+        A site with a new outbox numbers its rows behind them, so they are read from the database, after
+        the batch that the births came with: what was sent before a birth is stored by then.
+        """
+        directory = self._sorter.directory
+        known = {site_id: directory[site_id] for site_id in site_ids if site_id in directory}
+        if not known:
             return
-        for stream in (*keys.assets, "record", "waveform"):
-            state = self._states.get((keys.pk, stream))
-            if state is not None:
-                self._marks.setdefault(site_id, {}).setdefault(stream, state.stored_through)
+        try:
+            marks = await self._in_thread(lambda: queries.marks_of(site_pks=[keys.pk for keys in known.values()]))
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("ingest.births_wait sites=%d reason=%s", len(known), error)
+            self._batch.born |= set(known)
+            return
+        for site_id, keys in known.items():
+            streams = (*keys.assets, RECORD, WAVEFORM)
+            self._marks[site_id] = {stream: marks.get((keys.pk, stream), 0) for stream in streams}
+            if site_id not in self._batch.born:
+                self._unanswered.discard(site_id)
 
     async def _tell(self) -> None:
         """Tell sites what is stored, each at most once per TELL_EVERY_S; only what was committed."""
         while True:
             await asyncio.sleep(0.1)
             now = time.monotonic()
-            due = [site for site in self._marks if now - self._told_at.get(site, -TELL_EVERY_S) >= TELL_EVERY_S]
+            due = [
+                site
+                for site in self._marks
+                if site not in self._unanswered and now - self._told_at.get(site, -TELL_EVERY_S) >= TELL_EVERY_S
+            ]
             for site_id in due if self._connection.is_connected else ():
                 marks = self._marks.pop(site_id)
                 self._told_at[site_id] = now

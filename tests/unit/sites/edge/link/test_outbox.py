@@ -20,6 +20,14 @@ def an_outbox(path: Path, max_bytes: int = 10_000) -> Outbox:
 
 
 def put(outbox: Outbox, stream: str = "battery", payload: bytes = b"x", at_ms: int = 0, site_id: str = "s") -> int:
+    if not outbox.is_adopted(site_id, stream):
+        outbox.adopt(site_id=site_id, stream=stream, stored_through=0)
+    return put_unadopted(outbox, stream, payload, at_ms, site_id)
+
+
+def put_unadopted(
+    outbox: Outbox, stream: str = "battery", payload: bytes = b"x", at_ms: int = 0, site_id: str = "s"
+) -> int:
     number = outbox.next_number(site_id, stream)
     outbox.put(site_id=site_id, stream=stream, number=number, payload=payload, at_ms=at_ms)
     return number
@@ -72,6 +80,37 @@ def test_only_sites_that_are_up_are_due(tmp_path: Path) -> None:
     put(outbox, site_id="b")
     assert [row.site_id for row in outbox.due(sent_before_ms=0, limit=10, site_ids=["b"])] == ["b"]
     assert outbox.due(sent_before_ms=0, limit=10, site_ids=[]) == []
+
+
+class TestNewFile:
+    def test_its_rows_wait_and_are_numbered_behind_the_platforms_mark(self, tmp_path: Path) -> None:
+        outbox = an_outbox(tmp_path)
+        for payload in (b"a", b"b", b"c"):
+            put_unadopted(outbox, payload=payload)
+        put(outbox, "pcc", b"p")
+        assert [(row.stream, row.number) for row in outbox.due(sent_before_ms=0, limit=10)] == [("pcc", 1)]
+        # 2 is not a confirmation of the second row here: it speaks of an earlier file.
+        assert outbox.adopt(site_id="s", stream="battery", stored_through=2) == 3
+        rows = [(r.number, r.payload) for r in outbox.due(sent_before_ms=0, limit=10) if r.stream == "battery"]
+        assert rows == [(3, b"a"), (4, b"b"), (5, b"c")]
+        outbox.close()
+        again = an_outbox(tmp_path)
+        assert (again.is_adopted("s", "battery"), put_unadopted(again)) == (True, 6)
+
+    @pytest.mark.parametrize("mark", [-1, 1_000_000_001, 2**53])
+    def test_a_mark_that_no_site_can_have_reached_is_refused(self, tmp_path: Path, mark: int) -> None:
+        outbox = an_outbox(tmp_path)
+        put_unadopted(outbox)
+        with pytest.raises(OutboxError, match="accepted: 0 to 1000000000"):
+            outbox.adopt(site_id="s", stream="battery", stored_through=mark)
+        assert (outbox.is_adopted("s", "battery"), outbox.next_number("s", "battery")) == (False, 2)
+
+    def test_numbers_are_final_once_adopted(self, tmp_path: Path) -> None:
+        outbox = an_outbox(tmp_path)
+        put(outbox)
+        with pytest.raises(ValueError, match="final"):
+            outbox.adopt(site_id="s", stream="battery", stored_through=9)
+        assert outbox.next_number("s", "battery") == 2
 
 
 class TestWhenFull:
@@ -145,6 +184,7 @@ def test_a_killed_writer_leaves_neither_a_hole_nor_a_repeat(tmp_path: Path) -> N
         "import sys, pathlib\n"
         "from sites.edge.link.outbox import Outbox\n"
         "box = Outbox(pathlib.Path(sys.argv[1]), empty=lambda p: b'')\n"
+        "box.adopt(site_id='s', stream='battery', stored_through=0)\n"
         "while True:\n"
         "    n = box.next_number('s', 'battery')\n"
         "    box.put(site_id='s', stream='battery', number=n, payload=b'x' * 500, at_ms=n)\n"

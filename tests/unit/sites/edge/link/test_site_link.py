@@ -56,8 +56,20 @@ class Bench:
         self.link.measure(measured[0], at_us=at_ms * 1000, samples_late=0)
 
     def come_online(self, at_ms: int = NOW) -> list[Message]:
+        births = self.come_online_unanswered(at_ms)
+        self.tell_marks()
+        return births
+
+    def come_online_unanswered(self, at_ms: int = NOW) -> list[Message]:
         self.link.will()
         return self.hear(state_message("vpp", True, at_ms), at_ms)
+
+    def tell_marks(self, **marks: int) -> None:
+        streams = ("pcc", "battery", "record", "waveform")
+        self.hear(node_command(SITE, NOW, {f"stored_through/{stream}": marks.get(stream, 0) for stream in streams}))
+
+    def due_numbers(self, stream: str) -> list[int]:
+        return [row.number for row in self.outbox.due(sent_before_ms=NOW + 1, limit=99) if row.stream == stream]
 
     def hear(self, message: Message, at_ms: int = NOW) -> list[Message]:
         return self.link.receive(message.topic, message.payload, now_ms=at_ms)
@@ -229,6 +241,38 @@ def test_marks_delete_rows_and_faulty_ones_are_counted(bench: Bench) -> None:
     assert bench.link.refused_count == 1
     bench.hear(node_command(SITE, NOW, {"stored_through/wind": 1}))
     assert bench.link.refused_count == 2
+
+
+def test_a_new_outbox_sends_nothing_numbered_before_it_knows_the_platforms_marks(bench: Bench) -> None:
+    bench.link.close_interval(a_boundary(1, 3600.0), now_ms=NOW)
+    # Before its births a mark may be older than what is on its way to the database.
+    bench.tell_marks(pcc=1)
+    bench.told(bench.come_online_unanswered())
+    assert bench.link.close_interval(a_boundary(2, 7200.0), now_ms=NOW) == []
+    assert bench.due_numbers("pcc") == []
+    bench.tell_marks(pcc=40)
+    assert (bench.due_numbers("pcc"), bench.due_numbers("battery")) == ([41, 42], [1, 2])
+    row = next(row for row in bench.outbox.due(sent_before_ms=NOW + 1, limit=9) if row.number == 41)
+    (event,) = bench.told([bench.link.resend(row, now_ms=NOW)], NOW + 300_000)
+    assert isinstance(event, DeviceData)
+    assert event.values["interval/number"].value == 41
+    # From here on marks confirm, and one ahead of the numbering is refused.
+    bench.tell_marks(pcc=41)
+    assert bench.due_numbers("pcc") == [42]
+    bench.tell_marks(pcc=43)
+    assert (bench.due_numbers("pcc"), bench.link.refused_count) == ([42], 1)
+
+
+def test_a_mark_beyond_reason_is_refused_and_the_births_are_repeated_for_another(bench: Bench) -> None:
+    bench.told(bench.come_online_unanswered())
+    bench.tell_marks(pcc=2_000_000_000)
+    assert bench.link.refused_count == 1
+    assert bench.link.ensure_born(now_ms=NOW + 29_000) == []
+    assert len(bench.link.ensure_born(now_ms=NOW + 30_000)) == 4
+    bench.tell_marks(pcc=7)
+    assert bench.link.ensure_born(now_ms=NOW + 90_000) == []
+    bench.link.close_interval(a_boundary(1, 3600.0), now_ms=NOW)
+    assert bench.outbox.next_number(SITE, "pcc") == 9
 
 
 def test_a_kept_row_is_sent_again_as_historical(bench: Bench) -> None:
