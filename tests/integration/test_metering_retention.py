@@ -11,13 +11,13 @@ from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from support.manifests import a_manifest
+from support.meters import START, a_batch, a_record, an_interval
 
 from sites.metering import operations
 from sites.metering.models import HighRateRecord, MeterInterval, Reading
 from sites.registry.models import Asset, Site
 from sites.registry.operations import enrol_sites
-from support.manifests import a_manifest
-from support.meters import START, a_batch, a_record, an_interval
 
 pytestmark = pytest.mark.django_db
 LIMIT = START + timedelta(hours=1)
