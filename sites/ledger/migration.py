@@ -10,7 +10,7 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 
 def append_only(table: str) -> list[migrations.RunPython]:
-    """Return the operations that refuse UPDATE and DELETE on a table; reversible.
+    """Return the operations that refuse UPDATE, DELETE and REPLACE on a table of entries; reversible.
 
     SQLite rebuilds a table for most ALTERs and loses its triggers: a later migration that changes
     the table calls this again at its end. ``verify_books`` reports a book without its triggers.
@@ -28,15 +28,11 @@ def append_only(table: str) -> list[migrations.RunPython]:
 
 
 def protect_statements(connection: BaseDatabaseWrapper, table: str) -> list[str]:
-    """Return the SQL that makes a table refuse UPDATE and DELETE; may be run again."""
-    refusal = f"{table} is append-only; book a reversing entry instead"
+    """Return the SQL that makes a table refuse UPDATE, DELETE and REPLACE; may be run again."""
+    refusal = _refusal(table)
     statements = unprotect_statements(connection, table)
     if connection.vendor == "sqlite":
-        statements += [
-            f'CREATE TRIGGER "{table}_no_{verb.lower()}" BEFORE {verb} ON "{table}" '
-            f"BEGIN SELECT RAISE(ABORT, '{refusal}'); END"
-            for verb in ("UPDATE", "DELETE")
-        ]
+        statements += _sqlite_triggers(table).values()
     else:
         statements += [
             f'CREATE OR REPLACE FUNCTION "{table}_refuse"() RETURNS trigger LANGUAGE plpgsql AS '
@@ -53,7 +49,7 @@ def protect_statements(connection: BaseDatabaseWrapper, table: str) -> list[str]
 def unprotect_statements(connection: BaseDatabaseWrapper, table: str) -> list[str]:
     """Return the SQL that takes the triggers away again; may be run again."""
     if connection.vendor == "sqlite":
-        return [f'DROP TRIGGER IF EXISTS "{table}_no_{verb}"' for verb in ("update", "delete")]
+        return [f'DROP TRIGGER IF EXISTS "{name}"' for name in _sqlite_triggers(table)]
     if connection.vendor == "postgresql":
         drops = [f'DROP TRIGGER IF EXISTS "{table}_no_{verb}" ON "{table}"' for verb in ("update", "delete")]
         return [*drops, f'DROP FUNCTION IF EXISTS "{table}_refuse"()']
@@ -61,15 +57,38 @@ def unprotect_statements(connection: BaseDatabaseWrapper, table: str) -> list[st
 
 
 def is_protected(table: str) -> bool:
-    """Tell whether both triggers of a table stand and are enabled."""
-    if connection.vendor == "sqlite":
-        query = "SELECT COUNT(*) FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s AND name IN (%s, %s)"
-        names = [table, f"{table}_no_update", f"{table}_no_delete"]
-    else:
-        query = (
-            "SELECT COUNT(*) FROM pg_trigger WHERE tgrelid = %s::regclass AND tgname IN (%s, %s) AND tgenabled <> 'D'"
-        )
-        names = [f'"{table}"', f"{table}_no_update", f"{table}_no_delete"]
+    """Tell whether all triggers of a table stand, are enabled and say what they should."""
     with connection.cursor() as cursor:
-        cursor.execute(query, names)
+        if connection.vendor == "sqlite":
+            cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s", [table])
+            held = dict(cursor.fetchall())
+            return all(held.get(name) == sql for name, sql in _sqlite_triggers(table).items())
+        # 'O' and 'A' fire for everybody; 'D' never, 'R' only while replicating.
+        cursor.execute(
+            "SELECT COUNT(*) FROM pg_trigger WHERE tgrelid = %s::regclass AND tgname IN (%s, %s) "
+            "AND tgenabled IN ('O', 'A')",
+            [f'"{table}"', f"{table}_no_update", f"{table}_no_delete"],
+        )
         return int(cursor.fetchone()[0]) == 2
+
+
+def _sqlite_triggers(table: str) -> dict[str, str]:
+    """Return the SQL of each trigger by its name."""
+    refuse = f"BEGIN SELECT RAISE(ABORT, '{_refusal(table)}'); END"
+    triggers = {
+        f"{table}_no_{verb.lower()}": f'CREATE TRIGGER "{table}_no_{verb.lower()}" BEFORE {verb} ON "{table}" {refuse}'
+        for verb in ("UPDATE", "DELETE")
+    }
+    # INSERT OR REPLACE deletes what is in its way without any delete trigger, unless each connection
+    # asks for that: so an insert that meets an entry under one of its keys is refused.
+    keys = (("id",), ("chain", "position"), ("chain", "kind", "starts_at", "ends_at", "dispatch_id"))
+    met = " OR ".join(
+        f'EXISTS (SELECT 1 FROM "{table}" WHERE ' + " AND ".join(f'"{name}" = NEW."{name}"' for name in key) + ")"  # noqa: S608
+        for key in keys
+    )
+    name = f"{table}_no_replace"
+    return triggers | {name: f'CREATE TRIGGER "{name}" BEFORE INSERT ON "{table}" WHEN {met} {refuse}'}
+
+
+def _refusal(table: str) -> str:
+    return f"{table} is append-only; book a reversing entry instead"

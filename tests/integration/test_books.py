@@ -145,7 +145,17 @@ class TestAppendEntry:
 
 
 class TestAppendOnly:
-    @pytest.mark.parametrize("sql", ["UPDATE carbon_carbonentry SET kind = 'x'", "DELETE FROM carbon_carbonentry"])
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "UPDATE carbon_carbonentry SET kind = 'x'",
+            "DELETE FROM carbon_carbonentry",
+            pytest.param(
+                "INSERT OR REPLACE INTO carbon_carbonentry SELECT * FROM carbon_carbonentry",
+                marks=pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite has it"),
+            ),
+        ],
+    )
     def test_the_database_itself_refuses_change(self, sql: str) -> None:
         append()
         with pytest.raises(DatabaseError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
@@ -218,6 +228,14 @@ class TestTampering:
     def test_a_taken_away_trigger_is_named(self) -> None:
         with connection.cursor() as cursor:
             cursor.execute(unprotect_statements(connection, "carbon_carbonentry")[0])
+        assert ("", 0, What.UNPROTECTED) in faults()
+
+    @pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite keeps a trigger's text")
+    def test_a_trigger_that_refuses_nothing_any_more_is_named(self) -> None:
+        table = "carbon_carbonentry"
+        with connection.cursor() as cursor:
+            cursor.execute(f'DROP TRIGGER "{table}_no_update"')
+            cursor.execute(f'CREATE TRIGGER "{table}_no_update" BEFORE UPDATE ON "{table}" WHEN 0 BEGIN SELECT 1; END')
         assert ("", 0, What.UNPROTECTED) in faults()
 
     @settings(
