@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -205,8 +205,9 @@ def _direction(raw: dict[str, Any]) -> Direction:
 
 
 def _finite(value: object, key: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise AssignmentError(f"{key} is {value!r}, accepted: a finite number")
+    # A whole number beyond all floats would raise inside isfinite; infinities and NaN fail the comparison.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
+        raise AssignmentError(f"{key} is {value!r:.80}, accepted: a finite number")
     return float(value)
 
 
@@ -225,4 +226,7 @@ def _instant(raw: dict[str, Any], key: str) -> datetime:
         at = None
     if at is None or at.tzinfo is None:
         raise AssignmentError(f"{key} is {value!r}, accepted: an ISO 8601 instant with its offset")
-    return at.astimezone(UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise AssignmentError(f"{key} is {value!r}, accepted: an instant within the calendar in UTC") from None

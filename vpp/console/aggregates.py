@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,8 @@ WORKER_FORGOTTEN_S: Final = 60.0
 """After this a silent worker is taken for one that was renamed or taken away."""
 MAX_WORKERS: Final = 64
 MAX_ISLANDED: Final = 50
+MAX_COUNT: Final = 10**9
+MAX_NUMBER: Final = 1e12
 
 
 class AggregateMalformed(ValueError):
@@ -168,15 +169,16 @@ def _weighted_frequency_hz(aggregates: list[Aggregate]) -> float | None:
 
 def _count(raw: Mapping[str, Any], name: str) -> int:
     value = raw.get(name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise AggregateMalformed(f"{name} is {value!r:.40}, accepted: a whole number from 0")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_COUNT:
+        raise AggregateMalformed(f"{name} is {value!r:.40}, accepted: a whole number from 0 to {MAX_COUNT}")
     return value
 
 
 def _number(raw: Mapping[str, Any], name: str) -> float:
     value = raw.get(name)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise AggregateMalformed(f"{name} is {value!r:.40}, accepted: a finite number")
+    # By comparison: a whole number beyond all floats would raise inside isfinite.
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= MAX_NUMBER:
+        raise AggregateMalformed(f"{name} is {value!r:.40}, accepted: a number of at most {MAX_NUMBER:g}")
     return float(value)
 
 

@@ -66,6 +66,8 @@ class TestBytes:
             ("power_kw", -1, "power_kw is -1"),
             ("power_kw", "25", "power_kw is '25'"),
             ("power_kw", None, "power_kw is None"),
+            ("power_kw", 10**400, "power_kw is 1000"),
+            ("starts_at", "0001-01-01T00:00:00+14:00", "starts_at is '0001-01-01T00:00:00+14:00'"),
             ("direction", "up", "direction is 'up', accepted: low, high"),
             ("points", [[0.2, 0.0]], "1 points, accepted: 2 to 8"),
             ("points", [[0.2, 0.0], [0.1, 1.0]], "deviations that rise"),

@@ -43,6 +43,9 @@ class TestRead:
             ({"frequency_hz": "50"}, "frequency_hz"),
             ({"service_kw": float("nan")}, "service_kw"),
             ({"required_kw": None}, "required_kw"),
+            ({"service_kw": 10**400}, "service_kw"),
+            ({"frequency_hz": float("inf")}, "frequency_hz"),
+            ({"sites_total": 10**30}, "sites_total"),
             ({"islanded": "site-0001"}, "islanded"),
         ],
     )
