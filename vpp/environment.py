@@ -12,6 +12,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
+
 
 def load_env_file(path: Path) -> None:
     """Add the file's ``NAME=value`` lines to the environment; what is set there already wins."""
@@ -77,6 +79,17 @@ def whole(name: str, default: int, low: int, high: int) -> int:
     if not low <= parsed <= high:
         raise ImproperlyConfigured(f"{name} is {value!r}, accepted: a whole number from {low} to {high}")
     return parsed
+
+
+def hosts(name: str, default: str) -> list[str]:
+    """Return host names that are separated by commas; ``*`` is refused.
+
+    The same list decides which pages may open a websocket: with ``*`` any page on the web could.
+    """
+    names = [part.strip() for part in text(name, default).split(",")]
+    if not all(names) or any("*" in part or "/" in part for part in names):
+        raise ImproperlyConfigured(f"{name} is {','.join(names)!r}, accepted: host names separated by commas, no *")
+    return names
 
 
 def url(name: str, default: str | None, schemes: tuple[str, ...]) -> SplitResult:

@@ -21,7 +21,10 @@ environment.load_env_file(Path(os.environ.get("VPP_ENV_FILE", BASE_DIR / ".env")
 # --- the web process -------------------------------------------------------------------------
 SECRET_KEY = environment.text("VPP_SECRET_KEY", min_length=32)
 DEBUG = environment.flag("VPP_DEBUG", False)
-ALLOWED_HOSTS = environment.text("VPP_ALLOWED_HOSTS", "127.0.0.1,localhost").split(",")
+ALLOWED_HOSTS = environment.hosts("VPP_ALLOWED_HOSTS", "127.0.0.1,localhost")
+if DEBUG and not set(ALLOWED_HOSTS) <= environment.LOOPBACK_HOSTS:
+    # Its error pages show source, settings and local variables to whoever asks.
+    raise ImproperlyConfigured("VPP_DEBUG is on, accepted: only while VPP_ALLOWED_HOSTS is 127.0.0.1, localhost, ::1")
 # Cookies are marked secure unless the pages are served without TLS on loopback, as the demo does.
 SECURE_COOKIES = environment.flag("VPP_SECURE_COOKIES", False)
 SESSION_COOKIE_SECURE = SECURE_COOKIES
@@ -55,12 +58,14 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "vpp.console.middleware.keep_out_of_caches",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "vpp.console.middleware.refuse_nul",
 ]
 ROOT_URLCONF = "vpp.urls"
 ASGI_APPLICATION = "vpp.asgi.application"
@@ -95,13 +100,15 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "login"
+# In each web process: counts failed sign-ins, and nothing that must outlive it.
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 20_000}}}
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.CursorPagination",
+    "DEFAULT_PAGINATION_CLASS": "vpp.pagination.CursorPages",
     "PAGE_SIZE": 100,
 }
 

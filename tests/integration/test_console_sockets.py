@@ -139,6 +139,24 @@ def sign_out(session: str) -> None:
     assert client.post("/logout/").status_code == 302
 
 
+async def test_a_new_password_closes_the_open_pages(sessions: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vpp.console.consumers.RIGHTS_EVERY_S", 0.0)
+    one = socket("/ws/fleet/", sessions["dispatcher"])
+    await one.connect()
+    await one.frame("fleet")
+    await database_sync_to_async(set_password)("dispatcher")
+    await beat()
+    last = await one.output()
+    assert (last["type"], last["code"]) == ("websocket.close", 4401)
+    await one.close()
+
+
+def set_password(name: str) -> None:
+    person = User.objects.get(username=name)
+    person.set_password("a new and longer one")
+    person.save()
+
+
 async def test_a_reader_that_slept_gets_the_newest_frame_once(sessions: dict[str, str]) -> None:
     one = socket("/ws/fleet/", sessions["dispatcher"])
     await one.connect()

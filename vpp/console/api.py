@@ -6,7 +6,6 @@ from typing import Any
 
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from rest_framework.pagination import CursorPagination
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,6 +13,7 @@ from rest_framework.views import APIView
 
 from sites.registry import permissions
 from vpp.console import presenters, queries
+from vpp.pagination import CursorPages
 
 
 class HasRole(BasePermission):
@@ -26,14 +26,14 @@ class HasRole(BasePermission):
         return permissions.role_of(request.user) is not None
 
 
-class BySiteId(CursorPagination):
+class BySiteId(CursorPages):
     """Pages of sites by their id."""
 
     page_size = 100
     ordering = "site_id"
 
 
-class ByNewestPeriod(CursorPagination):
+class ByNewestPeriod(CursorPages):
     """Pages of intervals, the newest period first."""
 
     page_size = 500

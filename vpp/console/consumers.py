@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import Any, Final
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
-from django.contrib.auth import get_user_model
+from django.conf import settings
+from django.contrib.auth import HASH_SESSION_KEY, get_user_model
+from django.utils.crypto import constant_time_compare
 
 from sites.registry import permissions
 from vpp.console import presenters, queries
 from vpp.console.broadcast import GROUP, LIVE
 from vpp.console.roles import FLEET_ROLES
 
+SessionStore: Final = import_module(settings.SESSION_ENGINE).SessionStore
 NOT_LOGGED_IN: Final = 4401
 WRONG_ROLE: Final = 4403
 NO_SUCH_SITE: Final = 4404
@@ -81,15 +85,18 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # Channel
         return await self.refusal_of(user)
 
     def _person(self) -> Any:
-        """Return the person as the database knows them now; None once logged out or set inactive."""
+        """Return the person as the database knows them now; None once logged out, inactive or with a new password."""
         held = self.scope.get("user")
         session = self.scope.get("session")
         if held is None or not held.is_authenticated:
             return None
         key = getattr(session, "session_key", None)
-        if session is not None and (not key or not session.exists(key)):
-            return None
-        return get_user_model()._default_manager.filter(pk=held.pk, is_active=True).first()
+        user = get_user_model()._default_manager.filter(pk=held.pk, is_active=True).first()
+        if session is None or user is None:
+            return user
+        # Read anew: ended, expired, or made with a password that has been changed since.
+        signed = SessionStore(key).get(HASH_SESSION_KEY, "") if key else ""
+        return user if signed and constant_time_compare(signed, user.get_session_auth_hash()) else None
 
 
 class FleetConsumer(LiveConsumer):

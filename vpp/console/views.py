@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth.views import LoginView
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
@@ -11,7 +13,7 @@ from django.utils import timezone
 from sites.metering.models import WaveformRecord
 from sites.registry import permissions
 from sites.registry.models import Site
-from vpp.console import presenters, queries
+from vpp.console import presenters, queries, throttle
 from vpp.console.roles import ALL_ROLES, FLEET_ROLES, page_for
 
 
@@ -20,6 +22,20 @@ class SignIn(LoginView):
 
     template_name = "console/login.html"
     redirect_authenticated_user = True
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Sign in, unless this name or address failed too often; then 429, whatever the password."""
+        who = {"name": request.POST.get("username", ""), "address": request.META.get("REMOTE_ADDR", "")}
+        if throttle.must_wait(**who):
+            # An unbound form: nothing of what was typed is looked at.
+            context = {"next": request.POST.get("next", ""), "wait_min": throttle.WINDOW_S // 60}
+            return render(request, self.template_name, context, status=429)
+        response: HttpResponse = super().post(request, *args, **kwargs)
+        if request.user.is_authenticated:
+            throttle.note_success(**who)
+        else:
+            throttle.note_failure(**who)
+        return response
 
 
 def fleet(request: HttpRequest) -> HttpResponseBase:

@@ -7,7 +7,6 @@ from typing import Any
 from django.http import Http404
 from django.utils import timezone
 from rest_framework.generics import ListAPIView
-from rest_framework.pagination import CursorPagination
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,6 +16,7 @@ from sites.registry.permissions import may_audit
 from vpp.dispatch import queries
 from vpp.dispatch.models import Dispatch, SiteAssignment
 from vpp.dispatch.serializers import AssignmentSerializer, DispatchSummarySerializer
+from vpp.pagination import CursorPages
 
 
 class SeesTheFleet(BasePermission):
@@ -27,14 +27,14 @@ class SeesTheFleet(BasePermission):
         return may_audit(request.user)
 
 
-class DispatchPages(CursorPagination):
+class DispatchPages(CursorPages):
     """Newest window first."""
 
     ordering = ("-starts_at", "-pk")
     page_size = 20
 
 
-class AssignmentPages(CursorPagination):
+class AssignmentPages(CursorPages):
     """In the order they were decided."""
 
     ordering = "pk"

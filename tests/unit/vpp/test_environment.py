@@ -28,6 +28,13 @@ def test_good_settings_start():
     assert start().stdout == "started\n"
 
 
+def test_debug_pages_are_not_served_beyond_this_machine():
+    assert start(VPP_DEBUG="1").stdout == "started\n"
+    refused = start(VPP_DEBUG="1", VPP_ALLOWED_HOSTS="localhost,vpp.example")
+    assert refused.returncode != 0
+    assert "VPP_DEBUG is on, accepted: only while VPP_ALLOWED_HOSTS is" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("name", "value", "accepted"),
     [
@@ -35,6 +42,8 @@ def test_good_settings_start():
         ("VPP_SECRET_KEY", "short", "32 or more"),
         ("VPP_SIGNING_KEY", "xyz", "64 hexadecimal digits"),
         ("VPP_DEBUG", "perhaps", "0, 1, true, false, yes, no"),
+        ("VPP_ALLOWED_HOSTS", "*", "host names separated by commas, no *"),
+        ("VPP_ALLOWED_HOSTS", "vpp.example,,localhost", "host names separated by commas"),
         ("VPP_DROPOUT_MARGIN", "0.9", "a number from 0 to 0.5"),
         ("VPP_DROPOUT_MARGIN", "nan", "a number from 0 to 0.5"),
         ("VPP_MAX_PAYLOAD_BYTES", "1e6", "a whole number from 1000 to 16000000"),
