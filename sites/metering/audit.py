@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import Count, F, Sum, Window
+from django.db.models import Count, F, Window
 from django.db.models.functions import Lag
 
 from sites.core.intervals import Interval
 from sites.metering.models import HighRateRecord, MeterInterval, RefusedNumber, WaveformRecord
-from sites.metering.queries import latest_intervals
+from sites.metering.queries import halves, latest_intervals, whole
 from sites.registry.models import Asset
 
 ROUNDING_UWH: Final = 2
@@ -121,13 +121,13 @@ def conservation(*, period: Interval, rounding_uwh: int = ROUNDING_UWH) -> list[
     sums = (
         latest_intervals(period=period)
         .values("asset__site__site_id", "starts_at", "ends_at")
-        .annotate(into=Sum("into_bus_uwh"), out=Sum("from_bus_uwh"), assets=Count("pk"))
+        .annotate(**halves("into_bus_uwh"), **halves("from_bus_uwh"), assets=Count("pk"))
         .order_by("asset__site__site_id", "starts_at", "ends_at")
     )
     found = []
     for row in sums:
         site_id, count = row["asset__site__site_id"], row["assets"]
-        residual_uwh, tolerance_uwh = int(row["into"]) - int(row["out"]), rounding_uwh * count
+        residual_uwh, tolerance_uwh = whole(row, "into_bus_uwh") - whole(row, "from_bus_uwh"), rounding_uwh * count
         if abs(residual_uwh) > tolerance_uwh or count != enrolled[site_id]:
             found.append(
                 Imbalance(

@@ -252,6 +252,17 @@ class TestAudit:
         (imbalance,) = audit.conservation(period=period)
         assert (imbalance.residual_uwh, imbalance.tolerance_uwh) == (7, 6)
 
+    def test_sums_beyond_64_bits_are_exact_and_stop_nobody(self, battery: Asset) -> None:
+        pcc = battery.site.assets.get(name="pcc")
+        rows = [an_interval(battery, number, into_bus_uwh=2**62 + 1, service_uwh=-(2**62)) for number in (1, 2, 3)]
+        Worker().store(a_batch(*rows, an_interval(pcc, 1, into_bus_uwh=605)))
+        period = Interval(START, START + timedelta(minutes=3))
+        by_asset = {row.asset: row for row in queries.interval_energy(period=period)}
+        assert by_asset["battery"].into_bus_uwh == 3 * (2**62 + 1)
+        assert by_asset["battery"].service_uwh == -3 * 2**62
+        assert by_asset["pcc"].into_bus_uwh == 605
+        assert audit.conservation(period=period)[0].residual_uwh == 2**62 + 1 + 605
+
     def test_a_bus_with_an_asset_missing_is_an_imbalance(self, battery: Asset) -> None:
         Worker().store(a_batch(an_interval(battery, 1, into_bus_uwh=0)))
         (imbalance,) = audit.conservation(period=Interval(START, START + timedelta(minutes=1)))
