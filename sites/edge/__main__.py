@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sites.edge.config import KEY_HEX, SITE_ID, ConfigError, EdgeConfig, load_config
-from sites.edge.link.mqtt import BrokerAddress, BrokerAddressError
+from sites.mqtt.address import BrokerAddress, BrokerAddressError
 
 if TYPE_CHECKING:
     from sites.edge.drivers.base import Driver

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from sites.edge.link.fallback import LinkLossPolicy, LossOfLink
-from sites.edge.link.mqtt import BrokerAddress, BrokerAddressError
 from sites.edge.link.profile import AssetNameplate, SiteProfile
+from sites.mqtt.address import BrokerAddress, BrokerAddressError
 
 SITE_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 KEY_HEX: Final = re.compile(r"[0-9a-f]{64}\Z")

@@ -19,14 +19,16 @@ from urllib.parse import SplitResult
 from django.db.utils import DatabaseError, InterfaceError
 
 from sites.metering import operations, queries
-from sites.metering.ingest.connection import Connection, Will
-from sites.wire.messages import state_message
+from sites.mqtt.address import BrokerAddress
+from sites.mqtt.connection import Connection
+from sites.wire.messages import Message, state_message
 from sites.wire.topics import PARTITIONS, state_topic
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CHECKS_PER_LEASE: Final = 5
+LEAVE_WITHIN_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,6 @@ class Host:
         finally:
             if self._link is not None:
                 self._say(online=False)
-                # The goodbye is written at once or on the next turn of the loop.
-                await asyncio.sleep(0.1)
             await self._leave()
             with contextlib.suppress(DatabaseError, InterfaceError):
                 await self._in_thread(
@@ -103,29 +103,30 @@ class Host:
 
     def _join(self) -> None:
         self._connection = Connection(
-            self._config.broker,
+            BrokerAddress.of(self._config.broker),
             name=f"host-{self._config.host_id}",
             on_message=self._heard,
             # Our own topic: an older holder's will may come after we spoke.
             subscriptions=[(state_topic(self._config.host_id), 1)],
-            on_connected=self._say_again,
+            on_up=self._say_again,
             will=self._will,
         )
         self._link = asyncio.create_task(self._connection.run())
 
     async def _leave(self) -> None:
-        if self._link is None:
+        if self._link is None or self._connection is None:
             return
         logger.info("host.lease_left host=%s", self._config.host_id)
+        # In order: the will would speak over whoever holds the lease now.
+        await self._connection.finish(within_s=LEAVE_WITHIN_S)
         self._link.cancel()
         await asyncio.gather(self._link, return_exceptions=True)
         self._link = self._connection = None
         self._is_online = False
 
-    def _will(self) -> Will:
+    def _will(self) -> Message:
         self._connected_ms = max(self._connected_ms + 1, int(self._now().timestamp() * 1000))
-        message = state_message(self._config.host_id, False, self._connected_ms)
-        return Will(message.topic, message.payload)
+        return state_message(self._config.host_id, False, self._connected_ms)
 
     def _say_again(self) -> None:
         self._must_say = True
@@ -152,7 +153,7 @@ class Host:
             logger.info("host.state host=%s online=%s", self._config.host_id, online)
         self._is_online = online
         message = state_message(self._config.host_id, online, self._connected_ms)
-        self._must_say = not self._connection.publish(message.topic, message.payload, 1, True)
+        self._must_say = not self._connection.publish(message)
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)

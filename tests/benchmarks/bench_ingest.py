@@ -13,7 +13,6 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
@@ -23,7 +22,8 @@ from support.outbox_edge import NODE_VALUES, now_ms  # noqa: E402
 from support.platform_processes import CHECKOUT, a_platform, wait_until  # noqa: E402
 from support.postgres import postgres_database, postgres_folder  # noqa: E402
 
-from sites.metering.ingest.connection import Connection  # noqa: E402
+from sites.mqtt.address import BrokerAddress  # noqa: E402
+from sites.mqtt.connection import Connection  # noqa: E402
 from sites.wire.edge_session import EdgeSession  # noqa: E402
 from sites.wire.metrics import ASSET_METRICS, NODE_METRICS  # noqa: E402
 
@@ -89,13 +89,13 @@ async def measure_whole_path(site_count: int = 200, rounds: int = 20) -> dict[st
         await asyncio.to_thread(wait_until, lambda: "link.up" in made.log_of("run_ingest"))
         devices = {kind: ASSET_METRICS[kind] for kind in ("pcc", "battery", "load")}
         sessions = [EdgeSession(f"site-{n + 1:04d}", "vpp", NODE_METRICS, devices) for n in range(site_count)]
-        sender = Connection(urlsplit(broker.url), name="bench", on_message=lambda *_: None)
+        sender = Connection(BrokerAddress.parse(broker.url), name="bench", on_message=lambda *_: None)
         link = asyncio.create_task(sender.run())
-        while not sender.is_connected:
+        while not sender.is_up:
             await asyncio.sleep(0.05)
 
         def publish(message: Any) -> None:
-            sender.publish(message.topic, message.payload)
+            sender.publish(message)
 
         for session in sessions:
             for message in session.births(now_ms(), {}, {}):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from support.brokers import nats_broker
 from support.manifests import a_manifest
 from support.outbox_edge import OutboxEdge, connected, until
 from support.platform_processes import a_platform
 
-from sites.metering.ingest.connection import Connection
+from sites.mqtt.address import BrokerAddress
+from sites.mqtt.connection import Connection
 
 
 class Listener:
@@ -23,7 +23,9 @@ class Listener:
         self.live: list[dict] = []
         self.live_topics: set[str] = set()
         topics = [("spBv1.0/STATE/vpp", 0), ("vpp/live/+", 0)]
-        self.connection = Connection(urlsplit(url), name="listener", on_message=self.heard, subscriptions=topics)
+        self.connection = Connection(
+            BrokerAddress.parse(url), name="listener", on_message=self.heard, subscriptions=topics
+        )
 
     def heard(self, topic: str, payload: bytes) -> None:
         said = json.loads(payload)
@@ -46,7 +48,7 @@ async def test_the_host_is_online_only_while_every_partition_has_a_worker(tmp_pa
         hosts = [platform.start("run_host")]
         await until(lambda: "host.lease_taken" in platform.log_of("run_host"), 20.0, "the first host's lease")
         hosts.append(platform.start("run_host"))
-        await until(lambda: listener.connection.is_connected, 20.0, "the listener's connection")
+        await until(lambda: listener.connection.is_up, 20.0, "the listener's connection")
         await until(lambda: "link.up" in platform.log_of("run_ingest"), 20.0, "the first worker's connection")
         # Half of the partitions have nobody yet, for more than a lease.
         await asyncio.sleep(3.0)

@@ -55,7 +55,7 @@ async def test_a_locked_database_and_a_restarted_broker(tmp_path: Path) -> None:
             await drained(edge, platform, worker)
 
             broker.kill()
-            await until(lambda: not edge.connection.is_connected, 20.0, "the edge sees the broker gone")
+            await until(lambda: not edge.connection.is_up, 20.0, "the edge sees the broker gone")
             filled(edge, 301, 400)
             broker.start()
             await drained(edge, platform, worker)

@@ -11,6 +11,7 @@ from support.manifests import a_manifest
 from support.outbox_edge import OutboxEdge, connected, now_ms, until
 from support.platform_processes import a_platform, wait_until
 
+from sites.wire.messages import Message
 from sites.wire.metrics import MetricType
 from sites.wire.payload import Metric, Payload, encode_payload
 from sites.wire.topics import device_topic, node_topic
@@ -54,7 +55,10 @@ def a_device_birth() -> bytes:
 
 def send_faults(edge: OutboxEdge) -> None:
     """Send one message of every faulty kind, and the good ones between them."""
-    publish = edge.connection.publish
+
+    def publish(topic: str, payload: bytes) -> None:
+        edge.connection.publish(Message(topic, payload))
+
     publish(node_topic("NBIRTH", "site-0002"), a_birth_with_faults())
     publish(device_topic("DBIRTH", "site-0002", "charger"), a_device_birth())
     publish(device_topic("DDATA", "site-0002", "battery"), b"\xff\xff\xff not a payload")

@@ -9,6 +9,8 @@ from support.manifests import a_manifest
 from support.outbox_edge import OutboxEdge, connected, until
 from support.platform_processes import Platform, a_platform
 
+from sites.wire.messages import Message
+
 SERVICE_KW = "LiveState.objects.values_list('service_kw', flat=True).first()"
 
 
@@ -40,7 +42,7 @@ async def test_data_before_a_birth_is_asked_about_and_not_counted(tmp_path: Path
             await speaks_until_stored(edge, platform, 2.0, 2)
             assert platform.read("queries.refusals().counts") == {}
             # A message that no birth could make good is an attack or a fault, before as after.
-            edge.connection.publish("spBv1.0/VPP-99/NDATA/site-0001", b"\xff")
+            edge.connection.publish(Message("spBv1.0/VPP-99/NDATA/site-0001", b"\xff"))
             await until(lambda: platform.read("queries.refusals().counts") == {"topic_invalid": 1}, 20.0, "the count")
             assert platform.stop(worker) == 0
         assert "awaits a birth: alias_unknown" in platform.log_of("run_ingest")
@@ -55,10 +57,10 @@ async def test_births_missed_while_the_broker_was_away_are_asked_for(tmp_path: P
             await speaks_until_stored(edge, platform, 1.0, 0)
             asked, edge.bears_when_connected = edge.rebirths, False
             broker.kill()
-            await until(lambda: not edge.connection.is_connected, 20.0, "the edge sees the broker gone")
+            await until(lambda: not edge.connection.is_up, 20.0, "the edge sees the broker gone")
             broker.start()
             await until(lambda: platform.log_of("run_ingest").count("link.up") == 2, 20.0, "the ingest is back")
-            await until(lambda: edge.connection.is_connected, 20.0, "the edge is back")
+            await until(lambda: edge.connection.is_up, 20.0, "the edge is back")
             # Its sequence goes on without a hole: only the lost connection tells that births may be missing.
             await speaks_until_stored(edge, platform, 3.0, asked + 1)
         assert platform.stop(worker) == 0

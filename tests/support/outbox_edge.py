@@ -7,9 +7,9 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
-from urllib.parse import urlsplit
 
-from sites.metering.ingest.connection import Connection, Will
+from sites.mqtt.address import BrokerAddress
+from sites.mqtt.connection import Connection
 from sites.wire.edge_session import EdgeSession, NodeCommand, RebirthRequested
 from sites.wire.metrics import ASSET_METRICS, NODE_METRICS, STORED_THROUGH, MetricType
 from sites.wire.payload import Metric
@@ -59,12 +59,12 @@ class OutboxEdge:
         self._sent_at: dict[int, float] = {}
         self.session = EdgeSession(site_id, "vpp", NODE_METRICS, {name: ASSET_METRICS[name] for name in DEVICES})
         self.connection = Connection(
-            urlsplit(broker_url),
+            BrokerAddress.parse(broker_url),
             name=f"edge-{site_id}",
             on_message=self._heard,
             subscriptions=self.session.subscriptions(),
-            on_connected=lambda: self.bear() if self.bears_when_connected else None,
-            will=lambda: Will(*self.session.will(1)[:2], qos=1, retain=False),
+            on_up=lambda: self.bear() if self.bears_when_connected else None,
+            will=lambda: self.session.will(1),
         )
 
     def bear(self) -> None:
@@ -74,7 +74,7 @@ class OutboxEdge:
 
     def send(self, message: Any) -> None:
         """Publish a session's message."""
-        self.connection.publish(message.topic, message.payload, message.qos, message.retain)
+        self.connection.publish(message)
 
     def send_live(self, **values: Any) -> None:
         """Send live values of the node and its battery."""
@@ -111,9 +111,10 @@ async def connected(edge: OutboxEdge) -> AsyncIterator[OutboxEdge]:
     """Keep an edge connected for the block."""
     task = asyncio.create_task(edge.connection.run())
     try:
-        await until(lambda: edge.connection.is_connected, 20.0, "the edge's connection")
+        await until(lambda: edge.connection.is_up, 20.0, "the edge's connection")
         yield edge
     finally:
+        await edge.connection.finish(within_s=2.0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import signal
 import time
 from collections import deque
@@ -21,11 +20,12 @@ from typing import Final
 import numpy as np
 
 from sites.edge.control.exchange import Boundary, CapturedWaveform, ControllerPort, Float32Array, Image, RecordRows
-from sites.edge.link.mqtt import BrokerAddress, MqttLink
 from sites.edge.link.outbox import Outbox
 from sites.edge.link.profile import SiteProfile
 from sites.edge.link.site_link import SiteLink
 from sites.edge.link.stream_rows import empty_payload
+from sites.mqtt.address import BrokerAddress
+from sites.mqtt.connection import Connection
 from sites.wire.edge_session import Message
 
 POLL_S: Final = 0.005
@@ -105,29 +105,26 @@ class Uplink:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until stopped; then say farewell and close. An error in any part ends the whole."""
-        ended = asyncio.Event()
         try:
             async with asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(connection.run(ended)) for connection in self.connections]
+                running = [tasks.create_task(connection.run()) for connection in self.connections]
                 running += [tasks.create_task(work) for work in (self._work_off(), self._poll(), self._tick())]
                 running.append(tasks.create_task(self._resend()))
                 await stop.wait()
                 await self._finish()
-                ended.set()
                 for task in running:
                     task.cancel()
         finally:
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._outbox.close()
 
-    def _connection(self, index: int, link: SiteLink) -> MqttLink:
-        # The suffix keeps another client with this site's name from taking the session over and over.
-        return MqttLink(
-            client_id=f"{link.site_id}-{secrets.token_hex(4)}",
-            broker=self._settings.broker,
+    def _connection(self, index: int, link: SiteLink) -> Connection:
+        return Connection(
+            self._settings.broker,
+            name=link.site_id,
             executor=self._executor,
+            subscriptions=link.subscriptions(),
             will=link.will,
-            on_up=lambda: self._note(index, "up"),
             on_down=lambda: self._note(index, "down"),
             on_message=lambda topic, payload: self._note(index, "message", topic, payload),
             backoff_s=self._settings.backoff_s,
@@ -151,10 +148,8 @@ class Uplink:
                     link = self.links[index]
                     if what == "message":
                         outgoing += [(index, m) for m in link.receive(topic, payload, now_ms=_now_ms())]
-                    elif what == "down":
-                        link.note_down(now_ms=_now_ms())
                     else:
-                        self.connections[index].subscribe(link.subscriptions())
+                        link.note_down(now_ms=_now_ms())
             # Sent only after the commit: nothing is told that a crash could take back.
             self._send(outgoing)
 

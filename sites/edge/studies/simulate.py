@@ -21,7 +21,6 @@ from typing import Any, Final
 from sites.edge.control.exchange import InProcessExchange
 from sites.edge.control.loop import ControlLoop, LoopSettings
 from sites.edge.drivers.simulated import SimulatedSites
-from sites.edge.link.mqtt import BrokerAddress
 from sites.edge.link.uplink import Uplink, UplinkSettings, run_uplink
 from sites.edge.plant.fleet import synthetic_fleet
 from sites.edge.plant.frequency import load_gb_trace
@@ -29,6 +28,7 @@ from sites.edge.plant.parameters import SiteParameters
 from sites.edge.studies.grid_play import GridPlay, Play
 from sites.edge.studies.manifest import profile_of
 from sites.edge.studies.script import MoveFeeder, PlayTrace, ScriptError, Stop, parse_line
+from sites.mqtt.address import BrokerAddress
 
 TICK_S: Final = 0.01
 BEHIND_S: Final = 0.5

@@ -21,13 +21,15 @@ from django.db.utils import DatabaseError, DataError, IntegrityError, InterfaceE
 from sites.core import observe
 from sites.metering import live, operations, queries
 from sites.metering.batches import Arrival, Batch, Sorter, split
-from sites.metering.ingest.connection import Connection
 from sites.metering.numbered import StreamState
 from sites.metering.operations import Stored
 from sites.metering.streams import RECORD, WAVEFORM
+from sites.mqtt.address import BrokerAddress
+from sites.mqtt.connection import Connection
 from sites.registry.queries import site_directory
 from sites.wire.errors import TimestampInFuture
 from sites.wire.host_session import DeviceBorn, DeviceData, HostSession, NodeBorn, NodeData, RebirthNeeded, Refused
+from sites.wire.messages import Message
 from sites.wire.metrics import STORED_THROUGH
 from sites.wire.topics import partition_filters
 
@@ -92,12 +94,12 @@ class IngestWorker:
         self._site_ids: dict[int, str] = {}
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ingest-db")
         self._connection = Connection(
-            config.broker,
+            BrokerAddress.of(config.broker),
             name=self._name,
             on_message=self._note,
             subscriptions=[(topic, 0) for topic in partition_filters(config.partitions)],
             # A birth may have been missed while the link was down.
-            on_connected=self._session.forget_births,
+            on_up=self._session.forget_births,
         )
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -173,7 +175,7 @@ class IngestWorker:
                     self._unanswered.add(event.site_id)
             case RebirthNeeded(site_id=site_id) if site_id in self._sorter.directory:
                 logger.info("%s site=%s", observe.REBIRTH_REQUESTED, site_id)
-                self._send(self._session.rebirth_command(site_id, _ms(received_at)))
+                self._connection.publish(self._session.rebirth_command(site_id, _ms(received_at)))
             case Refused(is_suspect=True):
                 self._batch.refuse(
                     error=event.error_name,
@@ -312,9 +314,6 @@ class IngestWorker:
 
     # --- to the sites and the pages ----------------------------------------------------------------
 
-    def _send(self, message: Any) -> bool:
-        return self._connection.publish(message.topic, message.payload, message.qos, message.retain)
-
     async def _answer_births(self, site_ids: set[str]) -> None:
         """Tell newborn sites all their marks, 0 where nothing is stored.
 
@@ -347,10 +346,10 @@ class IngestWorker:
                 for site in self._marks
                 if site not in self._unanswered and now - self._told_at.get(site, -TELL_EVERY_S) >= TELL_EVERY_S
             ]
-            for site_id in due if self._connection.is_connected else ():
+            for site_id in due if self._connection.is_up else ():
                 marks = self._marks.pop(site_id)
                 self._told_at[site_id] = now
-                self._send(
+                self._connection.publish(
                     self._session.node_command(
                         site_id,
                         _ms(self._now()),
@@ -368,12 +367,12 @@ class IngestWorker:
                 fresh_within_s=self._config.fresh_within_s,
                 sites_total=len(self._sorter.directory),
             )
-            self._connection.publish(f"vpp/live/{self._name}", summary.to_json())
+            self._connection.publish(Message(f"vpp/live/{self._name}", summary.to_json()))
 
     async def _beat(self) -> None:
         """Say once a second that this worker lives: connected, and its database thread answers."""
         while True:
-            if self._connection.is_connected:
+            if self._connection.is_up:
                 with contextlib.suppress(DatabaseError, InterfaceError):
                     await self._in_thread(
                         lambda: operations.beat(

@@ -8,7 +8,7 @@ import pytest
 
 from sites.edge.config import ConfigError, load_config
 from sites.edge.link.fallback import LinkLossPolicy, LossOfLink, must_release
-from sites.edge.link.mqtt import BrokerAddress, BrokerAddressError
+from sites.mqtt.address import BrokerAddress, BrokerAddressError
 
 EXAMPLE = Path(__file__).parents[4] / "deploy" / "edge" / "site.example.toml"
 
