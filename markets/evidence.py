@@ -35,6 +35,8 @@ RATE_HZ: Final = 100.0
 BATTERY: Final = "battery"
 _COLUMNS: Final = ("frequency_hz", "battery_kw", "switch_closed", "armed_kw")
 _MAX_CHUNK_BYTES: Final = 16_000_000
+_MOST_OF_ALL: Final = 100_000.0
+"""Hz, kW or a switch: what lies beyond was not measured, and would drown the fleet's sums."""
 
 
 class EvidenceError(ValueError):
@@ -257,16 +259,17 @@ def _fleet_figures(fleet: Delivery, product: Product) -> FleetFigures:
 
 def _place(chunk: HighRateRecord, window: Interval, columns: dict[str, FloatArray]) -> None:
     names = list(chunk.columns)
-    missing = [name for name in _COLUMNS if name not in names]
-    if missing:
-        raise EvidenceError(f"record {chunk.number} of site {chunk.site_id} lacks the columns {', '.join(missing)}")
+    if not set(_COLUMNS) <= set(names):
+        # It proves nothing, and must not keep the other sites from being settled.
+        return
     samples = unpack_samples(bytes(chunk.samples), len(names), _MAX_CHUNK_BYTES)
     offset_s = (chunk.starts_at - window.starts_at).total_seconds()
     index = np.round((offset_s + np.arange(len(samples)) / chunk.rate_hz) * RATE_HZ).astype(np.int64)
     size = columns["battery_kw"].size
     inside = (index >= 0) & (index < size)
     for name in _COLUMNS:
-        columns[name][index[inside]] = samples[inside, names.index(name)]
+        values = samples[inside, names.index(name)]
+        columns[name][index[inside]] = np.where(np.abs(values) <= _MOST_OF_ALL, values, np.nan)
 
 
 def _spans(numbers: Sequence[tuple[int, int]]) -> Spans:

@@ -26,7 +26,7 @@ from sites.metering.models import (
     WorkerHeartbeat,
 )
 from sites.metering.numbered import StreamKey, StreamState
-from sites.registry.models import Site
+from sites.registry.models import Asset, Site
 from sites.wire.records import unpack_samples
 
 _HALF: Final = 2**32
@@ -120,7 +120,8 @@ def fleet_envelopes(*, at: datetime, fresh_within_s: float, program: str) -> lis
     """Return the envelopes of the program's sites that can be counted on, by site_id.
 
     Left out are sites whose newest value is older than ``fresh_within_s``, sites that did not send an
-    envelope, and sites that are not on the grid: an island gives nothing to it.
+    envelope, and sites that are not on the grid: an island gives nothing to it. A site is counted on
+    for no more than its enrolled battery: one that claims the fleet's power would get the fleet's share.
     """
     rows = LiveState.objects.filter(
         site__enrollments__program=program,
@@ -132,8 +133,33 @@ def fleet_envelopes(*, at: datetime, fresh_within_s: float, program: str) -> lis
         absorbable_energy_kwh__isnull=False,
     )
     names = ("discharge_kw", "charge_kw", "usable_energy_kwh", "absorbable_energy_kwh")
-    values = rows.order_by("site__site_id").values_list("site__site_id", "measured_at", *names)
-    return [OperatingEnvelope(site_id, measured_at, *amounts) for site_id, measured_at, *amounts in values]
+    values = list(rows.order_by("site__site_id").values_list("site__site_id", "measured_at", *names))
+    enrolled = _enrolled_batteries(site_ids={row[0] for row in values})
+    return [
+        OperatingEnvelope(site_id, measured_at, *_bounded(amounts, *enrolled.get(site_id, (0.0, 0.0))))
+        for site_id, measured_at, *amounts in values
+    ]
+
+
+def _enrolled_batteries(*, site_ids: set[str]) -> dict[str, tuple[float, float]]:
+    """Return each site's enrolled battery power [kW] and energy [kWh]."""
+    rows = (
+        Asset.objects.filter(kind=Asset.Kind.BATTERY, site__site_id__in=site_ids)
+        if len(site_ids) <= 500
+        else (Asset.objects.filter(kind=Asset.Kind.BATTERY))
+    )
+    sums = rows.order_by().values_list("site__site_id").annotate(Sum("rated_kw"), Sum("capacity_kwh"))
+    return {site_id: (rated_kw, capacity_kwh) for site_id, rated_kw, capacity_kwh in sums}
+
+
+def _bounded(amounts: list[float], rated_kw: float, capacity_kwh: float) -> list[float]:
+    """Return powers and energies cut to what the enrolled battery can do, whatever its site says.
+
+    Twice the rating: a battery that charges at it can swing to discharging at it.
+    """
+    discharge_kw, charge_kw, *energies = amounts
+    power_kw = 2.0 * rated_kw
+    return [min(discharge_kw, power_kw), min(charge_kw, power_kw), *(min(energy, capacity_kwh) for energy in energies)]
 
 
 def latest_intervals(*, period: Interval | None = None) -> QuerySet[MeterInterval]:

@@ -16,7 +16,7 @@ from markets.models import MarketEvent, Obligation
 from markets.operations import ensure_programs
 from sites.core.assignments import assignment_from_bytes
 from sites.metering.models import LiveState
-from sites.registry.models import Enrollment, Site
+from sites.registry.models import Asset, Enrollment, Site
 from vpp.dispatch import leases, operations, queries
 from vpp.dispatch.leases import LeaseLost
 from vpp.dispatch.models import Dispatch, SiteAssignment
@@ -43,6 +43,7 @@ def a_fleet(*powers_kw: float) -> list[Site]:
             nominal_voltage_v=230.0, loss_of_link="hold", partition=0, enrolled_at=NOW,
         )  # fmt: skip
         Enrollment.objects.create(site=site, program="neso-dc-low", since=NOW)
+        Asset.objects.create(site=site, name="battery", kind="battery", rated_kw=power_kw, capacity_kwh=1_000.0)
         LiveState.objects.create(
             site=site, measured_at=NOW, received_at=NOW, mode="grid_tied", discharge_kw=power_kw, charge_kw=power_kw,
             usable_energy_kwh=power_kw, absorbable_energy_kwh=power_kw,
@@ -257,6 +258,7 @@ class TestReplacing:
             loss_of_link="hold", partition=0, enrolled_at=NOW,
         )  # fmt: skip
         Enrollment.objects.create(site=late, program="neso-dc-low", since=NOW)
+        Asset.objects.create(site=late, name="battery", kind="battery", rated_kw=80.0, capacity_kwh=1_000.0)
         LiveState.objects.create(
             site=late, measured_at=after(1.0), received_at=after(1.0), mode="grid_tied", discharge_kw=80.0,
             charge_kw=0.0, usable_energy_kwh=80.0, absorbable_energy_kwh=0.0,

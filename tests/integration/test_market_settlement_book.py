@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -182,3 +183,35 @@ class TestRecalculation:
         settle(an_obligation(), a_fleet([50.0, 50.0]))
         MeterInterval.objects.filter(asset__site__site_id="site-1", number=4).update(service_uwh=1)
         assert "site-1/battery" in {fault.chain for fault in books_audit().faults}
+
+
+class TestNonsenseInARecord:
+    """What one site writes into its own record hits that site alone."""
+
+    def test_a_record_without_the_columns_proves_nothing_and_stops_nobody(self):
+        obligation, shares = an_obligation(), a_fleet([60.0, 40.0])
+        HighRateRecord.objects.filter(site__site_id="site-2").update(columns=["a", "b", "c", "d", "e", "f"])
+        settle(obligation, shares)
+        ratios = {
+            row["site_id"]: Decimal(row["available_ratio"])
+            for row in json.loads(GridSupportEntry.objects.get(chain__startswith="fleet/").body)["facts"]["shares"]
+        }
+        assert ratios == {"site-1": 1, "site-2": 0}
+        assert books_audit().verified
+
+    @pytest.mark.parametrize("battery_kw", [3e38, -1e9, np.inf])
+    def test_power_that_nothing_has_is_no_measurement(self, battery_kw):
+        obligation, shares = an_obligation(), a_fleet([60.0, 40.0])
+        for record in HighRateRecord.objects.filter(site__site_id="site-2"):
+            samples = unpack_samples(bytes(record.samples), len(record.columns))
+            samples[:, record.columns.index("battery_kw")] = battery_kw
+            HighRateRecord.objects.filter(pk=record.pk).update(samples=pack_samples(samples))
+        settle(obligation, shares)
+        fleet = json.loads(GridSupportEntry.objects.get(chain__startswith="fleet/").body)["facts"]
+        # Site 1 alone: 60 of the 100 kW.
+        assert 55 < Decimal(fleet["fleet"]["worst_10s_delivered_kw"]) < 61
+        assert {row["site_id"]: Decimal(row["available_ratio"]) for row in fleet["shares"]} == {
+            "site-1": 1,
+            "site-2": 0,
+        }
+        assert books_audit().verified

@@ -286,6 +286,13 @@ class TestLive:
         assert (envelope.discharge_kw, envelope.absorbable_energy_kwh) == (10.0, 4.0)
         assert queries.fleet_envelopes(at=START, fresh_within_s=10.0, program="other") == []
 
+    def test_a_site_is_counted_on_for_no_more_than_its_enrolled_battery(self, battery: Asset) -> None:
+        claimed = dict.fromkeys(("discharge_kw", "charge_kw", "usable_energy_kwh", "absorbable_energy_kwh"), 90_000.0)
+        self.envelope_row(battery.site, **claimed)
+        (envelope,) = queries.fleet_envelopes(at=START, fresh_within_s=10.0, program="neso-dc-low")
+        assert (envelope.discharge_kw, envelope.charge_kw) == (100.0, 100.0)
+        assert (envelope.usable_energy_kwh, envelope.absorbable_energy_kwh) == (100.0, 100.0)
+
     def test_an_old_row_is_not_counted_on(self, battery: Asset) -> None:
         self.envelope_row(battery.site)
         assert self.envelopes(START + timedelta(seconds=10)) == ["site-0001"]
