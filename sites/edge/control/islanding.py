@@ -38,6 +38,7 @@ CAUSE_NAMES: Final = {
     detector.CAUSE_LONG_DIP: "long_dip",
     detector.CAUSE_OVERVOLTAGE: "overvoltage",
     detector.CAUSE_FREQUENCY: "frequency",
+    detector.CAUSE_OVERLOAD: "overload",
 }
 
 TRANSITIONS: Final[dict[tuple[str, str], str]] = {
@@ -126,6 +127,8 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
         "lost_share": 0.4,
         "lost_memory": 1.0 - math.exp(-dt_s / memory_s),
         "lost_hold_ticks": max(1, round(0.3e-3 * settings.rate_hz)),
+        "overload_pu": 1.2,
+        "overload_hold_ticks": max(1, round(0.2e-3 * settings.rate_hz)),
         "overvoltage_pu": 1.3,
         "overvoltage_hold_ticks": round(2e-3 * settings.rate_hz),
         "low_hz": settings.low_hz * scale,

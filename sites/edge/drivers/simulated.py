@@ -40,6 +40,7 @@ class SimulatedSites:
         self._grid = grid
         self._loop = ClosedLoop(sites, seed=seed, sample_rate_hz=SAMPLE_RATE_HZ, starts_at_us=self.starts_at_us)
         self._feeder_moves: deque[tuple[int, bool, int]] = deque()
+        self._phase_jumps: deque[tuple[int, float, int]] = deque()
 
     @property
     def sample(self) -> int:
@@ -50,8 +51,15 @@ class SimulatedSites:
         """Open or close a site's feeder at an instant (at once when that is past); from any thread."""
         self._feeder_moves.append((index, opens, at_us))
 
+    def jump_phase(self, index: int, *, angle_rad: float, at_us: int) -> None:
+        """Let the phase of the grid behind a site jump at an instant; from any thread."""
+        self._phase_jumps.append((index, angle_rad, at_us))
+
     def advance(self, samples: int) -> None:
         """See Driver."""
+        while self._phase_jumps:
+            index, angle_rad, at_us = self._phase_jumps.popleft()
+            self._loop.jump_phase(index, angle_rad, max(self.sample, self._sample_at(at_us)))
         while self._feeder_moves:
             index, opens, at_us = self._feeder_moves.popleft()
             move = self._loop.open_feeder if opens else self._loop.close_feeder

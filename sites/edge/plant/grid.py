@@ -1,7 +1,8 @@
-"""The public grid at the site: source phasor, upstream breaker with its poles apart."""
+"""The public grid at the site: source phasor and its jumps, upstream breaker with its poles apart."""
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 from sites.edge.control.kernels.compiled import Record, kernel
@@ -26,6 +27,18 @@ def turn_source(g: Record, p: Record, grid_hz: float) -> None:
     length = 1.5 - 0.5 * (cos_g * cos_g + sin_g * sin_g)
     p["cos_g"] = cos_g * length
     p["sin_g"] = sin_g * length
+
+
+@kernel
+def jump_source(p: Record, sample: int) -> None:
+    """Turn the grid's phasor at once by the ordered angle: lines that open shift the phase behind them."""
+    if p["jump_at"] >= 0 and sample >= p["jump_at"]:
+        p["jump_at"] = -1
+        turn_cos = math.cos(p["jump_rad"])
+        turn_sin = math.sin(p["jump_rad"])
+        cos_g = p["cos_g"] * turn_cos - p["sin_g"] * turn_sin
+        p["sin_g"] = p["sin_g"] * turn_cos + p["cos_g"] * turn_sin
+        p["cos_g"] = cos_g
 
 
 @kernel

@@ -52,17 +52,28 @@ PLANT_PARAMETERS: Final = np.dtype(
 PLANT: Final = np.dtype(
     [
         (name, np.float64)
-        for name in ("cos_g", "sin_g", "load_pu", "pv_pu", "genset_pu", "v2", "soc_ratio", "temperature_c")
+        for name in ("cos_g", "sin_g", "load_pu", "pv_pu", "genset_pu", "v2", "soc_ratio", "temperature_c", "jump_rad")
     ]
     + [
         (name, np.int64)
-        for name in ("random", "feeder_open_at", "feeder_close_at", "switch_target", "switch_ticks", "genset_ticks")
+        for name in (
+            "random",
+            "feeder_open_at",
+            "feeder_close_at",
+            "jump_at",
+            "switch_target",
+            "switch_ticks",
+            "genset_ticks",
+        )
     ],
     align=True,
 )
 
 PHASE: Final = np.dtype(
-    [(name, np.float64) for name in ("v", "u", "i_grid", "i_neighbor", "i_filter", "i_switch", "i_before")]
+    [
+        (name, np.float64)
+        for name in ("v", "u", "i_grid", "i_neighbor", "i_filter", "i_switch", "i_before", "i_arrester")
+    ]
     + [(name, np.int64) for name in ("breaker_closed", "breaker_command", "switch_closed")],
     align=True,
 )

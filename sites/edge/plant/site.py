@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sites.edge.control.kernels.compiled import Record, kernel
-from sites.edge.plant.grid import command_breaker, next_random, turn_source
+from sites.edge.plant.grid import command_breaker, jump_source, next_random, turn_source
 from sites.edge.plant.network import solve_phase
 from sites.edge.plant.switch import move_switch, poles_closed
 
@@ -24,8 +24,8 @@ def advance_phase(
     v = ph["v"]
     now = w["now"]
     now[0] += v * ph["i_switch"]
-    # The filter's capacitor belongs to the converter: the battery's meter stands behind both.
-    now[1] += v * (ph["i_filter"] - g["filter_c"] * (v - v_before))
+    # The filter's capacitor and the arrester belong to the converter: the battery's meter stands behind them.
+    now[1] += v * (ph["i_filter"] - ph["i_arrester"] - g["filter_c"] * (v - v_before))
     now[2] += v * pv_g * v_before
     now[3] += v * gen_g * v_before
     now[4] -= v * load_g * v
@@ -38,6 +38,7 @@ def advance_site(g: Record, p: Record, phases: Any, c: Record, w: Record, grid_h
     ``w["now"]`` holds the sample's powers afterwards, of pcc, battery, PV, genset and load [pu].
     """
     turn_source(g, p, grid_hz)
+    jump_source(p, sample)
     command_breaker(p, phases, g["phases"], sample)
     move_switch(g, p, phases, c["switch_command"])
     now = w["now"]

@@ -91,6 +91,7 @@ def plant_state(site: SiteParameters, seed: int, index: int) -> StructuredArray:
     p["soc_ratio"] = site.soc_ratio
     p["temperature_c"] = 22.0
     p["random"] = int(np.random.default_rng([seed, index]).integers(1, 2**62))
+    p["jump_at"] = -1
     p["feeder_open_at"] = -1
     p["feeder_close_at"] = -1
     p["switch_target"] = 0 if site.starts_dead else 1

@@ -222,6 +222,11 @@ class ClosedLoop:
         """Close the breaker upstream of a site at a sample."""
         self._p["feeder_close_at"][index] = at_sample
 
+    def jump_phase(self, index: int, angle_rad: float, at_sample: int) -> None:
+        """Let the phase of the grid behind a site jump at a sample; positive: ahead [rad]."""
+        self._p["jump_rad"][index] = angle_rad
+        self._p["jump_at"][index] = at_sample
+
     def alarm(self, index: int) -> str:
         """Name the alarm that a site has latched, empty when none."""
         return alarm_text(int(self._c["alarm"][index]))

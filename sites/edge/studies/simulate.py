@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import signal
 import sys
 import threading
@@ -17,6 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
 
 from sites.edge.control.exchange import InProcessExchange
 from sites.edge.control.loop import ControlLoop, LoopSettings
@@ -34,6 +37,10 @@ TICK_S: Final = 0.01
 BEHIND_S: Final = 0.5
 """A simulation this far behind the clock says so: its figures are no longer in real time."""
 TRACE: Final = "gb-20190809"
+JUMP_AT_S: Final = 3.5
+"""Instant of the trace at which the phase jumps, too: as the frequency begins to fall."""
+LARGEST_JUMP_DEG: Final = 8.0
+"""On 9 August 2019 vector-shift relays set at 6 to 12 degrees tripped some 150 MW; each site draws its own jump."""
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +132,8 @@ class _Run:
     def _report(self) -> None:
         if not self._is_ready and self._uplink.born_count == len(self._fleet):
             self._is_ready = True
-            _say("ready", sites=len(self._fleet))
+            kinds = {site.site_id: site.switch_kind for site in self._fleet}
+            _say("ready", sites=len(self._fleet), switch_kinds=kinds)
         is_behind = self._control.lag_s > BEHIND_S
         if is_behind or self._is_behind:
             _say("behind", lag_s=round(self._control.lag_s, 3), samples_late=self._control.samples_late)
@@ -156,6 +164,11 @@ class _Run:
         if not (low_s <= command.from_s and command.to_s <= high_s):
             _say("refused", error=ScriptError.name, detail=f"accepted: from {low_s:g} to {high_s:g} s")
             return
+        if command.from_s <= JUMP_AT_S < command.to_s:
+            jumps_at_us = round((command.at_s + JUMP_AT_S - command.from_s) * 1e6)
+            random = np.random.default_rng([self._simulation.seed, 0])
+            for index, angle_deg in enumerate(random.uniform(-LARGEST_JUMP_DEG, LARGEST_JUMP_DEG, len(self._fleet))):
+                self._driver.jump_phase(index, angle_rad=math.radians(angle_deg), at_us=jumps_at_us)
         self._grid.start(Play(trace.t_s, trace.f_hz, command.from_s, command.to_s, round(command.at_s * 1e6)))
         _say("play", trace=command.trace, at=command.at_s, ends=command.at_s + command.to_s - command.from_s)
 

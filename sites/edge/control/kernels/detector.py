@@ -1,9 +1,13 @@
-"""Loss-of-grid detector: fast path per phase, clock of the ITIC curve for dips, slow frequency window.
+"""Loss-of-grid detector: fast paths per phase, clock of the ITIC curve for dips, slow frequency window.
 
 The PLL's phasor barely moves within two milliseconds, so it is the frozen frame: each phase is compared
 with what the grid would have shown. ``lack`` is the part of the expected wave that is missing, weighted
 with the wave itself over ``lost_memory``; a phase near its zero crossing has little weight and cannot
 trip by noise, nor is it mistaken for a healthy one.
+
+A converter that forms the voltage hides the loss at first: it pushes current into the neighbors' load
+until its limit, and only then the voltage falls. So a phase counts as lost, too, while the converter
+pushes more than its rating into it and its voltage stays behind all the same.
 """
 
 from __future__ import annotations
@@ -20,11 +24,20 @@ CAUSE_DEEP_DIP: Final = 2
 CAUSE_LONG_DIP: Final = 3
 CAUSE_OVERVOLTAGE: Final = 4
 CAUSE_FREQUENCY: Final = 5
+CAUSE_OVERLOAD: Final = 6
 
 LACK_FLOOR_PU: Final = 0.05
 """Missing wave below this is noise or notch, whatever its weight."""
 INTACT_SHARE: Final = 0.92
 """Three phases whose vector keeps this share of its length have jumped in phase, not been lost."""
+PUSHED_LACK_PU: Final = 0.12
+"""Voltage that an overloaded phase lacks at an instant before the load on it is taken for a lost grid's."""
+PUSHED_INTACT_SHARE: Final = 0.93
+"""Three phases whose vector keeps this share of its length are not short of voltage."""
+LOPSIDED_PU: Final = 0.15
+"""Sum of the three phase voltages from which on they are lopsided. A jump of the grid's phase drives the
+current as high, but turns all three alike; poles that open apart leave one phase behind the others. Measured
+on 200 sites in full delivery: jumps up to 10 degrees are ridden through, at 15 some 5 % of sites leave."""
 WINDOW_MS: Final = 5
 """Quarter of a cycle at 50 Hz; two neighboring windows make the half cycle that is judged."""
 DEEP_PU: Final = 0.70
@@ -53,6 +66,17 @@ def watch_phase(k: Record, c: Record, phase: int, expected: float, voltage: floa
 
 
 @kernel
+def is_pushed(k: Record, c: Record, expected: float, voltage: float, current: float) -> int:
+    """Return 1 when the converter drives more than its rating into a phase whose voltage stays behind [pu]."""
+    missing = c["reference"] * expected - voltage
+    if current > k["overload_pu"]:
+        return int(missing > PUSHED_LACK_PU)
+    if current < -k["overload_pu"]:
+        return int(missing < -PUSHED_LACK_PU)
+    return 0
+
+
+@kernel
 def watch_samples(k: Record, c: Record, m: Record, v_alpha: float, v_beta: float) -> int:
     """Run the fast path on one sample of the load bus; return a cause, or 0.
 
@@ -66,6 +90,12 @@ def watch_samples(k: Record, c: Record, m: Record, v_alpha: float, v_beta: float
         lost |= watch_phase(k, c, 1, side - half, m["vb"])
         lost |= watch_phase(k, c, 2, -side - half, m["vc"])
         square = v_alpha * v_alpha + v_beta * v_beta
+        pushed = is_pushed(k, c, cos_u, m["va"], m["pa"])
+        pushed |= is_pushed(k, c, side - half, m["vb"], m["pb"])
+        pushed |= is_pushed(k, c, -side - half, m["vc"], m["pc"])
+        short = PUSHED_INTACT_SHARE * c["reference"]
+        if square > short * short or abs(m["va"] + m["vb"] + m["vc"]) < LOPSIDED_PU:
+            pushed = 0
         intact = INTACT_SHARE * c["reference"]
         if square > intact * intact:
             lost = 0
@@ -73,17 +103,22 @@ def watch_samples(k: Record, c: Record, m: Record, v_alpha: float, v_beta: float
     else:
         lost = watch_phase(k, c, 0, cos_u, m["va"])
         square = m["va"] * m["va"]
+        # One phase has no vector to tell a jump of the grid's phase from its loss.
+        pushed = 0
         over = k["overvoltage_pu"] * k["overvoltage_pu"]
     if lost:
         c["lost_ticks"] += 1
     else:
         c["lost_ticks"] = 0
+    c["overload_ticks"] = c["overload_ticks"] + 1 if pushed else 0
     if square > over:
         c["over_ticks"] += 1
     elif c["over_ticks"] > 0:
         c["over_ticks"] -= 1
     if c["lost_ticks"] >= k["lost_hold_ticks"]:
         return CAUSE_PHASE_LOST
+    if c["overload_ticks"] >= k["overload_hold_ticks"]:
+        return CAUSE_OVERLOAD
     if c["over_ticks"] >= k["overvoltage_hold_ticks"]:
         return CAUSE_OVERVOLTAGE
     return CAUSE_NONE
@@ -139,6 +174,7 @@ def reset_detector(c: Record) -> None:
         c["previous_lack"][phase] = 0.0
         c["previous_weight"][phase] = 0.0
     c["lost_ticks"] = 0
+    c["overload_ticks"] = 0
     c["over_ticks"] = 0
     c["deep_windows"] = 0
     c["middle_windows"] = 0

@@ -7,11 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from sites.core.curves import curve_named
 from sites.core.ridethrough import IslandingFigures, islanding_figures
 from sites.edge.control.islanding import MODE_NAMES
 from sites.edge.plant.fleet import synthetic_fleet
 from sites.edge.plant.parameters import SiteParameters
-from sites.edge.studies.closed_loop import ClosedLoop
+from sites.edge.studies.closed_loop import ClosedLoop, discharge_headroom_kw
 
 FLEET = synthetic_fleet(12, 4)
 CABINET = next(site for site in FLEET if site.switch_kind == "forced")
@@ -45,6 +46,45 @@ def test_an_opened_feeder_islands_at_any_point_of_the_wave(base: SiteParameters,
         assert figures.transfer_ms <= transfer_ms
         assert figures.min_pu_after_2ms > 0.7
         assert not figures.load_outside_itic
+
+
+def delivering(site: SiteParameters, count: int) -> ClosedLoop:
+    """Copies of a site that deliver all they can at 49.4 Hz."""
+    loop = ClosedLoop([site] * count, seed=1)
+    for index in range(count):
+        loop.arm(index, curve_named("neso-dc-low"), discharge_headroom_kw(site), 0.0, 0, 10**9)
+    loop.advance(np.full(10_000, 50.0))
+    loop.advance(np.linspace(50.0, 49.4, 10_000))
+    loop.advance(np.full(5_000, 49.4))
+    assert modes_of(loop) == ["grid_tied"] * count
+    return loop
+
+
+@pytest.mark.parametrize("neighbor_load_pu", [2.5, 4.0, 6.0])
+@pytest.mark.parametrize("base", [CABINET, TELECOM], ids=["three phases", "one phase"])
+def test_a_site_in_full_delivery_keeps_its_load_above_0_7_pu(base: SiteParameters, neighbor_load_pu: float) -> None:
+    """Its converter feeds the neighbors at first: the voltage falls late, and the current tells."""
+    loop = delivering(dataclasses.replace(base, neighbor_load_pu=neighbor_load_pu), 20)
+    for index in range(20):
+        loop.open_feeder(index, loop.sample + 10 * index)
+    loop.advance(np.full(6_000, 49.4))
+    waveforms = loop.drain_waveforms()
+    assert len(waveforms) == 20
+    for figures in (islanding_figures(w.columns, w.samples, w.rate_hz) for w in waveforms):
+        assert figures.transfer_ms <= 4.0
+        assert figures.min_pu_after_2ms > 0.7
+        assert not figures.load_outside_itic
+
+
+@pytest.mark.parametrize(("base", "jump_deg"), [(CABINET, 10.0), (TELECOM, 8.0)], ids=["three phases", "one phase"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_phase_jump_in_full_delivery_is_no_loss_of_the_grid(base: SiteParameters, jump_deg: float, sign: int) -> None:
+    loop = delivering(base, 20)
+    for index in range(20):
+        loop.jump_phase(index, np.radians(sign * jump_deg), loop.sample + 10 * index)
+    loop.advance(np.full(10_000, 49.4))
+    assert modes_of(loop) == ["grid_tied"] * 20
+    assert loop.drain_waveforms() == []
 
 
 def test_a_naturally_commutated_switch_cannot_keep_two_milliseconds() -> None:
