@@ -60,6 +60,18 @@ import {module}
     assert run.returncode == 0, run.stderr[-800:]
 
 
+def test_the_controller_starts_without_the_link():
+    """What control does not need costs its restart time: MQTT, signatures, the database of the outbox."""
+    script = """
+import sys
+import sites.edge.__main__, sites.edge.control.process, sites.edge.drivers.simulated, sites.edge.link.shared_block
+loaded = {name.partition(".")[0] for name in sys.modules}
+sys.exit(", ".join(sorted(loaded & {"paho", "cryptography", "google", "sqlite3", "ssl"})) or 0)
+"""
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
 def test_no_app_takes_the_label_that_django_owns():
     from django.apps import apps
 

@@ -101,6 +101,7 @@ def test_a_restarted_controller_arms_again_without_being_told(site: EdgeSite, ho
     last = host.last_number(SITE_ID, "battery")
     site.kill("control")
     killed_at_us = time.time_ns() // 1000
+    began_s = time.monotonic()
     site.start("control")
 
     def is_armed_again() -> bool:
@@ -108,6 +109,7 @@ def test_a_restarted_controller_arms_again_without_being_told(site: EdgeSite, ho
         return image.at_us > killed_at_us and image.held == (assignment.content_hash,)
 
     host.wait(is_armed_again, within_s=60.0)
+    print(f"control killed to armed again {time.monotonic() - began_s:.2f} s")
     host.wait(lambda: host.last_number(SITE_ID, "battery") >= last + 2, within_s=30.0)
     assert_whole(host)
     assert host.devices[SITE_ID]["control"]["reported/hash"] == assignment.content_hash

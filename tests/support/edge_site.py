@@ -44,8 +44,14 @@ class EdgeSite:
             return subprocess.Popen(
                 [sys.executable, "-m", "sites.edge", name, "--config", str(self.config)],
                 cwd=CHECKOUT, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                env=os.environ | {"VPP_EDGE_BROKER_URL": self._broker.edge_url},
+                env=self._environment(),
             )  # fmt: skip
+
+    def _environment(self) -> dict[str, str]:
+        # Bytecode is kept, as an installed site has it: without it a start takes three times as long.
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        bytecode = {"PYTHONPYCACHEPREFIX": str(self._folder / "bytecode")}
+        return kept | bytecode | {"VPP_EDGE_BROKER_URL": self._broker.edge_url}
 
     def kill(self, name: str) -> None:
         """End one of them without a goodbye (SIGKILL)."""
