@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sites.wire.errors import AliasUnknown, MetricUnknown, TimestampInFuture, TopicInvalid, WireError
+from sites.wire.errors import AliasUnknown, MetricUnknown, TimestampInFuture, TooManySites, TopicInvalid, WireError
 from sites.wire.metrics import CONTROL_DECLARED, CONTROL_DEVICE, DESIRED, REBIRTH, MetricType
 from sites.wire.payload import Metric, Payload, decode_payload, encode_payload, typed_value
 from sites.wire.topics import NAMESPACE, device_topic, node_topic, parse_topic
 from vpp.dispatch.reports import ReportInvalid, SiteReport, report_from
 
 SUBSCRIPTIONS: Final = (f"{NAMESPACE}/+/DBIRTH/+/{CONTROL_DEVICE}", f"{NAMESPACE}/+/DDATA/+/{CONTROL_DEVICE}")
+MAX_SITES: Final = 100_000
+"""Most sites held in memory; a sender of made-up ids cannot fill it."""
 REBIRTH_EVERY_S: Final = 5.0
 """A site is asked for its births at most so often [s]."""
 
@@ -63,6 +65,8 @@ class ControlSession:
 
     def may_ask(self, site_id: str, *, at: datetime) -> bool:
         """Tell whether a site may be asked for its births now, and note that it is."""
+        if len(self._asked_at) >= MAX_SITES:
+            self._asked_at.clear()
         asked_at = self._asked_at.get(site_id)
         if asked_at is not None and at - asked_at < timedelta(seconds=REBIRTH_EVERY_S):
             return False
@@ -75,6 +79,8 @@ class ControlSession:
             parsed = parse_topic(topic)
             if parsed.device != CONTROL_DEVICE or parsed.kind not in ("DBIRTH", "DDATA"):
                 raise TopicInvalid(f"topic is {topic!r}, accepted: DBIRTH and DDATA of {CONTROL_DEVICE}")
+            if parsed.site_id not in self._reports and len(self._reports) >= MAX_SITES:
+                raise TooManySites(f"site {parsed.site_id!r} is one too many, accepted: up to {MAX_SITES}")
             message = decode_payload(payload, max_bytes=self._max_bytes)
             self._check_clock(message, received_at)
             is_birth = parsed.kind == "DBIRTH"
@@ -91,9 +97,9 @@ class ControlSession:
         except AliasUnknown:
             return BirthNeeded(parsed.site_id)
         except WireError as error:
-            return Refused(topic[:200], error.name, str(error))
+            return Refused(_printable(topic), error.name, str(error))
         except ReportInvalid as error:
-            return Refused(topic[:200], "report_invalid", str(error))
+            return Refused(_printable(topic), "report_invalid", str(error))
         if is_birth:
             self._names[parsed.site_id] = names
         self._reports[parsed.site_id] = report
@@ -107,6 +113,11 @@ class ControlSession:
             raise TimestampInFuture(
                 f"the payload is {ahead_s:.1f} s ahead, accepted: up to {self._max_ahead.total_seconds():g} s"
             )
+
+
+def _printable(topic: str) -> str:
+    """Return a topic for a log line: a line break in it would forge one."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in topic[:200])
 
 
 def desired_message(site_id: str, envelope: bytes, *, at: datetime) -> tuple[str, bytes]:

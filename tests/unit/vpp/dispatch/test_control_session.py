@@ -46,6 +46,24 @@ def a_payload(name: str, kind: MetricType, value: object, *, timestamp_ms: int =
     return encode_payload(Payload(timestamp_ms, 0, [metric]))
 
 
+class TestHostileSenders:
+    def test_made_up_sites_do_not_fill_the_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("vpp.dispatch.control_session.MAX_SITES", 2)
+        session = a_session()
+        events = []
+        for number in range(3):
+            edge = EdgeSession(f"site-{number}", "vpp", NODE_METRICS, {"control": CONTROL_METRICS})
+            events.append(born(session, edge, state="idle"))
+        assert [type(event) for event in events] == [Reported, Reported, Refused]
+        assert events[2].error == "too_many_sites"  # type: ignore[attr-defined]
+
+    def test_a_topic_cannot_forge_a_line_of_the_log(self) -> None:
+        event = a_session().receive("spBv1.0/VPP-00/DBIRTH/a\nCRITICAL all is lost/control", b"", received_at=NOW)
+        assert isinstance(event, Refused)
+        assert event.topic.isprintable()
+        assert event.detail.isprintable()
+
+
 class TestReports:
     def test_a_birth_tells_what_the_site_holds(self) -> None:
         event = born(a_session(), an_edge(), state="armed", hash=HASH, sequence=7)
