@@ -41,6 +41,9 @@ fi
 
 # --- secrets ------------------------------------------------------------------------------------
 .venv/bin/python deploy/setup/secrets_file.py .env
+# Databases and run files lie there: sessions, password hashes, telemetry.
+mkdir -p var
+chmod 700 var
 
 # --- front end and kernels ----------------------------------------------------------------------
 say "front end"
