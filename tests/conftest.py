@@ -6,10 +6,18 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from support.brokers import Broker, nats_broker
 
 # A shared machine stands still for a while now and then; how long an example takes is no property of the code.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[Broker]:
+    """Run a NATS broker for the tests of one module."""
+    with nats_broker() as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.brokers import Broker, nats_broker
+from support.brokers import Broker
 from support.edge import Host, Simulator, an_assignment, simulator
 
 from sites.wire.metrics import DESIRED, MetricType
@@ -19,12 +19,6 @@ from sites.wire.signature import seal
 SITES = 20
 SEED = bytes(range(32))
 OTHER_SEED = bytes(range(1, 33))
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[Broker]:
-    with nats_broker() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

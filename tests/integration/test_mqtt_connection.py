@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from support.brokers import Broker, nats_broker
+from support.brokers import Broker
 
 from sites.mqtt.address import BrokerAddress
 from sites.mqtt.connection import Connection
@@ -20,12 +20,6 @@ from sites.wire.messages import Message
 from sites.wire.topics import node_topic
 
 SITE = "site-mqtt"
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[Broker]:
-    with nats_broker() as running:
-        yield running
 
 
 class Probe:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from support.brokers import Broker, nats_broker
+from support.brokers import Broker
 from support.edge import Host, an_assignment
 from support.edge_site import SITE_ID, EdgeSite
 
@@ -14,12 +14,6 @@ from sites.edge.control.exchange import Image
 from sites.edge.link.shared_block import SharedBlock, UplinkSide
 
 SEED = bytes(range(2, 34))
-
-
-@pytest.fixture(scope="module")
-def broker() -> Iterator[Broker]:
-    with nats_broker() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
