@@ -137,7 +137,7 @@ def measured_site(
         available_ratio=ratio(delivery.available_ratio),
         worst_error_ratio=_ratio_or_none(error),
         k_factor=ratio(k_factor(error)),
-        response_ms=_response_ms(delivery),
+        response_ms=_response_ms(delivery, curve.full_within_s),
         required_uwh=energy_uwh(delivery.required_kw, RATE_HZ),
         delivered_uwh=energy_uwh(delivery.delivered_kw, RATE_HZ),
         service_uwh=evidence.service_uwh,
@@ -251,7 +251,7 @@ def _fleet_figures(fleet: Delivery, product: Product) -> FleetFigures:
         worst_10s_due_kw=_kw(worst.due_kw) if worst else None,
         worst_10s_delivered_kw=_kw(worst.delivered_kw) if worst else None,
         delivered_ratio=ratio(worst.ratio) if worst else None,
-        response_ms=_response_ms(fleet),
+        response_ms=_response_ms(fleet, within_s),
         required_uwh=energy_uwh(fleet.required_kw, RATE_HZ),
         delivered_uwh=energy_uwh(fleet.delivered_kw, RATE_HZ),
     )
@@ -299,8 +299,8 @@ def _holds(spans: Spans, number: int, revision: int) -> bool:
     return any(first <= number <= last and of == revision for first, last, of in spans)
 
 
-def _response_ms(delivery: Delivery) -> int | None:
-    lag_s = response_time_s(delivery)
+def _response_ms(delivery: Delivery, within_s: float) -> int | None:
+    lag_s = response_time_s(delivery, within_s=within_s)
     return None if lag_s is None else round(lag_s * 1000)
 
 

@@ -165,20 +165,28 @@ def worst_window(delivery: Delivery, *, within_s: float, window_s: float = WORST
     return WorstWindow(worst / delivery.rate_hz, float(due_mean[worst]), float(delivered_mean[worst]))
 
 
-def response_time_s(delivery: Delivery) -> float | None:
+def response_time_s(delivery: Delivery, *, within_s: float) -> float | None:
     """Return an upper bound of the lag [s] from 90 % of full being due to 90 % of full being given.
 
-    None when the full power was never due or never given. A sample says what held at some instant
-    of its period, so the lag is counted to the end of the sample that shows the response: it is
-    never less than one period. The delay of the site's own frequency estimate is not in it.
+    Due counts from the first sample after which the power stays due for ``within_s``, the time the
+    product allows: a requirement that is gone sooner, such as the flicker of a frequency meter in a
+    phase jump, need not be met. None when the full power was never due so long, or never given. A
+    sample says what held at some instant of its period, so the lag is counted to the end of the
+    sample that shows the response: it is never less than one period. The delay of the site's own
+    frequency estimate is not in it.
     """
     threshold = RESPONSE_SHARE * delivery.contracted_kw
     if threshold <= 0.0:
         return None
-    due = np.flatnonzero(delivery.required_kw >= threshold)
-    if due.size == 0:
+    due = np.nan_to_num(delivery.required_kw, nan=-np.inf) >= threshold
+    width = max(1, round(within_s * delivery.rate_hz))
+    if due.size < width:
         return None
-    given = np.flatnonzero(delivery.delivered_kw[due[0] :] >= threshold)
+    running = np.convolve(due.astype(np.int64), np.ones(width, dtype=np.int64), mode="valid")
+    stays_due = np.flatnonzero(running == width)
+    if stays_due.size == 0:
+        return None
+    given = np.flatnonzero(delivery.delivered_kw[stays_due[0] :] >= threshold)
     return float(given[0] + 1) / delivery.rate_hz if given.size else None
 
 

@@ -14,9 +14,9 @@ from sites.edge.control.kernels.compiled import Record, kernel
 
 SOGI_GAIN: Final = 1.4142
 """Damping of the integrator: settles in about half a cycle."""
-Q_CLAMP: Final = 0.03
-"""Largest phase error that may drive the frequency [rad]. A phase jump is no change of frequency; the
-clamp keeps 5 Hz/s of slew, which no grid exceeds, and takes a jump of 20 degrees for what it is."""
+Q_CLAMP: Final = 0.012
+"""Largest phase error that may drive the frequency [rad]. A phase jump is no change of frequency; the clamp
+leaves 9 Hz/s of slew, which no grid exceeds, and keeps a jump of 8 degrees from reading as half a hertz."""
 DEAD_PU: Final = 0.3
 """Below this the voltage says nothing about frequency: the estimate holds."""
 
