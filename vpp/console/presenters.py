@@ -33,7 +33,8 @@ def quantity(value: float | None, unit: str, digits: int = 1) -> str:
     """Return a figure with its unit and a typographic minus, or a dash for none."""
     if value is None:
         return NOTHING
-    return f"{value:,.{digits}f}".replace("-", "−") + f" {unit}"
+    # Adding 0.0 turns a rounded "-0.0" into plain zero.
+    return f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", "−") + f" {unit}"
 
 
 def money(amount: Decimal) -> str:

@@ -13,7 +13,7 @@ from vpp.console import presenters
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(None, "–"), (-3.46, "−3.5 kW"), (0.0, "0.0 kW"), (12345.678, "12,345.7 kW")]
+    ("value", "text"), [(None, "–"), (-3.46, "−3.5 kW"), (0.0, "0.0 kW"), (-0.04, "0.0 kW"), (12345.678, "12,345.7 kW")]
 )
 def test_a_quantity_carries_its_unit_and_a_real_minus(value: float | None, text: str) -> None:
     assert presenters.quantity(value, "kW") == text
