@@ -287,8 +287,10 @@ class Connection:
 
 async def _comes(event: asyncio.Event, within_s: float) -> bool:
     """Wait for an event for at most a time; tell whether it came."""
+    # Not wait_for: in Python 3.11 it swallows a cancellation that comes in the instant the event does.
     try:
-        await asyncio.wait_for(event.wait(), within_s)
+        async with asyncio.timeout(within_s):
+            await event.wait()
     except TimeoutError:
         return False
     return True

@@ -114,7 +114,9 @@ class Gateway:
                     self._send(row)
                 wait_s = max(0.005, min(self._exchange.next_due(at=at), wait_s))
             try:
-                await asyncio.wait_for(self._wake.wait(), wait_s)
+                # Not wait_for: in Python 3.11 it can swallow a cancellation.
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 
