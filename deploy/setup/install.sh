@@ -42,7 +42,7 @@ fi
 # --- secrets ------------------------------------------------------------------------------------
 .venv/bin/python deploy/setup/secrets_file.py .env
 # Databases and run files lie there: sessions, password hashes, telemetry.
-mkdir -p var
+mkdir -p var var/static
 chmod 700 var
 
 # --- front end and kernels ----------------------------------------------------------------------
