@@ -105,16 +105,6 @@ def metering_gaps(*, window: Interval, site_ids: Sequence[str], recorded_ratio: 
     return gaps
 
 
-def held_event(*, vtn_id: str, event_id: str) -> MarketEvent | None:
-    """Return the version of an event that is in force: the highest modification number."""
-    return (
-        MarketEvent.objects.select_related("program")
-        .filter(vtn_id=vtn_id, event_id=event_id)
-        .order_by("-modification_number")
-        .first()
-    )
-
-
 def program_named(name: str) -> Program:
     """Return a program by its name; raise Program.DoesNotExist naming it otherwise."""
     try:
@@ -139,15 +129,6 @@ def statement_of(*, dispatch_id: str) -> Statement | None:
         Statement.objects.select_related("obligation", "obligation__program")
         .filter(obligation__dispatch_id=dispatch_id)
         .first()
-    )
-
-
-def statements_in(*, period: Interval) -> QuerySet[Statement]:
-    """Return the statements of obligations that started in a period."""
-    return (
-        Statement.objects.select_related("obligation", "obligation__program")
-        .filter(obligation__starts_at__gte=period.starts_at, obligation__starts_at__lt=period.ends_at)
-        .order_by("obligation__starts_at")
     )
 
 

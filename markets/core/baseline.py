@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -79,8 +78,3 @@ class DeclaredSchedule:
 def constant_schedule(starts_at: datetime, power_kw: float) -> DeclaredSchedule:
     """Return the plan that holds one power from an instant on."""
     return DeclaredSchedule((ScheduleStep(starts_at, power_kw),))
-
-
-def schedule_of(steps: Sequence[tuple[datetime, float]]) -> DeclaredSchedule:
-    """Return the plan of ``(instant, kW)`` pairs in rising order."""
-    return DeclaredSchedule(tuple(ScheduleStep(at, power_kw) for at, power_kw in steps))

@@ -64,11 +64,6 @@ class ResponseCurve:
         """+1 when the response is into the site's bus (discharge), −1 when out of it (charge)."""
         return 1 if self.direction is Direction.LOW else -1
 
-    @property
-    def full_deviation_hz(self) -> float:
-        """Deviation from which on the full contracted power is due [Hz]."""
-        return self.points[-1][0]
-
 
 MAX_POINTS: Final = 8
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
 
 
 class IntervalError(ValueError):
@@ -57,10 +57,6 @@ class Interval:
         ends_at = min(self.ends_at, other.ends_at)
         return Interval(starts_at, ends_at) if starts_at < ends_at else None
 
-    def covers(self, other: Interval) -> bool:
-        """Tell whether the other period lies wholly inside this one."""
-        return self.starts_at <= other.starts_at and other.ends_at <= self.ends_at
-
     def split(self, step: timedelta) -> Iterator[Interval]:
         """Yield the period in steps from its start; the last one may be shorter.
 
@@ -73,15 +69,3 @@ class Interval:
             ends_at = min(starts_at + step, self.ends_at)
             yield Interval(starts_at, ends_at)
             starts_at = ends_at
-
-
-def local_day(day: datetime, zone: tzinfo) -> Interval:
-    """Return the local calendar day that an instant falls into, as UTC instants' period.
-
-    A local day has 23, 24 or 25 hours where the zone changes its clocks.
-    """
-    local = require_aware(day, "day").astimezone(zone)
-    start = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
-    # Next local midnight by calendar, not by adding 24 h: the day may have 23 or 25.
-    following = (start.replace(tzinfo=None) + timedelta(days=1)).replace(tzinfo=zone)
-    return Interval(start.astimezone(UTC), following.astimezone(UTC))

@@ -30,13 +30,3 @@ def uwh_from_joule(energy_j: float) -> int:
 def kwh_from_uwh(energy_uwh: int) -> float:
     """Return micro-watt-hours as kWh, for people and reports; never to be booked back."""
     return energy_uwh / UWH_PER_KWH
-
-
-def mean_kw(energy_uwh: int, duration_s: float) -> float:
-    """Return the mean power [kW] of an energy [uWh] over a duration [s].
-
-    Raises ValueError when the duration is not positive.
-    """
-    if duration_s <= 0.0:
-        raise ValueError(f"duration_s is {duration_s}, accepted: more than 0")
-    return energy_uwh / UWH_PER_KWH * 3600.0 / duration_s

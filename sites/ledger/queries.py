@@ -1,4 +1,4 @@
-"""Reads of the books: one chain, the entries of a period, their Merkle root, a book's root."""
+"""Reads of the books: which there are, all chains of one, Merkle roots of entries and of a book."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TypeVar
 from django.apps import apps
 from django.db.models import QuerySet
 
-from sites.core.intervals import Interval
 from sites.ledger.chain import merkle_root_of_hashes
 from sites.ledger.models import ChainHead, Entry
 
@@ -20,21 +19,6 @@ def books() -> list[type[Entry]]:
     """Return every concrete book that is installed, by name."""
     found = [model for model in apps.get_models() if issubclass(model, Entry)]
     return sorted(found, key=lambda model: model.book_name())
-
-
-def chain_entries(model: type[E], *, chain: str) -> QuerySet[E]:
-    """Return one chain in its order."""
-    return model._default_manager.filter(chain=chain).order_by("position")
-
-
-def period_entries(model: type[E], *, period: Interval, kind: str = "", dispatch_id: str | None = None) -> QuerySet[E]:
-    """Return the entries whose period lies wholly inside this one, by chain and position."""
-    entries = model._default_manager.filter(starts_at__gte=period.starts_at, ends_at__lte=period.ends_at)
-    if kind:
-        entries = entries.filter(kind=kind)
-    if dispatch_id is not None:
-        entries = entries.filter(dispatch_id=dispatch_id)
-    return entries.order_by("chain", "position")
 
 
 def merkle_root_of(entries: QuerySet[E]) -> str:

@@ -1,4 +1,4 @@
-"""Reads of the registry: sites of a program, assets by name."""
+"""Reads of the registry: sites of a program, and the keys of a partition's sites and assets."""
 
 from __future__ import annotations
 
@@ -41,8 +41,3 @@ def site_directory(*, partitions: Iterable[int]) -> dict[str, SiteKeys]:
         if site_id in found:
             found[site_id].assets[name] = pk
     return found
-
-
-def asset_named(*, site_id: str, name: str) -> Asset:
-    """Return an asset; raise Asset.DoesNotExist when the site has none of that name."""
-    return Asset.objects.select_related("site").get(site__site_id=site_id, name=name)

@@ -44,7 +44,7 @@ class TestEnrolment:
         manifest = a_manifest(2)
         manifest[1]["assets"][1]["rated_kw"] = 75.0
         assert enrol(manifest).changed == 1
-        assert queries.asset_named(site_id="site-0002", name="battery").rated_kw == 75.0
+        assert Asset.objects.get(site__site_id="site-0002", name="battery").rated_kw == 75.0
 
     def test_one_faulty_site_enrols_none(self) -> None:
         manifest = a_manifest(3)
@@ -64,7 +64,7 @@ class TestEnrolment:
 
     def test_an_asset_with_metering_must_stay_and_one_without_may_go(self) -> None:
         enrol(a_manifest(1))
-        battery = queries.asset_named(site_id="site-0001", name="battery")
+        battery = Asset.objects.get(site__site_id="site-0001", name="battery")
         enrol(a_manifest(1, assets=("pcc", "battery")))
         assert set(Asset.objects.values_list("name", flat=True)) == {"pcc", "battery"}
         store_batch(batch=a_batch(an_interval(battery, 1)), states={}, at=START)

@@ -51,15 +51,6 @@ class DispatchSummary:
     """From the decision to the last acknowledgement of its first round [ms]; None while one is missing."""
 
 
-def active_dispatch(*, at: datetime) -> Dispatch | None:
-    """Return the dispatch that runs now or, with none running, the next one."""
-    return (
-        Dispatch.objects.filter(status=Dispatch.Status.OPEN, ends_at__gt=at)
-        .order_by("starts_at", "dispatch_id")
-        .first()
-    )
-
-
 def open_dispatches(*, at: datetime) -> QuerySet[Dispatch]:
     """Return the dispatches whose window is ahead or open, first start first."""
     return Dispatch.objects.filter(status=Dispatch.Status.OPEN, ends_at__gt=at).order_by("starts_at", "dispatch_id")

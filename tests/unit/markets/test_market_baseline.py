@@ -7,11 +7,15 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from markets.core.baseline import BaselineError, constant_schedule, schedule_of
+from markets.core.baseline import BaselineError, DeclaredSchedule, ScheduleStep, constant_schedule
 from sites.core.intervals import Interval
 from sites.core.units import UWH_PER_KWH
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def schedule_of(steps: list[tuple[datetime, float]]) -> DeclaredSchedule:
+    return DeclaredSchedule(tuple(ScheduleStep(at, power_kw) for at, power_kw in steps))
 
 
 def test_a_step_holds_until_the_next_one():

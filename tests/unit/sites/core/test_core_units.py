@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sites.core.envelope import OperatingEnvelope
-from sites.core.units import kwh_from_uwh, mean_kw, uwh_from_joule
+from sites.core.units import kwh_from_uwh, uwh_from_joule
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -15,15 +15,6 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 def test_a_kilowatt_hour_is_a_milliard_micro_watt_hours():
     assert uwh_from_joule(3_600_000.0) == 1_000_000_000
     assert kwh_from_uwh(1_000_000_000) == 1.0
-
-
-def test_mean_power_of_a_quarter_hour():
-    assert mean_kw(250_000_000, 900.0) == pytest.approx(1.0)
-
-
-def test_no_duration_has_no_mean_power():
-    with pytest.raises(ValueError, match="accepted: more than 0"):
-        mean_kw(1, 0.0)
 
 
 @pytest.mark.parametrize(
