@@ -73,6 +73,33 @@ def test_a_load_that_stays_dark_is_outside_and_was_never_transferred() -> None:
     assert np.isnan(figures.transfer_ms)
 
 
+@pytest.mark.parametrize(("level", "outside"), [(0.0, True), (0.6, True), (0.72, False), (1.15, False), (1.7, True)])
+def test_one_phase_of_three_is_judged_alone(level: float, outside: bool) -> None:
+    values = np.zeros((4000, 6))
+    values[:, :3] = three_phase(4000, np.ones(4000))
+    values[1000:, 1] *= level
+    values[1000:, 3:] = 1.0
+    assert islanding_figures(COLUMNS, values, RATE_HZ).load_outside_itic is outside
+
+
+def test_a_dark_phase_of_less_than_20_ms_is_inside() -> None:
+    values = np.zeros((4000, 6))
+    values[:, :3] = three_phase(4000, np.ones(4000))
+    values[1000:1150, 1] = 0.0
+    assert not islanding_figures(COLUMNS, values, RATE_HZ).load_outside_itic
+
+
+@pytest.mark.parametrize("opens", [1000, 1025, 1050, 1075])
+def test_one_phase_is_transferred_when_its_voltage_is_back_not_while_the_mean_remembers_it(opens: int) -> None:
+    values = np.zeros((3000, 6))
+    values[:, 0] = three_phase(3000, np.ones(3000))[:, 0]
+    values[opens : opens + 100, 0] = 0.0
+    values[opens:, 3:5] = 1.0
+    values[opens + 10 :, 5] = 1.0
+    # Dark for 10 ms; the half cycle from an instant has 0.7 pu when half its square is there, at any point of the wave.
+    assert 2.4 <= islanding_figures(COLUMNS, values, RATE_HZ).transfer_ms <= 7.6
+
+
 def test_a_missing_column_is_named() -> None:
     with pytest.raises(ValueError, match="'decision'"):
         islanding_figures(("va_pu", "vb_pu", "vc_pu", "feeder_open"), np.zeros((10, 4)), RATE_HZ)
