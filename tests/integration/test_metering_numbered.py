@@ -8,6 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -267,6 +269,20 @@ class TestAudit:
         Worker().store(a_batch(an_interval(battery, 1, into_bus_uwh=0)))
         (imbalance,) = audit.conservation(period=Interval(START, START + timedelta(minutes=1)))
         assert (imbalance.assets, imbalance.assets_enrolled) == (1, 3)
+
+    def test_the_command_names_site_interval_and_what_is_off(self, battery: Asset, capsys) -> None:
+        Worker().store(a_batch(an_interval(battery, 1, into_bus_uwh=400)))
+        period = ("--from", START.isoformat(), "--to", (START + timedelta(minutes=1)).isoformat())
+        with pytest.raises(SystemExit) as ended:
+            call_command("audit_gaps", *period, "--energy")
+        assert ended.value.code == 1
+        told = capsys.readouterr().out
+        assert f"{battery.site.site_id}: bus is off by 400 uWh from 2" in told
+        assert "accepted: up to 2 uWh and 3 assets, found 1" in told
+
+    def test_the_command_needs_a_period_for_energy(self) -> None:
+        with pytest.raises(CommandError, match="--energy needs --from and --to"):
+            call_command("audit_gaps", "--energy")
 
 
 class TestLive:

@@ -1,4 +1,4 @@
-"""Print the holes in the numbered streams and the time that no interval covers."""
+"""Print the holes in the numbered streams, the time that no interval covers, and energy that does not add up."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from sites.metering import audit
 
 
 class Command(BaseCommand):
-    """``manage.py audit_gaps [--from INSTANT --to INSTANT]``; exit code 1 when there is any."""
+    """``manage.py audit_gaps [--from INSTANT --to INSTANT [--energy]]``; exit code 1 when anything is found."""
 
-    help = "Print missing numbers of intervals, records and waveforms; with a period also uncovered time."
+    help = "Print missing numbers of intervals, records and waveforms; with a period also uncovered time, and energy."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the period."""
         parser.add_argument("--from", dest="starts_at", help="ISO 8601 instant with its offset, inclusive")
         parser.add_argument("--to", dest="ends_at", help="ISO 8601 instant with its offset, exclusive")
+        parser.add_argument("--energy", action="store_true", help="also intervals of sites whose bus does not add up")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Print one line per hole."""
+        """Print one line per fault."""
         period = _period(options["starts_at"], options["ends_at"])
+        if options["energy"] and period is None:
+            raise CommandError("--energy needs --from and --to")
         found = audit.gaps(period=period)
         for gap in found:
             after = gap.after.isoformat() if gap.after else "the start"
@@ -39,7 +42,14 @@ class Command(BaseCommand):
                 f"{hole.site_id}/{hole.asset}: no interval from {hole.starts_at.isoformat()} "
                 f"to {hole.ends_at.isoformat()}"
             )
-        if found or missing:
+        imbalances = audit.conservation(period=period) if period is not None and options["energy"] else []
+        for imbalance in imbalances:
+            self.stdout.write(
+                f"{imbalance.site_id}: bus is off by {imbalance.residual_uwh} uWh from "
+                f"{imbalance.starts_at.isoformat()} to {imbalance.ends_at.isoformat()}, accepted: up to "
+                f"{imbalance.tolerance_uwh} uWh and {imbalance.assets_enrolled} assets, found {imbalance.assets}"
+            )
+        if found or missing or imbalances:
             sys.exit(1)
         self.stdout.write("no gaps")
 
