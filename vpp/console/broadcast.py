@@ -13,6 +13,7 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 from django.db import DatabaseError
 
+from sites.core import observe
 from vpp.console import figures, presenters
 from vpp.console.aggregates import FleetStore
 from vpp.console.live import LiveLink
@@ -40,6 +41,7 @@ class Broadcast:
         """Open fleet pages; figures from the database are only polled while there are any."""
         self.polled: dict[str, Any] = {}
         self._polled_at_s = 0.0
+        self._refused_told = 0
 
     def _received(self, topic: str, payload: bytes) -> None:
         self.store.accept(topic, payload, at_s=time.time())
@@ -62,6 +64,15 @@ class Broadcast:
     async def _beat(self) -> None:
         now_s = time.time()
         self.store.keep_point(at_s=now_s)
+        if self.store.refused > self._refused_told:
+            # Once a beat at most, however many came.
+            logger.warning(
+                "%s count=%d last=%s",
+                observe.MESSAGE_REFUSED,
+                self.store.refused - self._refused_told,
+                self.store.last_refusal,
+            )
+            self._refused_told = self.store.refused
         if self.fleet_viewers and now_s - self._polled_at_s >= POLL_S:
             await self.poll(at=datetime.fromtimestamp(now_s, UTC))
         self.beat += 1

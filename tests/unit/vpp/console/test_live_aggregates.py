@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vpp.console.aggregates import HISTORY_S, AggregateMalformed, FleetStore, read_aggregate
+from vpp.console.broadcast import Broadcast
 
 NOW_S = 1_800_000_000.0
 
@@ -123,3 +124,14 @@ class TestHistory:
             store.accept("vpp/live/a", a_message(at=at), at_s=NOW_S + later_s)
             store.keep_point(at_s=NOW_S + later_s)
         assert [point[0] - NOW_S for point in store.history] == [1.0, HISTORY_S + 0.5]
+
+
+async def test_refused_messages_are_told_once_a_beat_with_the_last_reason(caplog: pytest.LogCaptureFixture) -> None:
+    live = Broadcast()
+    for payload in (b"{}", b"nonsense", b"\xff"):
+        live.store.accept("vpp/live/ingest-0", payload, at_s=0.0)
+    await live._beat()
+    await live._beat()
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "vpp.console.broadcast"]
+    assert told.startswith(f"message.refused count=3 last={live.store.last_refusal}")
+    assert "accepted" in told
