@@ -27,6 +27,17 @@ from sites.mqtt.connection import Connection  # noqa: E402
 from sites.wire.edge_session import EdgeSession  # noqa: E402
 from sites.wire.metrics import ASSET_METRICS, NODE_METRICS  # noqa: E402
 
+LABELS = {
+    "readings_per_s": "readings stored [1/s]",
+    "intervals_per_s": "intervals stored [1/s]",
+    "worst_interval_batch_ms": "slowest batch of intervals [ms]",
+    "messages": "messages sent",
+    "readings_stored": "readings stored",
+    "readings_sent": "readings sent",
+    "messages_per_s": "messages taken in [1/s]",
+    "worker_cpu_us_per_message": "processor time of a message [us]",
+}
+
 # Runs inside the platform: its database is chosen by the environment.
 SCRIPT = """
 import json, sys, time
@@ -144,4 +155,7 @@ def main() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(), indent=2))
+    for store, figures in main().items():
+        print(store.replace("_", " "))
+        for name, figure in figures.items():
+            print(f"  {LABELS[name]:<36} {figure:>9,}")
