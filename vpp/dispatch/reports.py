@@ -9,9 +9,6 @@ from typing import Any, Final
 
 from sites.core.assignments import AssignmentState, Refusal
 
-CONTROL: Final = "control"
-"""The virtual device that carries desired and reported state."""
-
 
 class ReportInvalid(ValueError):
     """A report that says nothing usable; the message names the metric, what it held and what is accepted."""
