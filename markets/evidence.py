@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -133,11 +134,13 @@ def measured_site(
         baseline_kw=schedule.samples_kw(window.starts_at, RATE_HZ, evidence.record.battery_kw.size),
     )
     error = worst_error_ratio(delivery, within_s=curve.full_within_s)
+    lag_s = response_time_s(delivery, within_s=curve.full_within_s)
     return delivery, SiteFigures(
         available_ratio=ratio(delivery.available_ratio),
         worst_error_ratio=_ratio_or_none(error),
         k_factor=ratio(k_factor(error)),
-        response_ms=_response_ms(delivery, curve.full_within_s),
+        response_ms=_response_ms(lag_s),
+        response_missed=_is_missed(lag_s),
         required_uwh=energy_uwh(delivery.required_kw, RATE_HZ),
         delivered_uwh=energy_uwh(delivery.delivered_kw, RATE_HZ),
         service_uwh=evidence.service_uwh,
@@ -244,6 +247,7 @@ def _fleet_figures(fleet: Delivery, product: Product) -> FleetFigures:
     within_s = product.curve.full_within_s
     error = worst_error_ratio(fleet, within_s=within_s)
     worst = worst_window(fleet, within_s=within_s)
+    lag_s = response_time_s(fleet, within_s=within_s)
     return FleetFigures(
         available_ratio=ratio(fleet.available_ratio),
         worst_error_ratio=_ratio_or_none(error),
@@ -251,7 +255,8 @@ def _fleet_figures(fleet: Delivery, product: Product) -> FleetFigures:
         worst_10s_due_kw=_kw(worst.due_kw) if worst else None,
         worst_10s_delivered_kw=_kw(worst.delivered_kw) if worst else None,
         delivered_ratio=ratio(worst.ratio) if worst else None,
-        response_ms=_response_ms(fleet, within_s),
+        response_ms=_response_ms(lag_s),
+        response_missed=_is_missed(lag_s),
         required_uwh=energy_uwh(fleet.required_kw, RATE_HZ),
         delivered_uwh=energy_uwh(fleet.delivered_kw, RATE_HZ),
     )
@@ -299,9 +304,12 @@ def _holds(spans: Spans, number: int, revision: int) -> bool:
     return any(first <= number <= last and of == revision for first, last, of in spans)
 
 
-def _response_ms(delivery: Delivery, within_s: float) -> int | None:
-    lag_s = response_time_s(delivery, within_s=within_s)
-    return None if lag_s is None else round(lag_s * 1000)
+def _response_ms(lag_s: float | None) -> int | None:
+    return None if lag_s is None or _is_missed(lag_s) else round(lag_s * 1000)
+
+
+def _is_missed(lag_s: float | None) -> bool:
+    return lag_s is not None and math.isinf(lag_s)
 
 
 def _ratio_or_none(value: float) -> Decimal | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,12 +44,16 @@ class Delivery:
     """Given to the grid on top of the baseline [kW]; negative: in the wrong direction. 0 where
     nothing proves a delivery: no record, or the site off the grid."""
     available: BoolArray
-    """Recorded, on the grid and armed."""
+    """What can be judged. One site: recorded, on the grid and armed; a fleet: any site recorded on the grid."""
+    available_kw: FloatArray
+    """Contracted power that stood ready: recorded, on the grid and armed [kW, >= 0]."""
 
     @property
     def available_ratio(self) -> float:
-        """Share of the window with the service available, 0 to 1."""
-        return float(np.mean(self.available)) if self.available.size else 0.0
+        """Share of contracted power times time that stood ready, 0 to 1; more than contracted never makes up."""
+        if not self.available_kw.size or self.contracted_kw <= 0.0:
+            return 0.0
+        return float(np.mean(np.minimum(self.available_kw / self.contracted_kw, 1.0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,7 @@ def site_delivery(
         required_kw=np.where(on_grid, required, np.nan),
         delivered_kw=np.where(on_grid, service, 0.0),
         available=available,
+        available_kw=np.where(available, contracted_kw, 0.0),
     )
 
 
@@ -100,6 +106,7 @@ class FleetSum:
 
     def __init__(self, samples: int) -> None:
         self._delivered_kw = np.zeros(samples)
+        self._available_kw = np.zeros(samples)
         self._frequency_sum = np.zeros(samples)
         self._frequency_count = np.zeros(samples, dtype=np.int64)
 
@@ -107,6 +114,7 @@ class FleetSum:
         """Add a site's delivery, and its frequency while it is on the grid."""
         known = np.isfinite(delivery.required_kw)
         self._delivered_kw += delivery.delivered_kw
+        self._available_kw += delivery.available_kw
         self._frequency_sum[known] += record.frequency_hz[known]
         self._frequency_count[known] += 1
 
@@ -125,6 +133,7 @@ class FleetSum:
             required_kw=np.abs(required_share(curve, frequency_hz, nominal_hz)) * contracted_kw,
             delivered_kw=self._delivered_kw.copy(),
             available=known,
+            available_kw=self._available_kw.copy(),
         )
 
 
@@ -146,17 +155,18 @@ def timed_envelope(required_kw: FloatArray, within_s: float, rate_hz: float) -> 
 def worst_window(delivery: Delivery, *, within_s: float, window_s: float = WORST_WINDOW_S) -> WorstWindow | None:
     """Return the window with the smallest delivered-to-due ratio, or None when nothing was due.
 
-    Due is the lower timed envelope: what had to be there after the allowed time. Only the windows
-    in which at least 90 % of the largest mean was due are compared: near the dead band a ratio
-    tells the meter's noise.
+    Due is the lower timed envelope: what had to be there after the allowed time. What is above the
+    upper one does not make up for what is missing at another instant. Only the windows in which at
+    least 90 % of the largest mean was due are compared: near the dead band a ratio tells the meter's noise.
     """
     width = max(1, round(window_s * delivery.rate_hz))
     if delivery.required_kw.size < width:
         return None
-    due, _ = timed_envelope(delivery.required_kw, within_s, delivery.rate_hz)
+    due, most = timed_envelope(delivery.required_kw, within_s, delivery.rate_hz)
     known = np.isfinite(due)
+    counted = np.minimum(delivery.delivered_kw, most)
     due_mean = _rolling_mean(np.where(known, due, 0.0), width)
-    delivered_mean = _rolling_mean(np.where(known, delivery.delivered_kw, 0.0), width)
+    delivered_mean = _rolling_mean(np.where(known, counted, 0.0), width)
     largest = float(due_mean.max())
     if largest < 0.01 * delivery.contracted_kw or largest <= 0.0:
         return None
@@ -170,8 +180,8 @@ def response_time_s(delivery: Delivery, *, within_s: float) -> float | None:
 
     Due counts from the first sample after which the power stays due for ``within_s``, the time the
     product allows: a requirement that is gone sooner, such as the flicker of a frequency meter in a
-    phase jump, need not be met. None when the full power was never due so long, or never given. A
-    sample says what held at some instant of its period, so the lag is counted to the end of the
+    phase jump, need not be met. None when the full power was never due so long; infinite when it was
+    and never came. A sample says what held at some instant of its period, so the lag is counted to the end of the
     sample that shows the response: it is never less than one period. The delay of the site's own
     frequency estimate is not in it.
     """
@@ -187,7 +197,7 @@ def response_time_s(delivery: Delivery, *, within_s: float) -> float | None:
     if stays_due.size == 0:
         return None
     given = np.flatnonzero(delivery.delivered_kw[stays_due[0] :] >= threshold)
-    return float(given[0] + 1) / delivery.rate_hz if given.size else None
+    return float(given[0] + 1) / delivery.rate_hz if given.size else math.inf
 
 
 def energy_uwh(power_kw: FloatArray, rate_hz: float) -> int:

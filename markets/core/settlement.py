@@ -38,6 +38,9 @@ class SiteFigures:
     """None: nothing could be judged."""
     k_factor: Decimal
     response_ms: int | None
+    """None: the full power was not due long enough, or never came."""
+    response_missed: bool
+    """The full power was due and never came."""
     required_uwh: int
     delivered_uwh: int
     """From the high-rate record, in the product's direction."""
@@ -61,6 +64,7 @@ class FleetFigures:
     """None: the frequency never asked for enough to judge."""
     delivered_ratio: Decimal | None
     response_ms: int | None
+    response_missed: bool
     required_uwh: int
     delivered_uwh: int
 
@@ -181,6 +185,7 @@ def share_facts(share: ContractedShare, figures: SiteFigures) -> dict[str, Any]:
         "available_ratio": str(figures.available_ratio),
         "worst_error_ratio": _optional(figures.worst_error_ratio),
         "k_factor": str(figures.k_factor),
+        "response_missed": figures.response_missed,
         "response_ms": figures.response_ms,
         "required_uwh": figures.required_uwh,
         "delivered_uwh": figures.delivered_uwh,
@@ -200,6 +205,7 @@ def fleet_facts(figures: FleetFigures) -> dict[str, Any]:
         "worst_10s_due_kw": _optional(figures.worst_10s_due_kw),
         "worst_10s_delivered_kw": _optional(figures.worst_10s_delivered_kw),
         "delivered_ratio": _optional(figures.delivered_ratio),
+        "response_missed": figures.response_missed,
         "response_ms": figures.response_ms,
         "required_uwh": figures.required_uwh,
         "delivered_uwh": figures.delivered_uwh,

@@ -114,6 +114,7 @@ def test_an_island_gives_no_service_and_gets_less():
     assert Decimal(fleet["fleet"]["delivered_ratio"]) == pytest.approx(Decimal("0.5"), abs=Decimal("0.01"))
     own = {share["site_id"]: Decimal(share["available_ratio"]) for share in fleet["shares"]}
     assert own == {"site-1": Decimal(1), "site-2": Decimal("0.6")}
+    assert Decimal(fleet["fleet"]["available_ratio"]) == Decimal("0.8")
 
 
 class TestRefusals:

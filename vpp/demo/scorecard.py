@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -62,7 +62,6 @@ def read_scorecard(*, dispatch_id: str, metered: Interval, event: Interval, at: 
     fleet_entry = GridSupportEntry.objects.get(entry_hash=statement.entry_hash)
     facts = json.loads(fleet_entry.body)["facts"]
     fleet, shares = facts["fleet"], facts["shares"]
-    responses = [share["response_ms"] for share in shares if share["response_ms"] is not None]
     carbon = carbon_queries.period_totals(period=metered)
     window = Interval(summary.starts_at, summary.ends_at)
     delivered_kwh = kwh_from_uwh(fleet["delivered_uwh"])
@@ -80,7 +79,7 @@ def read_scorecard(*, dispatch_id: str, metered: Interval, event: Interval, at: 
         "due_kw_worst_10s": _number(fleet["worst_10s_due_kw"]),
         "delivered_ratio": _number(fleet["delivered_ratio"]),
         "delivered_kwh": round(delivered_kwh, 6),
-        "response_ms": percentiles(responses),
+        "response_ms": _responses(shares),
         "islanding": _islanding(event),
         "settlement": {
             "amount": float(statement.amount),
@@ -104,6 +103,13 @@ def read_scorecard(*, dispatch_id: str, metered: Interval, event: Interval, at: 
             "statement": truck.statement,
         },
     }
+
+
+def _responses(shares: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Return p50 and p99 of the sites' lags; a site that never answered makes both unknown, not smaller."""
+    if any(share["response_missed"] for share in shares):
+        return percentiles([])
+    return percentiles([share["response_ms"] for share in shares if share["response_ms"] is not None])
 
 
 def _islanding(period: Interval) -> dict[str, Any]:

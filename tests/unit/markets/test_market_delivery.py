@@ -106,6 +106,15 @@ class TestFleet:
         assert fleet.available_ratio == 0.0
         assert np.isnan(worst_error_ratio(fleet, within_s=1.0))
 
+    def test_sites_without_a_record_are_not_available_even_when_nothing_is_due(self):
+        quiet, gone = a_record([50.0] * 10, 0.0), a_record([np.nan] * 10, np.nan)
+        fleet = self.fleet([(quiet, delivered(quiet)), (gone, delivered(gone))], 200.0)
+        assert fleet.available_ratio == pytest.approx(0.5)
+
+    def test_more_sites_than_contracted_make_no_more_than_the_whole(self):
+        record = a_record([50.0] * 10, 0.0)
+        assert self.fleet([(record, delivered(record))] * 3, 200.0).available_ratio == 1.0
+
     @given(st.permutations(range(6)))
     def test_the_order_of_the_sites_does_not_matter(self, order):
         rng = np.random.default_rng(1)
@@ -129,6 +138,13 @@ class TestWorstWindow:
         assert worst is not None
         assert (worst.starts_s, worst.ratio) == (pytest.approx(30.0), pytest.approx(0.8))
 
+    def test_too_much_at_one_time_does_not_make_up_for_too_little_at_another(self):
+        delivery = a_step(seconds=60.0)
+        delivery.delivered_kw[2000:] = np.where((np.arange(4000) // 500) % 2, 200.0, 0.0)
+        worst = worst_window(delivery, within_s=1.0)
+        assert worst is not None
+        assert worst.ratio == pytest.approx(0.5)
+
     def test_a_record_shorter_than_the_window_has_none(self):
         assert worst_window(a_step(seconds=9.0), within_s=1.0) is None
 
@@ -146,8 +162,11 @@ class TestResponseTime:
         delivery.required_kw[10:110] = delivery.contracted_kw
         assert response_time_s(delivery, within_s=1.0) > 1.0
 
-    def test_none_when_full_power_never_came(self):
-        assert response_time_s(a_step(full_kw=89.0), within_s=1.0) is None
+    def test_full_power_that_was_due_and_never_came_is_no_small_lag(self):
+        assert response_time_s(a_step(full_kw=89.0), within_s=1.0) == float("inf")
+
+    def test_none_when_full_power_was_never_due(self):
+        assert response_time_s(delivered(a_record([49.6] * 1000, 60.0)), within_s=1.0) is None
 
 
 class TestPerformance:

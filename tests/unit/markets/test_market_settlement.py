@@ -34,7 +34,8 @@ weights = st.dictionaries(st.text("abcdef", min_size=1, max_size=4), st.integers
 def some_figures(**changes: Any) -> SiteFigures:
     values: dict[str, Any] = {
         "available_ratio": Decimal("1.000000"), "worst_error_ratio": Decimal("0.010000"),
-        "k_factor": Decimal("1.000000"), "response_ms": 320, "required_uwh": 10, "delivered_uwh": 9,
+        "k_factor": Decimal("1.000000"), "response_ms": 320, "response_missed": False,
+        "required_uwh": 10, "delivered_uwh": 9,
         "service_uwh": 9, "records": ((1, 6, 0),), "intervals": ((3, 5, 0),),
     }  # fmt: skip
     return SiteFigures(**{**values, **changes})
@@ -139,7 +140,8 @@ class TestBodies:
         facts = share_facts(ContractedShare("site-1", 12.3456, -1.0), some_figures(worst_error_ratio=None))
         fleet = FleetFigures(
             available_ratio=Decimal(1), worst_error_ratio=None, k_factor=Decimal(0), worst_10s_due_kw=None,
-            worst_10s_delivered_kw=None, delivered_ratio=None, response_ms=None, required_uwh=0, delivered_uwh=0,
+            worst_10s_delivered_kw=None, delivered_ratio=None, response_ms=None, response_missed=False,
+            required_uwh=0, delivered_uwh=0,
         )  # fmt: skip
         amount = Decimal("-0.000003")
         for body in (
@@ -153,7 +155,7 @@ class TestBodies:
         shares = [share_facts(ContractedShare(f"s{n}", 10.0 + n, 0.0), some_figures()) for n in range(7)]
         total = Decimal("1.234567")
         amounts = amounts_of(total, shares)
-        fleet = FleetFigures(Decimal(1), None, Decimal(1), None, None, None, None, 0, 0)
+        fleet = FleetFigures(Decimal(1), None, Decimal(1), None, None, None, None, False, 0, 0)
         postings = fleet_body(TERMS, fleet, shares, amount=total, merkle_root="")["postings"]
         for share in shares:
             postings += asset_body(TERMS, share, amounts[share["site_id"]])["postings"]

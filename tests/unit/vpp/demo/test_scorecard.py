@@ -5,7 +5,7 @@ import copy
 import pytest
 from rich.console import Console
 
-from vpp.demo.scorecard import _largest, _smallest, percentiles, rows_of, table_of
+from vpp.demo.scorecard import _largest, _responses, _smallest, percentiles, rows_of, table_of
 
 GOOD = {
     "sites": 200,
@@ -86,3 +86,10 @@ def test_one_unknown_figure_makes_the_worst_unknown():
     assert _smallest([0.9, float("nan")]) is None
     assert _largest([1.0, 2.3]) == 2.3
     assert _smallest([0.9, 0.8]) == 0.8
+
+
+def test_a_site_that_never_answered_is_not_left_out_of_the_lags():
+    answered = {"response_ms": 20, "response_missed": False}
+    never_due = {"response_ms": None, "response_missed": False}
+    assert _responses([answered, never_due])["p99"] == 20.0
+    assert _responses([answered, {"response_ms": None, "response_missed": True}])["p99"] is None
