@@ -76,7 +76,7 @@ def read_aggregate(topic: str, payload: bytes) -> Aggregate:
     try:
         raw: Any = json.loads(payload)
     except (ValueError, RecursionError) as error:
-        raise AggregateMalformed(f"message is not JSON: {error}") from None
+        raise AggregateMalformed(f"message is not JSON ({error}), accepted: an object in JSON") from None
     if not isinstance(raw, dict):
         raise AggregateMalformed(f"message is a {type(raw).__name__}, accepted: an object")
     by_mode = raw.get("by_mode")
