@@ -126,8 +126,8 @@ def truck_estimate(power_kw: float, energy_kwh: float, window_h: float) -> Truck
         factor_id=DIESEL_MINERAL_2023.factor_id,
         parameters=TRUCK_PARAMETERS,
         statement=(
-            f"Estimate: {power_kw:.0f} kW for {window_h * 60.0:.0f} min by generator trucks would take "
-            f"{trucks[1]} trucks ({trucks[0]} to {trucks[2]}), {MOBILIZATION.band.central:.0f} min to arrive "
+            f"Estimate: {power_kw:.0f} kW for {window_h * 60.0:.1f} min by generator trucks would take "
+            f"{trucks[1]} trucks ({trucks[0]} to {trucks[2]}), {MOBILIZATION.band.central:.0f} min to power "
             f"({MOBILIZATION.band.low:.0f} to {MOBILIZATION.band.high:.0f}, certainty C) and {fuel.central:.0f} l "
             f"of diesel ({fuel.low:.0f} to {fuel.high:.0f}). Not a booked figure; not subtracted from any scope."
         ),

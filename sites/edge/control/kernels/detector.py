@@ -8,6 +8,9 @@ trip by noise, nor is it mistaken for a healthy one.
 A converter that forms the voltage hides the loss at first: it pushes current into the neighbors' load
 until its limit, and only then the voltage falls. So a phase counts as lost, too, while the converter
 pushes more than its rating into it and its voltage stays behind all the same.
+
+The upper side of the ITIC curve is kept from 1.3 pu on only: a swell of the grid between 1.1 and 1.3 pu is
+ridden through, as a grid code asks, and reaches the load for as long as it lasts.
 """
 
 from __future__ import annotations

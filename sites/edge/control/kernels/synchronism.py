@@ -11,7 +11,7 @@ TWO_PI = 6.283185307179586
 
 @kernel
 def watch_enter_service(k: Record, c: Record) -> None:
-    """Count how long the utility side has been fit to return to; one unfit millisecond starts anew.
+    """Count how long the utility side has been fit to return to; more than 3 ms unfit in a row start anew.
 
     Called once per millisecond. Fit: positive sequence and frequency inside the enter-service window
     and the PLL locked.

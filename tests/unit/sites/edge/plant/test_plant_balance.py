@@ -67,6 +67,27 @@ def test_registers_of_all_assets_add_up_to_zero(
     assert abs(net) <= 1e-9 * max(gross, 1.0)
 
 
+@pytest.mark.parametrize("phases", [1, 3])
+def test_registers_add_up_to_zero_while_the_arrester_conducts(phases: int) -> None:
+    base = CABINET if phases == 3 else TELECOM
+    site = dataclasses.replace(base, switch_kind="sic", neighbor_load_pu=4.0, pv_now_ratio=1.0)
+    loop = ClosedLoop([site] * 20, seed=1)
+    for index in range(20):
+        loop.arm(index, curve_named("neso-dc-low"), site.pcs_kva, 0.0, 0, 10**9)
+        loop.open_feeder(index, 10_000 + 10 * index)
+    loop.advance(np.full(10_000, 49.4))
+    conducted = np.zeros(20, dtype=bool)
+    for _ in range(600):
+        loop.advance(np.full(1, 49.4))
+        conducted |= (loop._phases["i_arrester"] != 0.0).any(axis=1)
+    loop.advance(np.full(1_400, 49.4))
+    assert conducted.any()
+    registers = loop.registers()
+    into = np.array([registers[f"{asset}_into_j"] for asset in ASSETS])
+    out = np.array([registers[f"{asset}_from_j"] for asset in ASSETS])
+    assert np.all(np.abs((into - out).sum(axis=0)) <= 1e-9 * (into + out).sum(axis=0))
+
+
 def test_the_battery_loses_what_it_gave_and_its_losses() -> None:
     site = dataclasses.replace(CABINET, pv_kw=0.0, battery_kwh=1.0, reserve_kwh=0.0, soc_ratio=0.9)
     loop = ClosedLoop([site], seed=1)
