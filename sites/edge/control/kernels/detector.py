@@ -40,7 +40,8 @@ PUSHED_INTACT_SHARE: Final = 0.93
 LOPSIDED_PU: Final = 0.15
 """Sum of the three phase voltages from which on they are lopsided. A jump of the grid's phase drives the
 current as high, but turns all three alike; poles that open apart leave one phase behind the others. Measured
-on 200 sites in full delivery: jumps up to 10 degrees are ridden through, at 15 some 5 % of sites leave."""
+on 720 sites in full delivery: jumps up to 10 degrees are ridden through; at 15 degrees 0.5 % of the three-phase
+and 42 % of the single-phase sites leave the grid, at 20 degrees 11 % and 72 %."""
 WINDOW_MS: Final = 5
 """Quarter of a cycle at 50 Hz; two neighboring windows make the half cycle that is judged."""
 DEEP_PU: Final = 0.70

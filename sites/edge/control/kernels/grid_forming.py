@@ -3,6 +3,9 @@
 The converter is a voltage behind its filter, tied to the grid or not; an open circuit upstream needs
 no hand-over. Tied, its angle follows the PLL's frequency plus a term in the power error, so that the
 power follows its reference on any grid frequency. Alone, it follows a P-f droop.
+
+While the current limit holds, the power no longer rises with the angle: a converter driven past it for long on
+a weak feeder loses step with the grid, and the detector then islands it. Nothing here holds the angle back.
 """
 
 from __future__ import annotations
