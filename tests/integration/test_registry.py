@@ -6,7 +6,6 @@ import json
 from datetime import timedelta
 
 import pytest
-from django.contrib import admin
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.core.management import CommandError, call_command
 from support.manifests import a_manifest
@@ -15,7 +14,7 @@ from support.meters import START, a_batch, an_interval
 from sites.metering.operations import store_batch
 from sites.registry import permissions, queries
 from sites.registry.manifest import ManifestError
-from sites.registry.models import Asset, Enrollment, Membership, Site
+from sites.registry.models import Asset, Enrollment, Site
 from sites.registry.operations import Enrolled, enrol_sites, grant_ownership
 
 pytestmark = pytest.mark.django_db
@@ -122,23 +121,3 @@ def test_owners_see_only_their_own(users) -> None:
     assert [site.site_id for site in permissions.visible_sites(users["owner"])] == ["site-0002"]
     grant_ownership(users["owner"], Site.objects.filter(site_id__in=["site-0002", "site-0003"]))
     assert permissions.visible_sites(users["owner"]).count() == 2
-
-
-@pytest.mark.parametrize(
-    ("name", "sees", "changes"),
-    [("auditor", True, False), ("dispatcher", True, False), ("owner", False, False), ("admin", True, True)],
-)
-def test_the_admin_is_read_by_fleet_wide_roles_and_changed_by_superusers(users, rf, name, sees, changes) -> None:
-    request = rf.get("/")
-    request.user = users[name]
-    for model in (Asset, Enrollment, Membership):
-        registered = admin.site.get_model_admin(model)
-        assert registered.has_view_permission(request) is sees
-        assert [
-            registered.has_add_permission(request),
-            registered.has_change_permission(request),
-            registered.has_delete_permission(request),
-        ] == [changes] * 3
-    sites_admin = admin.site.get_model_admin(Site)
-    assert not sites_admin.has_add_permission(request)
-    assert not sites_admin.has_delete_permission(request)

@@ -21,7 +21,7 @@ from markets.core.products import Basis
 from sites.core.curves import curve_named
 from sites.core.intervals import Interval
 from sites.metering import queries as metering_queries
-from sites.metering.models import HighRateRecord, LiveState, MeterInterval
+from sites.metering.models import LiveState, MeterInterval
 from sites.registry.models import Asset
 from sites.registry.operations import enrol_sites
 from vpp.console.operations import create_demo_users
@@ -276,9 +276,3 @@ def close_books(*, dispatch_id: str, metered: Interval) -> None:
     markets.settle_obligation(obligation=obligation, shares=shares, basis=Basis.DEMONSTRATION, at=at)
     # The newest typed-in factors are older than the demo's day; the entries carry that as a note.
     close_period(period=metered, at=at, allow_older_vintage=True)
-
-
-def stored_record_rate_hz() -> float | None:
-    """Return the lowest rate of the stored high-rate records [Hz]."""
-    rate: float | None = HighRateRecord.objects.aggregate(least=Min("rate_hz"))["least"]
-    return rate

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar, cast
@@ -52,6 +53,14 @@ def _choose_cache() -> None:
 
 
 _choose_cache()
+
+
+def drop_stale_caches() -> None:
+    """Remove the caches that were filled for other sources than these."""
+    current = f"kernels-{sources_hash()}"
+    for folder in (_EDGE / "__pycache__").glob("kernels-*"):
+        if folder.name != current:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def kernel(function: F) -> F:
