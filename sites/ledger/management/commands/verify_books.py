@@ -7,7 +7,8 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
+from django.db.utils import OperationalError, ProgrammingError
 
 from sites.ledger.audit import books_audit
 
@@ -23,7 +24,13 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the report; exit 1 when a row is faulty."""
-        report = books_audit()
+        try:
+            report = books_audit()
+        except (OperationalError, ProgrammingError) as error:
+            raise CommandError(
+                f"the books cannot be read ({error}), accepted: a database that is there and was migrated"
+                " (manage.py migrate); DATABASE_URL names it"
+            ) from None
         if options["json"]:
             self.stdout.write(json.dumps(report.as_dict()))
         else:
