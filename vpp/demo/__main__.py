@@ -93,10 +93,8 @@ def run(arguments: argparse.Namespace, workspace: Workspace, progress: Progress,
         progress.console.print(scorecard.table_of(card))
         if "VPP_DEMO_DATABASE_URL" not in os.environ:
             # Not printed otherwise: the user's own address may hold a password.
-            progress.console.print(
-                f"To look into this run: DATABASE_URL={os.environ['DATABASE_URL']} .venv/bin/python manage.py verify_books",
-                soft_wrap=True,
-            )
+            command = f"DATABASE_URL={os.environ['DATABASE_URL']} .venv/bin/python manage.py verify_books"
+            progress.console.print(f"To look into this run: {command}", soft_wrap=True)
         if not arguments.headless:
             progress.console.print(f"\nThe console is at {processes.console_url} — Ctrl-C ends everything.")
             for name, password in passwords.items():
