@@ -217,7 +217,8 @@ def rows_of(card: dict[str, Any]) -> list[Row]:
         ),
         Row(
             "generator trucks instead (estimate)",
-            f"{truck['trucks']} {'truck' if truck['trucks'] == 1 else 'trucks'}, {truck['mobilization_min']:.0f} min to power, {truck['litres']:.0f} l, "
+            f"{truck['trucks']} {'truck' if truck['trucks'] == 1 else 'trucks'}, "
+            f"{truck['mobilization_min']:.0f} min to power, {truck['litres']:.0f} l, "
             f"{truck['kg_co2e']:.0f} kg CO2e",
         ),
         Row("wall clock", f"{card['wall_s']:.1f} s", f"< {WALL_LIMIT_S:.0f} s", card["wall_s"] < WALL_LIMIT_S),
