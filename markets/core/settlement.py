@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
@@ -95,7 +96,8 @@ def apportion(total: Decimal, weights: Mapping[str, int]) -> dict[str, Decimal]:
     weight, or when nobody has one and there is something to share.
     """
     if any(weight < 0 for weight in weights.values()):
-        raise SettlementError(f"the weights are {dict(weights)}, accepted: 0 or more")
+        negative = {key: weight for key, weight in weights.items() if weight < 0}
+        raise SettlementError(f"the weights of {negative} are negative, accepted: 0 or more")
     quanta = int((total / QUANTUM).to_integral_exact())
     if quanta * QUANTUM != total:
         raise SettlementError(f"the total is {total}, accepted: whole multiples of {QUANTUM}")
@@ -126,7 +128,9 @@ def amounts_of(total: Decimal, shares: Sequence[Mapping[str, Any]]) -> dict[str,
     """
     weights = {facts["site_id"]: facts["weight"] for facts in shares}
     if len(weights) != len(shares):
-        raise SettlementError("a site has more than one share, accepted: one share per site")
+        counts = Counter(facts["site_id"] for facts in shares)
+        twice = sorted(site_id for site_id, count in counts.items() if count > 1)
+        raise SettlementError(f"site {', '.join(twice[:5])} has more than one share, accepted: one share per site")
     if sum(weights.values()) == 0:
         weights = {facts["site_id"]: int(Decimal(facts["contracted_kw"]) * 1000) for facts in shares}
     return apportion(total, weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -55,7 +56,7 @@ class StreamRefused(Exception):
 
 
 @dataclass(slots=True)
-class NumberedItem:
+class NumberedItem(ABC):
     """What all numbered items have in common."""
 
     site_pk: int
@@ -72,9 +73,9 @@ class NumberedItem:
         return 400
 
     @property
+    @abstractmethod
     def content(self) -> tuple[Any, ...]:
         """What makes two items with one number the same or different."""
-        raise NotImplementedError
 
 
 @dataclass(slots=True)

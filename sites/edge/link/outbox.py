@@ -17,12 +17,17 @@ asset is 525,600 rows, about 150 MB).
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from sites.core import observe
+
+log = logging.getLogger(__name__)
 
 RECORD_STREAM: Final = "record"
 WAVEFORM_STREAM: Final = "waveform"
@@ -283,6 +288,7 @@ class Outbox:
             )
             self._droppable_bytes -= len(payload)
             self.dropped_count += 1
+            log.warning("%s site_id=%s stream=%s number=%d", observe.SAMPLES_DROPPED, site_id, stream, number)
 
     def _save_counters(self) -> None:
         self._database.executemany(

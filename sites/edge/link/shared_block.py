@@ -35,6 +35,7 @@ from typing import Final
 
 import numpy as np
 
+from sites.core import observe
 from sites.core.assignments import MAX_BODY_BYTES, Assignment, AssignmentError, assignment_from_bytes
 from sites.edge.control.exchange import (
     MEASURED_DTYPE,
@@ -113,6 +114,7 @@ class Slots:
                 # Overrun: go on with the oldest value that is still there.
                 oldest = min((s for s, _ in map(self._read_slot, range(self._count)) if s > sequence), default=wanted)
                 self.lost_count += max(0, oldest - wanted)
+                log.warning("%s lost=%d in_all=%d", observe.BLOCK_OVERRUN, max(0, oldest - wanted), self.lost_count)
                 if oldest == wanted:
                     return values
                 sequence = oldest - 1

@@ -19,6 +19,7 @@ from typing import Final
 
 import numpy as np
 
+from sites.core import observe
 from sites.edge.control.exchange import Boundary, CapturedWaveform, ControllerPort, Float32Array, Image, RecordRows
 from sites.edge.link.outbox import Outbox
 from sites.edge.link.profile import SiteProfile
@@ -98,11 +99,6 @@ class Uplink:
         """Messages and assignments that were refused since the start."""
         return sum(link.refused_count + link.holding.refused_count for link in self.links)
 
-    @property
-    def waiting_rows(self) -> int:
-        """Rows that the platform has not confirmed."""
-        return self._outbox.depth()
-
     async def run(self, stop: asyncio.Event) -> None:
         """Run until stopped; then say farewell and close. An error in any part ends the whole."""
         try:
@@ -133,6 +129,9 @@ class Uplink:
     def _note(self, index: int, what: str, topic: str = "", payload: bytes = b"") -> None:
         if what == "message" and len(self._notes) >= MAX_QUEUED:
             self.dropped_count += 1
+            if self.dropped_count % 1000 == 1:
+                # A flood must not become a flood of log lines.
+                log.warning("%s count=%d topic=%s", observe.COMMANDS_DROPPED, self.dropped_count, topic)
             return
         self._notes.append((index, what, topic, payload))
         self._noted.set()

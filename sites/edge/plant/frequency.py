@@ -44,7 +44,7 @@ def trace_from_text(text: str) -> FrequencyTrace:
     f_hz = np.array([float(row["f_hz"]) for row in rows])
     for number, (step, f) in enumerate(zip(np.diff(t_s, prepend=t_s[0] - 1.0), f_hz, strict=True), start=1):
         if not step > 0.0:
-            raise ValueError(f"frequency table, row {number}: instant does not rise")
+            raise ValueError(f"frequency table, row {number}: instant does not rise, accepted: rising instants")
         if not 40.0 <= f <= 70.0:
             raise ValueError(f"frequency table, row {number}: {f} Hz, accepted: 40 to 70")
     return FrequencyTrace(t_s, f_hz, source)

@@ -12,8 +12,6 @@ from sites.edge.plant.sources import advance_battery, advance_sources, burnt_fue
 
 TWO_PI: Final = 6.283185307179586
 ROWS_PER_BLOCK: Final = 10
-RECORDING: Final = 1
-COMPLETE: Final = 2
 
 
 @kernel

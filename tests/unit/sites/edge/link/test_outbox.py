@@ -114,7 +114,9 @@ class TestNewFile:
 
 
 class TestWhenFull:
-    def test_the_oldest_records_lose_their_samples_before_any_waveform(self, tmp_path: Path) -> None:
+    def test_the_oldest_records_lose_their_samples_before_any_waveform(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         outbox = an_outbox(tmp_path, max_bytes=100)
         put(outbox, WAVEFORM_STREAM, b"w" * 40, at_ms=1)
         put(outbox, RECORD_STREAM, b"r" * 40, at_ms=2)
@@ -122,6 +124,9 @@ class TestWhenFull:
         rows = {(row.stream, row.number): row.payload for row in outbox.due(sent_before_ms=0, limit=10)}
         assert rows == {("record", 1): b"", ("record", 2): b"q" * 40, ("waveform", 1): b"w" * 40}
         assert outbox.dropped_count == 1
+        assert [record.getMessage() for record in caplog.records] == [
+            "samples.dropped site_id=s stream=record number=1"
+        ]
 
     def test_intervals_are_never_touched(self, tmp_path: Path) -> None:
         outbox = an_outbox(tmp_path, max_bytes=50)
