@@ -14,15 +14,13 @@ from sites.edge.control import recorder
 from sites.edge.control.islanding import (
     CAUSE_NAMES,
     MODE_NAMES,
-    ControlSettings,
     alarm_text,
     arm_curve,
-    control_parameters,
-    initial_state,
     transition_table,
 )
 from sites.edge.control.kernels import modes, records
 from sites.edge.control.recorder import Waveform
+from sites.edge.control.settings import ControlSettings, control_parameters, initial_state
 from sites.edge.plant.parameters import SiteParameters
 from sites.edge.plant.records import ASSETS, METERS, PHASE
 from sites.edge.plant.values import CONVERTER_LOSS_RATIO, FILTER_R_PU, FILTER_X_PU, plant_parameters, plant_state

@@ -5,22 +5,19 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sites.edge.control.kernels import detector, modes
+from sites.edge.control.kernels.black_start import supervise_black_start
 from sites.edge.control.kernels.compiled import Record, kernel
-from sites.edge.control.kernels.detector import watch_frequency, watch_samples, watch_window
-from sites.edge.control.kernels.droop import follow, limit_by_energy, required_power
+from sites.edge.control.kernels.detector import watch_samples
 from sites.edge.control.kernels.grid_forming import form_voltage, measure_power
+from sites.edge.control.kernels.island import supervise_island
 from sites.edge.control.kernels.modes import change_mode
+from sites.edge.control.kernels.protection import supervise_lockout
 from sites.edge.control.kernels.sequence import track_sequence
-from sites.edge.control.kernels.synchronism import bus_lead, watch_angle, watch_enter_service, watch_synchronism
+from sites.edge.control.kernels.synchronism import watch_angle
+from sites.edge.control.kernels.tied import supervise_tied
 
 TWO_PI: Final = 6.283185307179586
 INVERSE_SQRT3: Final = 0.5773502691896258
-ISLAND_SLEW_RAD_S2: Final = 6.0
-"""How fast an island's frequency returns to its droop line: about 1 Hz/s."""
-SLIP_RAD_S: Final = 1.2
-"""Largest slip used to turn an island's angle towards the grid: about 0.2 Hz."""
-FAULT_MS: Final = 500
-STUCK_CONTACTS_MS: Final = 200
 
 
 @kernel
@@ -88,98 +85,7 @@ def supervise(k: Record, c: Record, m: Record, table: Any, sample: int) -> None:
     elif mode == modes.ISLANDED or mode == modes.RESYNCHRONIZING:
         supervise_island(k, c, m, table)
     elif mode == modes.BLACK_START:
-        c["required_pu"] = 0.0
-        c["level_e"] = min(1.0, c["level_e"] + 1.0 / k["black_start_ms"])
-        if c["level_e"] >= 1.0:
-            if c["voltage_pu"] > 0.9:
-                change_mode(k, c, table, modes.BUS_UP)
-            elif c["mode_ticks"] > (k["black_start_ms"] + FAULT_MS) * k["ticks_per_ms"]:
-                change_mode(k, c, table, modes.BUS_FAULT)
+        supervise_black_start(k, c, table)
     elif mode == modes.LOCKOUT:
-        c["required_pu"] = 0.0
-        if c["request"] == modes.START_REQUESTED:
-            change_mode(k, c, table, modes.START_REQUESTED)
+        supervise_lockout(k, c, table)
     c["request"] = 0
-
-
-@kernel
-def supervise_tied(k: Record, c: Record, m: Record, table: Any, sample: int) -> None:
-    """Grid-tied: power reference, voltage reference, slow loss detectors."""
-    ms = sample // k["ticks_per_ms"]
-    event = modes.NOTHING
-    if ms % detector.WINDOW_MS == 0:
-        cause = watch_window(k, c)
-        if cause != detector.CAUSE_NONE and c["mode_ticks"] > k["blanking_ticks"]:
-            c["cause"] = cause
-            event = modes.GRID_LOST
-    cause = watch_frequency(k, c, c["frequency_hz"])
-    if cause != detector.CAUSE_NONE:
-        c["cause"] = cause
-        event = modes.GRID_LOST
-    if m["poles_closed"] < k["phases"] and c["mode_ticks"] > STUCK_CONTACTS_MS * k["ticks_per_ms"]:
-        # Contacts that open without a command: nothing in the table expects it.
-        event = modes.SWITCH_OPENED
-    required = required_power(k, c, sample, c["frequency_hz"])
-    c["required_pu"] = required
-    baseline = c["baseline_pu"] if c["armed"] and c["armed_starts"] <= sample < c["armed_ends"] else 0.0
-    c["base_pu"] = follow(c["base_pu"], baseline, k["base_ramp_per_ms"])
-    c["service_pu"] = follow(c["service_pu"], required, k["service_ramp_per_ms"])
-    wanted = limit_by_energy(k, m["soc_ratio"], c["base_pu"] + c["service_pu"])
-    wanted = min(max(wanted, -1.0), 1.0)
-    c["omega_e"] = c["omega_u"] + k["power_gain_rad_s"] * (wanted - c["power_pu"])
-    # The level that exchanges no reactive power at the bus: its voltage plus the drop of the power.
-    drop = k["filter_x"] * wanted
-    level = c["reference"] + (k["virtual_r"] + k["filter_r"]) * wanted + 0.5 * drop * drop
-    c["level_e"] += 0.002 * (min(max(level, 0.9), 1.12) - c["level_e"])
-    if event != modes.NOTHING:
-        change_mode(k, c, table, event)
-
-
-@kernel
-def supervise_island(k: Record, c: Record, m: Record, table: Any) -> None:
-    """Islanded: frequency droop, voltage, storage and genset, and the way back."""
-    c["required_pu"] = 0.0
-    watch_enter_service(k, c)
-    # Voltage: the level rises until the bus is at its target, slow against the converter's own stiffness.
-    target = 1.0
-    event = modes.NOTHING
-    droop = k["nominal_rad_s"] - k["island_droop_rad_s"] * c["power_pu"]
-    slew = ISLAND_SLEW_RAD_S2 * 0.001
-    if c["mode"] == modes.RESYNCHRONIZING:
-        lead = bus_lead(k, c)
-        target = min(max(c["level_u"], 0.9), 1.1)
-        slip = min(max(-4.0 * lead, -SLIP_RAD_S), SLIP_RAD_S)
-        c["omega_e"] = follow(c["omega_e"], c["omega_u"] + slip, slew)
-        if c["switch_command"] == 0:
-            if c["fit_ticks"] == 0:
-                event = modes.GRID_UNFIT
-            elif watch_synchronism(k, c, lead):
-                c["switch_command"] = 1
-        elif m["poles_closed"] == k["phases"]:
-            event = modes.SWITCH_CLOSED
-    else:
-        c["omega_e"] = follow(c["omega_e"], droop, slew)
-        if m["poles_closed"] > 0 and c["mode_ticks"] > STUCK_CONTACTS_MS * k["ticks_per_ms"]:
-            event = modes.SWITCH_CLOSED
-        elif c["fit_ticks"] >= k["enter_delay_ticks"]:
-            event = modes.GRID_FIT
-    c["level_e"] = min(max(c["level_e"] + 0.01 * (target - c["voltage_pu"]), 0.85), 1.15)
-    if c["voltage_pu"] < 0.5:
-        c["fault_ms"] += 1
-        if c["fault_ms"] >= FAULT_MS:
-            event = modes.BUS_FAULT
-    else:
-        c["fault_ms"] = 0
-    # Diesel last: only alone, and only when the battery is low.
-    if k["genset_fitted"]:
-        if m["soc_ratio"] < k["genset_start_ratio"]:
-            c["genset_run"] = 1
-        elif m["soc_ratio"] > k["genset_stop_ratio"]:
-            c["genset_run"] = 0
-    # A full battery cannot take the sun's surplus: hold the PV back until the converter no longer charges.
-    if m["soc_ratio"] > 0.97:
-        c["pv_limit_ratio"] = min(max(c["pv_limit_ratio"] + 0.005 * c["power_pu"], 0.0), 1.0)
-    else:
-        c["pv_limit_ratio"] = follow(c["pv_limit_ratio"], 1.0, 0.0002)
-    if event != modes.NOTHING:
-        change_mode(k, c, table, event)

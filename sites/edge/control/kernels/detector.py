@@ -158,16 +158,6 @@ def watch_window(k: Record, c: Record) -> int:
 
 
 @kernel
-def watch_frequency(k: Record, c: Record, frequency_hz: float) -> int:
-    """Run the slow window once per millisecond; return a cause, or 0."""
-    if frequency_hz < k["low_hz"] or frequency_hz > k["high_hz"]:
-        c["off_frequency_ms"] += 1
-    else:
-        c["off_frequency_ms"] = 0
-    return CAUSE_FREQUENCY if c["off_frequency_ms"] >= k["frequency_hold_ms"] else CAUSE_NONE
-
-
-@kernel
 def reset_detector(c: Record) -> None:
     """Forget everything seen so far: after a change of the switch the past says nothing."""
     for phase in range(3):

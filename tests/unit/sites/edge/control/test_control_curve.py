@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sites.core.curves import Direction, ResponseCurve, curve_named, required_share
-from sites.edge.control.islanding import Controller, ControlSettings, arm_curve
+from sites.edge.control.islanding import Controller, arm_curve
 from sites.edge.control.kernels.droop import limit_by_energy, required_power
+from sites.edge.control.settings import ControlSettings
 
 
 @st.composite

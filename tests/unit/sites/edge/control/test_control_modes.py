@@ -12,12 +12,12 @@ from sites.edge.control.islanding import (
     MODE_NAMES,
     TRANSITIONS,
     Controller,
-    ControlSettings,
     alarm_text,
     transition_table,
 )
 from sites.edge.control.kernels import modes
 from sites.edge.control.kernels.modes import change_mode
+from sites.edge.control.settings import ControlSettings
 
 
 @pytest.mark.parametrize(("mode", "event"), list(itertools.product(MODE_NAMES, EVENT_NAMES)))

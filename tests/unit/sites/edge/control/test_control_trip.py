@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sites.edge.control.islanding import CAUSE_NAMES, Controller, ControlSettings
+from sites.edge.control.islanding import CAUSE_NAMES, Controller
 from sites.edge.control.kernels import records
+from sites.edge.control.settings import ControlSettings
 
 RATE_HZ = 10_000
 EVENT = 3000

@@ -1,0 +1,48 @@
+"""Grid-tied supervision: power reference, voltage reference, slow paths of the loss detection."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sites.edge.control.kernels import detector, modes
+from sites.edge.control.kernels.compiled import Record, kernel
+from sites.edge.control.kernels.detector import watch_window
+from sites.edge.control.kernels.droop import follow, limit_by_energy, required_power
+from sites.edge.control.kernels.modes import change_mode
+from sites.edge.control.kernels.windows import watch_frequency
+
+STUCK_CONTACTS_MS: Final = 200
+"""After closing, contacts that have not all reported closed by then were not closed by us."""
+
+
+@kernel
+def supervise_tied(k: Record, c: Record, m: Record, table: Any, sample: int) -> None:
+    """Grid-tied: power reference, voltage reference, slow loss detectors."""
+    ms = sample // k["ticks_per_ms"]
+    event = modes.NOTHING
+    if ms % detector.WINDOW_MS == 0:
+        cause = watch_window(k, c)
+        if cause != detector.CAUSE_NONE and c["mode_ticks"] > k["blanking_ticks"]:
+            c["cause"] = cause
+            event = modes.GRID_LOST
+    cause = watch_frequency(k, c, c["frequency_hz"])
+    if cause != detector.CAUSE_NONE:
+        c["cause"] = cause
+        event = modes.GRID_LOST
+    if m["poles_closed"] < k["phases"] and c["mode_ticks"] > STUCK_CONTACTS_MS * k["ticks_per_ms"]:
+        # Contacts that open without a command: nothing in the table expects it.
+        event = modes.SWITCH_OPENED
+    required = required_power(k, c, sample, c["frequency_hz"])
+    c["required_pu"] = required
+    baseline = c["baseline_pu"] if c["armed"] and c["armed_starts"] <= sample < c["armed_ends"] else 0.0
+    c["base_pu"] = follow(c["base_pu"], baseline, k["base_ramp_per_ms"])
+    c["service_pu"] = follow(c["service_pu"], required, k["service_ramp_per_ms"])
+    wanted = limit_by_energy(k, m["soc_ratio"], c["base_pu"] + c["service_pu"])
+    wanted = min(max(wanted, -1.0), 1.0)
+    c["omega_e"] = c["omega_u"] + k["power_gain_rad_s"] * (wanted - c["power_pu"])
+    # The level that exchanges no reactive power at the bus: its voltage plus the drop of the power.
+    drop = k["filter_x"] * wanted
+    level = c["reference"] + (k["virtual_r"] + k["filter_r"]) * wanted + 0.5 * drop * drop
+    c["level_e"] += 0.002 * (min(max(level, 0.9), 1.12) - c["level_e"])
+    if event != modes.NOTHING:
+        change_mode(k, c, table, event)
