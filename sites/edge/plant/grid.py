@@ -1,8 +1,7 @@
-"""The public grid at the site: source phasor and its jumps, upstream breaker with its poles apart."""
+"""The public grid at the site: its phasor, random numbers for what nobody steers, poles of the feeder's breaker."""
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final
 
 from sites.edge.control.kernels.compiled import Record, kernel
@@ -30,18 +29,6 @@ def turn_source(g: Record, p: Record, grid_hz: float) -> None:
 
 
 @kernel
-def jump_source(p: Record, sample: int) -> None:
-    """Turn the grid's phasor at once by the ordered angle: lines that open shift the phase behind them."""
-    if p["jump_at"] >= 0 and sample >= p["jump_at"]:
-        p["jump_at"] = -1
-        turn_cos = math.cos(p["jump_rad"])
-        turn_sin = math.sin(p["jump_rad"])
-        cos_g = p["cos_g"] * turn_cos - p["sin_g"] * turn_sin
-        p["sin_g"] = p["sin_g"] * turn_cos + p["cos_g"] * turn_sin
-        p["cos_g"] = cos_g
-
-
-@kernel
 def next_random(p: Record) -> int:
     """Return 63 random bits (xorshift, Marsaglia 2003, shifts 13-7-17 on 63 bits)."""
     x = p["random"]
@@ -53,15 +40,14 @@ def next_random(p: Record) -> int:
 
 
 @kernel
-def command_breaker(p: Record, phases: Any, count: int, sample: int) -> None:
-    """Pass the feeder's open and close orders on to its poles at their sample."""
-    if p["feeder_open_at"] >= 0 and sample >= p["feeder_open_at"]:
-        p["feeder_open_at"] = -1
-        for k in range(count):
-            phases[k]["breaker_command"] = 0
-    if p["feeder_close_at"] >= 0 and sample >= p["feeder_close_at"]:
-        p["feeder_close_at"] = -1
-        for k in range(count):
-            phases[k]["breaker_command"] = 1
-            phases[k]["breaker_closed"] = 1
-            phases[k]["i_grid"] = 0.0
+def command_breaker(phases: Any, mask: int, count: int, closes: int) -> None:
+    """Pass an order on to the poles of the feeder's breaker that ``mask`` names.
+
+    A pole closes at once; it opens at its next current zero (``network.solve_phase``).
+    """
+    for k in range(count):
+        if (mask >> k) & 1:
+            phases[k]["breaker_command"] = closes
+            if closes and phases[k]["breaker_closed"] == 0:
+                phases[k]["breaker_closed"] = 1
+                phases[k]["i_grid"] = 0.0

@@ -1,11 +1,12 @@
 """One phase's circuit, solved once per sample with backward-Euler companion models.
 
-    source - Z grid - breaker - U (neighbors' R-L load) - static switch - V (load, filter C, PV, genset)
-                                                                       V - filter L - converter's voltage
-                                                                       V - surge arrester
+    source - Z grid - breaker - U (neighbors' R-L load, fault) - static switch - V (load, filter C, PV, genset, fault)
+                                                                               V - filter L - converter's voltage
+                                                                               V - surge arrester
 
 Unconditionally stable, and nothing rings when a pole cuts a current. Currents at V add up to zero, so the
-meters of all assets do. Everything in per unit; currents are positive into the bus V.
+meters of all assets do. Everything in per unit; currents are positive into the bus V. Each phase stands alone
+against earth (four wires); only a fault between phases joins them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import math
 from typing import Any, Final
 
 from sites.edge.control.kernels.compiled import Record, kernel
+from sites.edge.plant.events import NOWHERE, ON_BUS, ON_FEEDER
 
 ARRESTER_PU: Final = 1.6
 """Voltage above which the arrester at the converter's terminals conducts: a 275 V varistor on 230 V."""
@@ -35,30 +37,28 @@ def node_voltages(u_g: float, u_j: float, v_g: float, v_j: float, switch_g: floa
 
 
 @kernel
-def solve_phase(
-    g: Record, ph: Record, source: float, converter: float, converter_on: int, load_g: float, injected_g: float
-) -> float:
-    """Advance one phase by one sample; return the current that PV and genset give [pu].
-
-    ``injected_g`` is their power as a conductance on the bus voltage of the sample before.
-    """
-    # Utility side.
+def utility_branches(g: Record, ph: Record, source: float) -> Any:
+    """Return (u_g, u_j, grid_g, grid_j): conductance and current at U without a fault, and the grid's share."""
     neighbor_g = g["neighbor_g"]
     u_g = neighbor_g
     u_j = -neighbor_g * g["neighbor_l"] * ph["i_neighbor"]
-    grid_j = 0.0
     grid_g = 0.0
+    grid_j = 0.0
     if ph["breaker_closed"]:
         grid_g = g["grid_g"]
         grid_j = grid_g * (source + g["grid_l"] * ph["i_grid"])
         u_g += grid_g
         u_j += grid_j
-    # Load bus.
+    return u_g, u_j, grid_g, grid_j
+
+
+@kernel
+def bus_branches(g: Record, ph: Record, converter: float, converter_on: int, load_g: float, injected_g: float) -> Any:
+    """Return (v_g, v_j, filter_g, filter_j): conductance and current at V without a fault, and the converter's."""
     v_before = ph["v"]
     cap = g["filter_c"]
-    injected = injected_g * v_before
     v_g = load_g + cap
-    v_j = cap * v_before + injected
+    v_j = cap * v_before + injected_g * v_before
     filter_g = 0.0
     filter_j = 0.0
     if converter_on:
@@ -66,6 +66,47 @@ def solve_phase(
         filter_j = filter_g * (converter + g["filter_l"] * ph["i_filter"])
         v_g += filter_g
         v_j += filter_j
+    return v_g, v_j, filter_g, filter_j
+
+
+@kernel
+def seen_from_fault(
+    g: Record, p: Record, ph: Record, source: float, converter: float, converter_on: int, load_g: float, inj_g: float
+) -> Any:
+    """Return (weight, weight * open voltage) of one phase in the voltage of a fault's common point."""
+    fault_g = ph["fault_g"]
+    if fault_g == 0.0:
+        return 0.0, 0.0
+    u_g, u_j, _, _ = utility_branches(g, ph, source)
+    v_g, v_j, _, _ = bus_branches(g, ph, converter, converter_on, load_g, inj_g)
+    switch_g = g["switch_g"] if ph["switch_closed"] else 0.0
+    u, v, _ = node_voltages(u_g, u_j, v_g, v_j, switch_g)
+    if p["fault_where"] == ON_FEEDER:
+        seen_g = u_g + switch_g * v_g / (switch_g + v_g)
+        voltage = u
+    else:
+        seen_g = v_g + switch_g * u_g / (switch_g + u_g)
+        voltage = v
+    weight = seen_g * fault_g / (seen_g + fault_g)
+    return weight, weight * voltage
+
+
+@kernel
+def solve_phase(
+    g: Record, p: Record, ph: Record, source: float, converter: float, converter_on: int, load_g: float, inj_g: float
+) -> None:
+    """Advance one phase by one sample.
+
+    ``inj_g`` is the power of PV and genset as a conductance on the bus voltage of the sample before.
+    """
+    u_g, u_j, grid_g, grid_j = utility_branches(g, ph, source)
+    v_g, v_j, filter_g, filter_j = bus_branches(g, ph, converter, converter_on, load_g, inj_g)
+    if p["fault_where"] == ON_FEEDER:
+        u_g += ph["fault_g"]
+        u_j += ph["fault_g"] * ph["fault_v"]
+    elif p["fault_where"] == ON_BUS:
+        v_g += ph["fault_g"]
+        v_j += ph["fault_g"] * ph["fault_v"]
     switch_g = g["switch_g"] if ph["switch_closed"] else 0.0
     u, v, i_switch = node_voltages(u_g, u_j, v_g, v_j, switch_g)
     ph["i_arrester"] = 0.0
@@ -79,10 +120,29 @@ def solve_phase(
         ph["breaker_closed"] = 0
         i_grid = 0.0
     ph["i_grid"] = i_grid
-    ph["i_neighbor"] = neighbor_g * (u + g["neighbor_l"] * ph["i_neighbor"])
+    ph["i_neighbor"] = g["neighbor_g"] * (u + g["neighbor_l"] * ph["i_neighbor"])
     ph["i_filter"] = filter_j - filter_g * v
     ph["i_before"] = ph["i_switch"]
     ph["i_switch"] = i_switch
     ph["u"] = u
     ph["v"] = v
-    return injected
+
+
+@kernel
+def settle_fault(p: Record, phases: Any, count: int) -> None:
+    """Keep the fault's currents; a phase that is to be cleared goes out at the zero of its current."""
+    burning = 0
+    for k in range(count):
+        ph = phases[k]
+        if ph["fault_g"] == 0.0:
+            continue
+        voltage = ph["u"] if p["fault_where"] == ON_FEEDER else ph["v"]
+        current = ph["fault_g"] * (voltage - ph["fault_v"])
+        if ph["fault_command"] == 0 and current * ph["i_fault"] <= 0.0:
+            ph["fault_g"] = 0.0
+            current = 0.0
+        else:
+            burning = 1
+        ph["i_fault"] = current
+    if burning == 0:
+        p["fault_where"] = NOWHERE

@@ -18,10 +18,7 @@ PLANT_PARAMETERS: Final = np.dtype(
             "dt_s",
             "nominal_rad_s",
             "bias_rad_s",
-            "noise_pu",
             "grid_pu",
-            "fifth_pu",
-            "seventh_pu",
             # Companion models: conductance and memory (inductance over the time step) per branch.
             "grid_g",
             "grid_l",
@@ -52,20 +49,39 @@ PLANT_PARAMETERS: Final = np.dtype(
 PLANT: Final = np.dtype(
     [
         (name, np.float64)
-        for name in ("cos_g", "sin_g", "load_pu", "pv_pu", "genset_pu", "v2", "soc_ratio", "temperature_c", "jump_rad")
+        for name in ("cos_g", "sin_g", "load_pu", "pv_pu", "genset_pu", "v2", "soc_ratio", "temperature_c")
     ]
     + [
         (name, np.int64)
         for name in (
             "random",
-            "feeder_open_at",
-            "feeder_close_at",
-            "jump_at",
             "switch_target",
             "switch_ticks",
             "genset_ticks",
         )
-    ],
+    ]
+    # events.py: the next event's place in the site's schedule and its sample; what lasts.
+    + [("event_at", np.int64), ("event_place", np.int64), ("fault_where", np.int64), ("fault_to_earth", np.int64)]
+    # disturbance.py: harmonics of the source [pu] and the transients on it.
+    + [(name, np.float64) for name in ("h5", "h7", "h11", "h13", "noise_pu")]
+    + [
+        (name, np.float64)
+        for name in (
+            "ring_cos",
+            "ring_sin",
+            "ring_turn_cos",
+            "ring_turn_sin",
+            "dip_pu",
+            "dip_memory",
+            "flicker_pu",
+            "flicker_cos",
+            "flicker_sin",
+            "flicker_turn",
+            "notch_pu",
+            "notch_cos_half",
+        )
+    ]
+    + [("disturbed", np.int64)],
     align=True,
 )
 
@@ -74,10 +90,21 @@ PHASE: Final = np.dtype(
         (name, np.float64)
         for name in ("v", "u", "i_grid", "i_neighbor", "i_filter", "i_switch", "i_before", "i_arrester")
     ]
-    + [(name, np.int64) for name in ("breaker_closed", "breaker_command", "switch_closed")],
+    + [(name, np.int64) for name in ("breaker_closed", "breaker_command", "switch_closed")]
+    # The source's own level and turn of this phase, and what a transient adds to it.
+    + [(name, np.float64) for name in ("level", "turn_cos", "turn_sin", "ring_share", "impulse_pu")]
+    + [("impulse_ticks", np.int64)]
+    # A fault at this phase: conductance, the voltage of the point where the phases meet, current into it.
+    + [(name, np.float64) for name in ("fault_g", "fault_v", "i_fault")]
+    + [("fault_command", np.int64), ("switch_stuck", np.int64)],
     align=True,
 )
-"""One phase: load bus and utility side voltage, currents of the branches, poles."""
+"""One phase: load bus and utility side voltage, currents of the branches, poles, source, fault."""
+
+EVENT: Final = np.dtype(
+    [("at", np.int64), ("kind", np.int64), ("mask", np.int64), ("value", np.float64, (4,))], align=True
+)
+"""One disturbance of a site's schedule: its sample, what it is (``events.py``), bit k for phase k, figures."""
 
 METERS: Final = np.dtype(
     [

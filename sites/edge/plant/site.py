@@ -5,22 +5,38 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sites.edge.control.kernels.compiled import Record, kernel
-from sites.edge.plant.grid import command_breaker, jump_source, next_random, turn_source
-from sites.edge.plant.network import solve_phase
+from sites.edge.plant.disturbance import (
+    disturbed_source,
+    harmonics,
+    is_disturbed,
+    move_transients,
+    phase_source,
+)
+from sites.edge.plant.events import NOWHERE, ON_BUS
+from sites.edge.plant.grid import next_random, turn_source
+from sites.edge.plant.network import seen_from_fault, settle_fault, solve_phase
 from sites.edge.plant.switch import move_switch, poles_closed
 
 HALF_SQRT3: Final = 0.8660254037844386
-TWO_PI: Final = 6.283185307179586
 TO_UNIT: Final = 2.0 / 2097152.0
 
 
 @kernel
 def advance_phase(
-    g: Record, ph: Record, w: Record, source: float, converter: float, on: int, load_g: float, pv_g: float, gen_g: float
+    g: Record,
+    p: Record,
+    ph: Record,
+    w: Record,
+    source: float,
+    converter: float,
+    on: int,
+    load_g: float,
+    pv_g: float,
+    gen_g: float,
 ) -> None:
     """Advance one phase and add its powers to the sample's meters [pu]."""
     v_before = ph["v"]
-    solve_phase(g, ph, source, converter, on, load_g, pv_g + gen_g)
+    solve_phase(g, p, ph, source, converter, on, load_g, pv_g + gen_g)
     v = ph["v"]
     now = w["now"]
     now[0] += v * ph["i_switch"]
@@ -29,51 +45,75 @@ def advance_phase(
     now[2] += v * pv_g * v_before
     now[3] += v * gen_g * v_before
     now[4] -= v * load_g * v
+    if p["fault_where"] == ON_BUS:
+        # What a fault on the bus takes counts with the load: there is no meter of its own.
+        now[4] -= v * ph["fault_g"] * (v - ph["fault_v"])
 
 
 @kernel
-def advance_site(g: Record, p: Record, phases: Any, c: Record, w: Record, grid_hz: float, sample: int) -> None:
+def join_faulted_phases(
+    g: Record, p: Record, phases: Any, a: float, b: float, d: float, c: Record, load_g: float, inj_g: float
+) -> None:
+    """Find the voltage of the point at which a fault without earth joins its phases: its currents add up to zero."""
+    on = c["converter_on"]
+    w0, j0 = seen_from_fault(g, p, phases[0], a, c["ea"], on, load_g, inj_g)
+    w1, j1 = seen_from_fault(g, p, phases[1], b, c["eb"], on, load_g, inj_g)
+    w2, j2 = seen_from_fault(g, p, phases[2], d, c["ec"], on, load_g, inj_g)
+    weight = w0 + w1 + w2
+    point = (j0 + j1 + j2) / weight if weight > 0.0 else 0.0
+    for k in range(3):
+        phases[k]["fault_v"] = point
+
+
+@kernel
+def advance_site(g: Record, p: Record, phases: Any, c: Record, w: Record, grid_hz: float) -> None:
     """Advance a site's plant by one sample under the controller's outputs ``c``.
 
     ``w["now"]`` holds the sample's powers afterwards, of pcc, battery, PV, genset and load [pu].
     """
     turn_source(g, p, grid_hz)
-    jump_source(p, sample)
-    command_breaker(p, phases, g["phases"], sample)
     move_switch(g, p, phases, c["switch_command"])
     now = w["now"]
     for j in range(5):
         now[j] = 0.0
-    cos_g = p["cos_g"]
-    sin_g = p["sin_g"]
+    cos_a = p["cos_g"]
+    sin_a = p["sin_g"]
     level = g["grid_pu"]
-    # Fifth (backward) and seventh (forward) harmonic from powers of the phasor.
-    c2 = cos_g * cos_g - sin_g * sin_g
-    s2 = 2.0 * cos_g * sin_g
-    c4 = c2 * c2 - s2 * s2
-    s4 = 2.0 * c2 * s2
-    c5 = c4 * cos_g - s4 * sin_g
-    s5 = s4 * cos_g + c4 * sin_g
-    c7 = c5 * c2 - s5 * s2
-    s7 = s5 * c2 + c5 * s2
-    h5 = g["fifth_pu"]
-    h7 = g["seventh_pu"]
-    alpha = level * cos_g + h5 * c5 + h7 * c7
-    beta = level * sin_g - h5 * s5 + h7 * s7
+    if p["disturbed"]:
+        level *= move_transients(p)
+    alpha, beta = harmonics(p)
+    source_a = phase_source(phases[0], level, cos_a, sin_a, alpha)
+    if p["disturbed"]:
+        source_a = disturbed_source(p, phases[0], source_a, cos_a, sin_a)
     on = c["converter_on"]
     # Constant-power sources as conductances on the last sample; at half voltage their current ends.
     square = max(p["v2"], 0.25)
     pv_g = p["pv_pu"] / square
     gen_g = p["genset_pu"] / square
     load_g = p["load_pu"]
-    advance_phase(g, phases[0], w, alpha, c["ea"], on, load_g, pv_g, gen_g)
-    v2 = phases[0]["v"] * phases[0]["v"]
     if g["phases"] == 3:
-        half = 0.5 * alpha
-        side = HALF_SQRT3 * beta
-        advance_phase(g, phases[1], w, side - half, c["eb"], on, load_g, pv_g, gen_g)
-        advance_phase(g, phases[2], w, -side - half, c["ec"], on, load_g, pv_g, gen_g)
-        v2 += phases[1]["v"] * phases[1]["v"] + phases[2]["v"] * phases[2]["v"]
+        cos_b = HALF_SQRT3 * sin_a - 0.5 * cos_a
+        sin_b = -HALF_SQRT3 * cos_a - 0.5 * sin_a
+        cos_c = -HALF_SQRT3 * sin_a - 0.5 * cos_a
+        sin_c = HALF_SQRT3 * cos_a - 0.5 * sin_a
+        source_b = phase_source(phases[1], level, cos_b, sin_b, HALF_SQRT3 * beta - 0.5 * alpha)
+        source_c = phase_source(phases[2], level, cos_c, sin_c, -HALF_SQRT3 * beta - 0.5 * alpha)
+        if p["disturbed"]:
+            source_b = disturbed_source(p, phases[1], source_b, cos_b, sin_b)
+            source_c = disturbed_source(p, phases[2], source_c, cos_c, sin_c)
+        if p["fault_where"] != NOWHERE and not p["fault_to_earth"]:
+            join_faulted_phases(g, p, phases, source_a, source_b, source_c, c, load_g, pv_g + gen_g)
+        advance_phase(g, p, phases[0], w, source_a, c["ea"], on, load_g, pv_g, gen_g)
+        advance_phase(g, p, phases[1], w, source_b, c["eb"], on, load_g, pv_g, gen_g)
+        advance_phase(g, p, phases[2], w, source_c, c["ec"], on, load_g, pv_g, gen_g)
+        v2 = phases[0]["v"] ** 2 + phases[1]["v"] ** 2 + phases[2]["v"] ** 2
+    else:
+        advance_phase(g, p, phases[0], w, source_a, c["ea"], on, load_g, pv_g, gen_g)
+        v2 = phases[0]["v"] ** 2
+    if p["fault_where"] != NOWHERE:
+        settle_fault(p, phases, g["phases"])
+    if p["disturbed"]:
+        p["disturbed"] = is_disturbed(p, phases, g["phases"])
     scale = 2.0 / g["phases"]
     p["v2"] += 0.005 * (v2 * scale - p["v2"])
     for j in range(5):
@@ -84,7 +124,7 @@ def advance_site(g: Record, p: Record, phases: Any, c: Record, w: Record, grid_h
 def sense(g: Record, p: Record, phases: Any, m: Record) -> None:
     """Write what the site's sensors show now; the only way from the plant to the controller."""
     bits = next_random(p)
-    width = g["noise_pu"]
+    width = p["noise_pu"]
     n0 = ((bits & 0x1FFFFF) * TO_UNIT - 1.0) * width
     a = phases[0]
     m["va"] = a["v"] + n0

@@ -34,6 +34,8 @@ def move_switch(g: Record, p: Record, phases: Any, command: int) -> None:
         return
     at_zero = g["switch_kind"] >= NATURAL
     for k in range(g["phases"]):
+        if phases[k]["switch_stuck"]:
+            continue
         if phases[k]["switch_closed"] and ticks >= g["open_delay_ticks"] + k * g["pole_scatter_ticks"]:
             if not at_zero:
                 phases[k]["switch_closed"] = 0

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from sites.edge.plant.events import NEVER
 from sites.edge.plant.parameters import SWITCH_KINDS, SiteParameters
-from sites.edge.plant.records import PLANT, PLANT_PARAMETERS
+from sites.edge.plant.records import PHASE, PLANT, PLANT_PARAMETERS
 from sites.edge.plant.switch import CLOSE_DELAY_S, OPEN_DELAY_S, POLE_SCATTER_S
 
 StructuredArray = npt.NDArray[np.void]
@@ -48,10 +50,7 @@ def plant_parameters(site: SiteParameters, dt_s: float) -> StructuredArray:
         "dt_s": dt_s,
         "nominal_rad_s": omega,
         "bias_rad_s": 2.0 * math.pi * site.meter_bias_hz,
-        "noise_pu": site.noise_pu,
         "grid_pu": site.grid_voltage_pu * tap,
-        "fifth_pu": site.fifth_harmonic_pu,
-        "seventh_pu": 0.5 * site.fifth_harmonic_pu,
         "grid_g": 1.0 / (grid_x / GRID_X_OVER_R + grid_l),
         "grid_l": grid_l,
         "neighbor_g": 1.0 / (neighbor_r + neighbor_l),
@@ -91,8 +90,20 @@ def plant_state(site: SiteParameters, seed: int, index: int) -> StructuredArray:
     p["soc_ratio"] = site.soc_ratio
     p["temperature_c"] = 22.0
     p["random"] = int(np.random.default_rng([seed, index]).integers(1, 2**62))
-    p["jump_at"] = -1
-    p["feeder_open_at"] = -1
-    p["feeder_close_at"] = -1
+    p["event_at"] = NEVER
+    p["noise_pu"] = site.noise_pu
+    p["h5"] = site.fifth_harmonic_pu
+    p["h7"] = 0.5 * site.fifth_harmonic_pu
     p["switch_target"] = 0 if site.starts_dead else 1
     return p
+
+
+def phase_states(sites: Sequence[SiteParameters]) -> StructuredArray:
+    """Return the phases' records [sites, 3] in step with the grid at phase zero, or dead."""
+    phases = np.zeros((len(sites), 3), PHASE)
+    closed = np.array([not site.starts_dead for site in sites])[:, None]
+    for name in ("breaker_closed", "breaker_command", "switch_closed"):
+        phases[name] = closed
+    phases["v"] = phases["u"] = np.where(closed, [[1.0, -0.5, -0.5]], 0.0)
+    phases["level"] = phases["turn_cos"] = 1.0
+    return phases

@@ -22,8 +22,16 @@ from sites.edge.control.kernels import modes, records
 from sites.edge.control.recorder import Waveform
 from sites.edge.control.settings import ControlSettings, control_parameters, initial_state
 from sites.edge.plant.parameters import SiteParameters
-from sites.edge.plant.records import ASSETS, METERS, PHASE
-from sites.edge.plant.values import CONVERTER_LOSS_RATIO, FILTER_R_PU, FILTER_X_PU, plant_parameters, plant_state
+from sites.edge.plant.records import ASSETS, METERS
+from sites.edge.plant.values import (
+    CONVERTER_LOSS_RATIO,
+    FILTER_R_PU,
+    FILTER_X_PU,
+    phase_states,
+    plant_parameters,
+    plant_state,
+)
+from sites.edge.studies.disturbances import Disturbances, no_events
 from sites.edge.studies.fleet_step import advance_fleet
 
 __all__ = ["MODE_NAMES", "ClosedLoop", "Waveform"]
@@ -55,7 +63,7 @@ MAX_ROW_CHUNKS: Final = 600
 """A minute of 100 Hz rows is kept for whoever drains them; older ones are dropped."""
 
 
-class ClosedLoop:
+class ClosedLoop(Disturbances):
     """Sites with their controllers, advanced by samples of the grid's frequency. One caller at a time."""
 
     def __init__(
@@ -80,11 +88,8 @@ class ClosedLoop:
         dt_s = 1.0 / sample_rate_hz
         self._g = np.concatenate([plant_parameters(site, dt_s) for site in sites])
         self._p = np.concatenate([plant_state(site, seed, index) for index, site in enumerate(sites)])
-        self._phases = np.zeros((len(sites), 3), PHASE)
-        closed = np.array([not site.starts_dead for site in sites])[:, None]
-        for name in ("breaker_closed", "breaker_command", "switch_closed"):
-            self._phases[name] = closed
-        self._phases["v"] = self._phases["u"] = np.where(closed, [[1.0, -0.5, -0.5]], 0.0)
+        self._phases = phase_states(sites)
+        self._events = no_events(len(sites))
         self._k = np.concatenate([control_parameters(control_settings(site, sample_rate_hz)) for site in sites])
         self._c = np.concatenate(
             [initial_state(self._k[i : i + 1], starts_dead=site.starts_dead) for i, site in enumerate(sites)]
@@ -112,7 +117,7 @@ class ClosedLoop:
         first = self.sample - self._offset % self._row_ticks
         rows = np.empty((count, len(self.sites), len(RECORD_COLUMNS)), np.float32)
         advance_fleet(
-            self._g, self._p, self._phases, self._k, self._c, self._m, self._w, self._table,
+            self._g, self._p, self._phases, self._events, self._k, self._c, self._m, self._w, self._table,
             self._rings, grid_hz, self.sample, self._offset, self._row_ticks, self._post_ticks, rows,
         )  # fmt: skip
         self.sample += len(grid_hz)
@@ -211,19 +216,6 @@ class ClosedLoop:
     def request_start(self, index: int) -> None:
         """Ask a locked-out site to start again: alarm cleared, black start."""
         self._c["request"][index] = modes.START_REQUESTED
-
-    def open_feeder(self, index: int, at_sample: int) -> None:
-        """Open the breaker upstream of a site at a sample; each pole at its next current zero."""
-        self._p["feeder_open_at"][index] = at_sample
-
-    def close_feeder(self, index: int, at_sample: int) -> None:
-        """Close the breaker upstream of a site at a sample."""
-        self._p["feeder_close_at"][index] = at_sample
-
-    def jump_phase(self, index: int, angle_rad: float, at_sample: int) -> None:
-        """Let the phase of the grid behind a site jump at a sample; positive: ahead [rad]."""
-        self._p["jump_rad"][index] = angle_rad
-        self._p["jump_at"][index] = at_sample
 
     def alarm(self, index: int) -> str:
         """Name the alarm that a site has latched, empty when none."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sites.edge.control.kernels import modes
 from sites.edge.control.kernels.compiled import Record, kernel
 from sites.edge.control.kernels.controller import control_step
+from sites.edge.plant.events import take_events
 from sites.edge.plant.site import advance_site, sense
 from sites.edge.plant.sources import advance_battery, advance_sources, burnt_fuel_ul
 
@@ -110,7 +111,7 @@ def close_block(g: Record, w: Record, ticks: int) -> None:
 
 @kernel
 def advance_fleet(
-    gs: Any, ps: Any, phases: Any, ks: Any, cs: Any, ms: Any, ws: Any, table: Any,
+    gs: Any, ps: Any, phases: Any, schedules: Any, ks: Any, cs: Any, ms: Any, ws: Any, table: Any,
     rings: Any, grid_hz: Any, first_sample: int, offset: int, row_ticks: int, post_ticks: int, rows: Any,
 ) -> None:  # fmt: skip
     """Advance all sites by ``len(grid_hz)`` samples.
@@ -123,6 +124,7 @@ def advance_fleet(
         g = gs[i]
         p = ps[i]
         ph = phases[i]
+        schedule = schedules[i]
         k = ks[i]
         c = cs[i]
         m = ms[i]
@@ -133,7 +135,9 @@ def advance_fleet(
         row = 0
         for s in range(grid_hz.shape[0]):
             sample = first_sample + s
-            advance_site(g, p, ph, c, w, grid_hz[s], sample)
+            if sample >= p["event_at"]:
+                take_events(g, p, ph, schedule, sample)
+            advance_site(g, p, ph, c, w, grid_hz[s])
             sense(g, p, ph, m)
             control_step(k, c, m, table, sample)
             for j in range(5):

@@ -57,7 +57,7 @@ def test_the_controller_alone_gives_bit_identical_outputs_on_the_same_samples() 
 
 
 def test_no_field_of_the_plant_stands_in_the_controllers_records() -> None:
-    hidden = {"cos_g", "sin_g", "bias_rad_s", "random", "feeder_open_at", "breaker_closed", "i_grid"}
+    hidden = {"cos_g", "sin_g", "bias_rad_s", "random", "event_at", "breaker_closed", "i_grid"}
     plant = set(plant_records.PLANT.names) | set(plant_records.PHASE.names) | set(plant_records.PLANT_PARAMETERS.names)
     assert hidden <= plant
     for record in (records.SAMPLES, records.PARAMETERS, records.STATE):
