@@ -5,18 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from sites.core.curves import CurveError, Direction, ResponseCurve
+from sites.core.curves import CurveError, Direction, Recovery, ResponseCurve, Trigger
 from sites.core.envelope import OperatingEnvelope
 from sites.core.intervals import Interval, IntervalError
 
 MAX_BODY_BYTES: Final = 4096
 MAX_POWER_KW: Final = 100_000.0
 FORMAT_VERSION: Final = 1
+EXTENDED_VERSION: Final = 2
+"""Of a body whose curve is symmetric, latches or recovers: a site that knows only version 1 refuses it."""
+
+
+P = TypeVar("P", Trigger, Recovery)
 
 
 class AssignmentState(StrEnum):
@@ -66,16 +71,26 @@ class Assignment:
     """Declared battery power without the service, positive into the bus [kW]."""
     starts_at: datetime
     ends_at: datetime
+    trigger: Trigger | None = None
+    """Set: the points are a threshold and the response latches."""
+    recovery: Recovery | None = None
+    """Set: energy given may be taken back inside the window while nothing is due."""
 
     @property
     def window(self) -> Interval:
         """The period in which the site answers."""
         return Interval(self.starts_at, self.ends_at)
 
+    @property
+    def format_version(self) -> int:
+        """The lowest version of the body that can say this."""
+        plain = self.direction is not Direction.BOTH and self.trigger is None and self.recovery is None
+        return FORMAT_VERSION if plain else EXTENDED_VERSION
+
     def to_bytes(self) -> bytes:
         """Return the body that is signed and sent: JSON with sorted keys, UTF-8, no blanks."""
-        body = {
-            "v": FORMAT_VERSION,
+        body: dict[str, Any] = {
+            "v": self.format_version,
             "assignment_id": self.assignment_id,
             "site_id": self.site_id,
             "sequence": self.sequence,
@@ -88,6 +103,10 @@ class Assignment:
             "starts_at": _text(self.starts_at),
             "ends_at": _text(self.ends_at),
         }
+        if self.trigger is not None:
+            body["trigger"] = asdict(self.trigger)
+        if self.recovery is not None:
+            body["recovery"] = asdict(self.recovery)
         return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
 
     @property
@@ -109,8 +128,9 @@ def assignment_from_bytes(body: bytes) -> Assignment:
         raise AssignmentError(f"body is not JSON: {error}") from None
     if not isinstance(raw, dict):
         raise AssignmentError(f"body is a {type(raw).__name__}, accepted: an object")
-    if raw.get("v") != FORMAT_VERSION:
-        raise AssignmentError(f"v is {raw.get('v')!r}, accepted: {FORMAT_VERSION}")
+    version = raw.get("v")
+    if version not in (FORMAT_VERSION, EXTENDED_VERSION) or isinstance(version, bool):
+        raise AssignmentError(f"v is {version!r}, accepted: {FORMAT_VERSION}, {EXTENDED_VERSION}")
     points = raw.get("points")
     if not isinstance(points, list) or not all(isinstance(p, list) and len(p) == 2 for p in points):
         raise AssignmentError("points is not a list of pairs [deviation_hz, share]")
@@ -126,7 +146,11 @@ def assignment_from_bytes(body: bytes) -> Assignment:
         baseline_kw=_number(raw, "baseline_kw", -MAX_POWER_KW, MAX_POWER_KW),
         starts_at=_instant(raw, "starts_at"),
         ends_at=_instant(raw, "ends_at"),
+        trigger=_part(raw, "trigger", Trigger),
+        recovery=_part(raw, "recovery", Recovery),
     )
+    if version != assignment.format_version:
+        raise AssignmentError(f"v is {version}, accepted for this content: {assignment.format_version}")
     try:
         Interval(assignment.starts_at, assignment.ends_at)
         curve_of(assignment)
@@ -150,6 +174,8 @@ def curve_of(assignment: Assignment) -> ResponseCurve:
         sustain_s=max(assignment.window.duration_s, 1.0),
         source="assignment",
         certainty="V",
+        trigger=assignment.trigger,
+        recovery=assignment.recovery,
     )
 
 
@@ -172,7 +198,11 @@ def judge(
         return None
     if locked_out:
         return Refusal.LOCKED_OUT
-    headroom_kw = envelope.discharge_kw if assignment.direction is Direction.LOW else envelope.charge_kw
+    headroom_kw = {
+        Direction.LOW: envelope.discharge_kw,
+        Direction.HIGH: envelope.charge_kw,
+        Direction.BOTH: min(envelope.discharge_kw, envelope.charge_kw),
+    }[assignment.direction]
     # A tenth of a per cent: the allocation was computed on an envelope a few seconds older.
     if assignment.power_kw > headroom_kw * 1.001 + 1e-9:
         return Refusal.OUT_OF_ENVELOPE
@@ -201,7 +231,21 @@ def _direction(raw: dict[str, Any]) -> Direction:
     try:
         return Direction(str(raw.get("direction")))
     except ValueError:
-        raise AssignmentError(f"direction is {raw.get('direction')!r}, accepted: low, high") from None
+        raise AssignmentError(f"direction is {raw.get('direction')!r}, accepted: low, high, both") from None
+
+
+def _part(raw: dict[str, Any], key: str, kind: type[P]) -> P | None:
+    """Read an optional object whose fields are all numbers; an absent one is None."""
+    value = raw.get(key)
+    if value is None:
+        return None
+    names = [field.name for field in fields(kind)]
+    if not isinstance(value, dict) or sorted(value) != sorted(names):
+        raise AssignmentError(f"{key} is {value!r:.80}, accepted: an object of {', '.join(names)}")
+    try:
+        return kind(**{name: _finite(value[name], f"{key}.{name}") for name in names})
+    except CurveError as error:
+        raise AssignmentError(str(error)) from None
 
 
 def _finite(value: object, key: str) -> float:

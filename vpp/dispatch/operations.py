@@ -309,6 +309,8 @@ def _desire(*, dispatch: Dispatch, curve: ResponseCurve, powers_kw: Mapping[str,
             baseline_kw=DECLARED_BASELINE_KW,
             starts_at=dispatch.starts_at,
             ends_at=dispatch.ends_at,
+            trigger=curve.trigger,
+            recovery=curve.recovery,
         )
         rows.append(
             SiteAssignment(

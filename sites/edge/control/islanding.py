@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sites.core.curves import ResponseCurve
-from sites.edge.control.kernels import detector, modes
+from sites.edge.control.kernels import detector, droop, modes
 from sites.edge.control.kernels.controller import control_step
 from sites.edge.control.settings import ControlSettings, control_parameters, initial_state
 
@@ -79,8 +79,15 @@ def alarm_text(alarm: int) -> str:
 def arm_curve(
     c: StructuredArray, curve: ResponseCurve, *, power_pu: float, baseline_pu: float, starts: int, ends: int
 ) -> None:
-    """Write an assignment's curve, power and window (samples) into one controller's state."""
+    """Write an assignment's curve, power and window (samples) into one controller's state.
+
+    The same trigger armed again, with another power or window, goes on where it is: a support that runs is
+    not cut short by a re-arming.
+    """
     state = c[0]
+    latches = curve.trigger is not None
+    same = state["armed"] and state["armed_latches"] and latches and state["armed_sign"] == curve.sign
+    goes_on = bool(same and state["curve_hz"][0] == curve.points[0][0])
     state["armed"] = 0
     state["points"] = len(curve.points)
     for j, (deviation_hz, share) in enumerate(curve.points):
@@ -91,6 +98,16 @@ def arm_curve(
     state["baseline_pu"] = baseline_pu
     state["armed_starts"] = starts
     state["armed_ends"] = ends
+    if not goes_on:
+        state["trigger_stage"] = droop.READY
+        state["trigger_share"] = 0.0
+    state["armed_latches"] = int(latches)
+    if curve.trigger is not None:
+        ramp_ms = curve.trigger.ramp_s * 1000.0
+        state["trigger_ramp_per_ms"] = 1.0 / max(ramp_ms, 1.0)
+        state["trigger_sustain_ms"] = round(curve.trigger.sustain_s * 1000.0)
+        state["trigger_release_per_ms"] = curve.trigger.release_per_s / 1000.0
+        state["trigger_rest_ms"] = round(curve.trigger.rest_s * 1000.0)
     state["armed"] = 1
 
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from sites.edge.control.kernels.compiled import Record, kernel
+
+READY: Final = 0
+RUNNING: Final = 1
+RELEASING: Final = 2
+RESTING: Final = 3
+
+EARLY_HZ: Final = 0.001
+"""A trigger fires this much before its threshold: at the threshold itself the estimate's noise would toss a coin."""
 
 
 @kernel
@@ -22,12 +32,57 @@ def curve_share(c: Record, deviation_hz: float) -> float:
 
 
 @kernel
+def run_trigger(k: Record, c: Record, sample: int, outside: bool) -> float:
+    """Advance a latched response by one millisecond; return its share of the contracted power [0..1].
+
+    Ramp, full share, release, rest: in this order whatever the frequency does, so that crossing the
+    threshold again changes nothing. It is ready again once the frequency has been back inside. Its clock
+    is the samples': it goes on while the site is islanded and nobody asks.
+    """
+    stage = c["trigger_stage"]
+    full = c["curve_share"][0]
+    share = c["trigger_share"]
+    elapsed_ms = (sample - c["trigger_since"]) // k["ticks_per_ms"]
+    if stage == READY:
+        share = 0.0
+        if outside:
+            stage = RUNNING
+            c["activations"] += 1
+    if stage == RUNNING:
+        if share < full:
+            share = min(share + c["trigger_ramp_per_ms"], full)
+            c["trigger_since"] = sample
+        elif elapsed_ms >= c["trigger_sustain_ms"]:
+            stage = RELEASING
+    elif stage == RELEASING:
+        share = max(share - c["trigger_release_per_ms"], 0.0)
+        if share == 0.0:
+            stage = RESTING
+            c["trigger_since"] = sample
+    elif stage == RESTING and elapsed_ms >= c["trigger_rest_ms"] and not outside:
+        stage = READY
+    c["trigger_stage"] = stage
+    c["trigger_share"] = share
+    return share
+
+
+@kernel
 def required_power(k: Record, c: Record, sample: int, frequency_hz: float) -> float:
-    """Return the service power due now [pu], positive into the bus; 0 outside the armed window."""
+    """Return the service power due now [pu], positive into the bus; 0 outside the armed window.
+
+    Called once per millisecond: a trigger's clock runs in here. ``armed_sign`` 0 is a symmetric curve.
+    """
     if c["armed"] == 0 or sample < c["armed_starts"] or sample >= c["armed_ends"]:
         return 0.0
-    nominal_hz = k["nominal_rad_s"] / 6.283185307179586
-    return c["armed_sign"] * c["armed_pu"] * curve_share(c, (nominal_hz - frequency_hz) * c["armed_sign"])
+    deviation_hz = k["nominal_rad_s"] / 6.283185307179586 - frequency_hz
+    sign = c["armed_sign"]
+    if sign == 0.0:
+        sign = 1.0 if deviation_hz > 0.0 else -1.0
+    if c["armed_latches"]:
+        share = run_trigger(k, c, sample, deviation_hz * sign >= c["curve_hz"][0] - EARLY_HZ)
+    else:
+        share = curve_share(c, deviation_hz * sign)
+    return sign * c["armed_pu"] * share
 
 
 @kernel

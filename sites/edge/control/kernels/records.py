@@ -151,6 +151,16 @@ STATE: Final = np.dtype(
         ("points", np.int64),
         ("curve_hz", np.float64, (8,)),
         ("curve_share", np.float64, (8,)),
+        # Armed trigger and recovery (droop.py); powers as shares of the contracted power.
+        ("armed_latches", np.int64),
+        ("trigger_stage", np.int64),
+        ("trigger_since", np.int64),
+        ("trigger_share", np.float64),
+        ("trigger_ramp_per_ms", np.float64),
+        ("trigger_sustain_ms", np.int64),
+        ("trigger_release_per_ms", np.float64),
+        ("trigger_rest_ms", np.int64),
+        ("activations", np.int64),
         # Outputs.
         ("ea", np.float64),
         ("eb", np.float64),

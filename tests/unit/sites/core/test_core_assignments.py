@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sites.core.assignments import Assignment, AssignmentError, Refusal, assignment_from_bytes, curve_of, judge
-from sites.core.curves import Direction, curve_named
+from sites.core.curves import CATALOGUE, Direction, curve_named
 from sites.core.envelope import OperatingEnvelope
 
 AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -53,13 +53,47 @@ class TestBytes:
         assert received == sent
         assert received.content_hash == sent.content_hash
 
+    @pytest.mark.parametrize("product", sorted(CATALOGUE))
+    def test_carry_every_product_of_the_catalogue(self, product):
+        curve = curve_named(product)
+        sent = an_assignment(
+            curve_name=curve.name, direction=curve.direction, points=curve.points,
+            trigger=curve.trigger, recovery=curve.recovery,
+        )  # fmt: skip
+        received = assignment_from_bytes(sent.to_bytes())
+        assert received == sent
+        carried = curve_of(received)
+        assert (carried.points, carried.direction, carried.trigger, carried.recovery) == (
+            curve.points, curve.direction, curve.trigger, curve.recovery,
+        )  # fmt: skip
+
+    def test_a_plain_curve_keeps_the_first_version_and_its_bytes(self):
+        body = json.loads(an_assignment().to_bytes())
+        assert body["v"] == 1
+        assert not {"trigger", "recovery"} & set(body)
+
+    @pytest.mark.parametrize(
+        ("changes", "says"),
+        [
+            ({"v": 2}, "v is 2, accepted for this content: 1"),
+            ({"v": 1, "direction": "both"}, "v is 1, accepted for this content: 2"),
+            ({"v": 2, "trigger": {"ramp_s": 0}}, "trigger is .* accepted: an object of ramp_s, sustain_s"),
+            ({"v": 2, "recovery": {"share": 2, "after_s": 0, "ramp_per_min": 1}}, "share is 2.0, accepted"),
+            ({"v": 2, "recovery": {"share": "x", "after_s": 0, "ramp_per_min": 1}}, "recovery.share is 'x', accepted"),
+        ],
+    )
+    def test_what_latches_or_recovers_is_checked_too(self, changes, says):
+        body = json.loads(an_assignment().to_bytes()) | changes
+        with pytest.raises(AssignmentError, match=says):
+            assignment_from_bytes(json.dumps(body).encode())
+
     def test_carry_the_curve_itself(self):
         assert curve_of(assignment_from_bytes(an_assignment().to_bytes())).points == curve_named("neso-dc-low").points
 
     @pytest.mark.parametrize(
         ("key", "value", "says"),
         [
-            ("v", 2, "v is 2, accepted: 1"),
+            ("v", 3, "v is 3, accepted: 1, 2"),
             ("site_id", "", "site_id is ''"),
             ("sequence", 0, "sequence is 0"),
             ("sequence", True, "sequence is True"),
