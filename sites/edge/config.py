@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sites.core.gridcodes import CATALOGUE, GridCodeError, GridCodeProfile, profile_for
 from sites.edge.link.fallback import LinkLossPolicy, LossOfLink
 from sites.edge.link.profile import AssetNameplate, SiteProfile
 from sites.mqtt.address import BrokerAddress, BrokerAddressError
@@ -36,6 +37,8 @@ class EdgeConfig:
     nominal_voltage_v: float
     """RMS, phase to neutral for one phase, phase to phase for three [V]."""
     phases: int
+    grid_code: GridCodeProfile
+    """What the site keeps to; ``[site] grid_code``, without one the default of its nominal frequency."""
     runtime_dir: Path
     """Holds the shared block, the lock and the outbox; only the edge's user may enter."""
     broker: BrokerAddress
@@ -81,6 +84,7 @@ def load_config(path: Path, environment: Mapping[str, str]) -> EdgeConfig:
         nominal_hz=float(site.choice("nominal_hz", (50, 60))),
         nominal_voltage_v=site.number("nominal_voltage_v", 100.0, 20_000.0),
         phases=int(site.choice("phases", (1, 3))),
+        grid_code=_grid_code(site),
         runtime_dir=(path.parent / site.text("runtime_dir")).absolute(),
         broker=_broker(link, environment),
         host_id=link.text("host_id", pattern=SITE_ID, accepted="1 to 64 of A-Z a-z 0-9 _ -"),
@@ -109,6 +113,15 @@ def _broker(link: _Table, environment: Mapping[str, str]) -> BrokerAddress:
         return BrokerAddress.parse(url)
     except BrokerAddressError as error:
         raise ConfigError(f"{link.path}: link.broker_url: {error}") from None
+
+
+def _grid_code(site: _Table) -> GridCodeProfile:
+    name = site.text("grid_code", default="")
+    try:
+        return profile_for(name, float(site.choice("nominal_hz", (50, 60))))
+    except GridCodeError as error:
+        fitting = sorted(code.name for code in CATALOGUE.values() if code.nominal_hz == site.raw["nominal_hz"])
+        raise site.wrong("grid_code", name, f"one of {', '.join(fitting)} ({error})") from None
 
 
 def _keys(link: _Table) -> tuple[bytes, ...]:

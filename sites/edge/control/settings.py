@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sites.core.gridcodes import GridCodeProfile, profile_for
 from sites.edge.control.kernels import modes, records
 
 StructuredArray = npt.NDArray[np.void]
@@ -15,11 +16,17 @@ StructuredArray = npt.NDArray[np.void]
 
 @dataclass(frozen=True, slots=True)
 class ControlSettings:
-    """Settings of one site's controller; defaults are those of a 50 Hz site."""
+    """Settings of one site's controller; what stands at None follows the site's grid code."""
 
     phases: int = 3
     rate_hz: float = 10_000.0
     nominal_hz: float = 50.0
+    grid_code: str = ""
+    """Name in the catalogue of grid codes; empty: the default of the nominal frequency."""
+    momentary_island: bool | None = None
+    """Whether the site may leave in a dip that the code lets it ride through, for its load's sake, and return."""
+    rated_kva: float = 100.0
+    """Decides the size class of the synchronism limits."""
     filter_x_pu: float = 0.12
     filter_r_pu: float = 0.005
     virtual_r_pu: float = 0.05
@@ -27,18 +34,24 @@ class ControlSettings:
     """Battery energy over the converter's rating [h]."""
     reserve_ratio: float = 0.2
     discharge_efficiency: float = 0.95
-    enter_service_delay_s: float = 300.0
-    """IEEE 1547's default; 20 s by ENA G99."""
-    enter_low_hz: float = 47.5
-    enter_high_hz: float = 51.5
+    enter_service_delay_s: float | None = None
     low_hz: float = 47.5
     high_hz: float = 52.0
     frequency_hold_ms: int = 200
     sync_angle_deg: float = 8.0
-    """Closes well inside IEEE 1547's 20 degrees."""
+    """Wanted; the grid code's limit of the size class counts when it is smaller. So for slip and voltage."""
     sync_slip_hz: float = 0.25
     sync_voltage_pu: float = 0.08
     genset_fitted: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise GridCodeError for an unknown code, WrongNominalFrequency for one of another frequency."""
+        profile_for(self.grid_code, self.nominal_hz)
+
+    @property
+    def profile(self) -> GridCodeProfile:
+        """The grid code that the site keeps to."""
+        return profile_for(self.grid_code, self.nominal_hz)
 
 
 def control_parameters(settings: ControlSettings) -> StructuredArray:
@@ -48,6 +61,11 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
     nominal_rad_s = 2.0 * math.pi * settings.nominal_hz
     scale = settings.nominal_hz / 50.0
     memory_s = 0.5e-3
+    profile = settings.profile
+    enter = profile.enter_service
+    delay_s = enter.delay_s if settings.enter_service_delay_s is None else settings.enter_service_delay_s
+    sync = profile.synchronism_for(settings.rated_kva)
+    may_island = profile.momentary_island.permitted if settings.momentary_island is None else settings.momentary_island
     values = {
         "phases": settings.phases,
         "rate_hz": settings.rate_hz,
@@ -78,14 +96,15 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
         "island_droop_rad_s": 0.01 * nominal_rad_s,
         "service_ramp_per_ms": 0.02,
         "base_ramp_per_ms": 0.0002,
-        "enter_delay_ticks": round(settings.enter_service_delay_s * settings.rate_hz),
-        "enter_low_hz": settings.enter_low_hz * scale,
-        "enter_high_hz": settings.enter_high_hz * scale,
-        "enter_low_pu": 0.9,
-        "enter_high_pu": 1.1,
-        "sync_angle_rad": math.radians(settings.sync_angle_deg),
-        "sync_slip_rad_s": 2.0 * math.pi * settings.sync_slip_hz,
-        "sync_voltage_pu": settings.sync_voltage_pu,
+        "enter_delay_ticks": round(delay_s * settings.rate_hz),
+        "enter_low_hz": enter.low_hz,
+        "enter_high_hz": enter.high_hz,
+        "enter_low_pu": enter.low_pu,
+        "enter_high_pu": enter.high_pu,
+        "sync_angle_rad": math.radians(min(settings.sync_angle_deg, sync.angle_deg)),
+        "sync_slip_rad_s": 2.0 * math.pi * min(settings.sync_slip_hz, sync.slip_hz),
+        "sync_voltage_pu": min(settings.sync_voltage_pu, sync.voltage_pu),
+        "momentary_island": int(may_island),
         "sync_dwell_ms": 50,
         "black_start_ms": 1000,
         "reserve_ratio": settings.reserve_ratio,

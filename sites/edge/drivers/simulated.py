@@ -135,6 +135,7 @@ def site_parameters(config: EdgeConfig) -> SiteParameters:
         "nominal_hz": config.nominal_hz,
         "nominal_voltage_v": config.nominal_voltage_v,
         "phases": config.phases,
+        "grid_code": config.grid_code.name,
         "pcs_kva": rated_kw["battery"],
         "battery_kwh": assets["battery"].capacity_kwh,
         "reserve_kwh": assets["battery"].reserve_kwh,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from sites.core.gridcodes import profile_for
+
 SWITCH_KINDS: Final = ("sic", "forced", "natural", "contactor")
 """Static switch by how it opens: SiC in 50 us, SCR with forced commutation in about 0.8 ms, SCR at each
 pole's own current zero, contactor after its mechanical delay at each pole's current zero."""
@@ -46,8 +48,10 @@ class SiteParameters:
     opens it is what pulls the voltage down."""
     grid_voltage_pu: float = 1.0
     fifth_harmonic_pu: float = 0.01
-    enter_service_delay_s: float = 20.0
-    """How long the grid must be healthy before the site returns: 20 s by ENA G99, 300 s by IEEE 1547."""
+    enter_service_delay_s: float | None = None
+    """How long the grid must be healthy before the site returns; None: as the grid code says."""
+    grid_code: str = ""
+    """Name of the grid code that the site keeps to; empty: the default of its nominal frequency."""
     starts_dead: bool = False
     """Begin with a dead bus behind an open feeder: black start."""
 
@@ -56,6 +60,7 @@ class SiteParameters:
         _require(self, "kind", self.kind in SITE_KINDS, ", ".join(SITE_KINDS))
         _require(self, "switch_kind", self.switch_kind in SWITCH_KINDS, ", ".join(SWITCH_KINDS))
         _require(self, "nominal_hz", self.nominal_hz in (50.0, 60.0), "50 or 60")
+        profile_for(self.grid_code, self.nominal_hz)
         for name, low, high in (
             ("nominal_voltage_v", 50.0, 50_000.0),
             ("pcs_kva", 0.1, 100_000.0),
@@ -77,7 +82,7 @@ class SiteParameters:
             ("enter_service_delay_s", 0.0, 3600.0),
         ):
             value = getattr(self, name)
-            _require(self, name, low <= value <= high, f"{low} to {high}")
+            _require(self, name, value is None or low <= value <= high, f"{low} to {high}")
 
 
 def _require(site: SiteParameters, name: str, fits: bool, accepted: str) -> None:

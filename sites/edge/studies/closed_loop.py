@@ -259,6 +259,8 @@ def control_settings(site: SiteParameters, rate_hz: int) -> ControlSettings:
         phases=site.phases,
         rate_hz=float(rate_hz),
         nominal_hz=site.nominal_hz,
+        grid_code=site.grid_code,
+        rated_kva=site.pcs_kva,
         filter_x_pu=FILTER_X_PU,
         filter_r_pu=FILTER_R_PU,
         capacity_pu_h=site.battery_kwh / site.pcs_kva,

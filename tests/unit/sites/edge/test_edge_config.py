@@ -40,6 +40,8 @@ def test_the_environment_names_the_broker_first(tmp_path: Path) -> None:
         ('id = "site-example"', 'id = "site example"', r"site\.id is 'site example', accepted: 1 to 64"),
         ('id = "site-example"', "", r"site\.id is missing, accepted"),
         ("nominal_hz = 50", "nominal_hz = 55", r"site\.nominal_hz is 55, accepted: 50, 60"),
+        ('grid_code = "g99"', 'grid_code = "g98"', r"site\.grid_code is 'g98', accepted: one of en50549-1, g99"),
+        ('grid_code = "g99"', 'grid_code = "ieee1547-iii"', r"'ieee1547-iii' is for 60 Hz, the site is 50 Hz"),
         ("nominal_voltage_v = 400.0", "nominal_voltage_v = 1", r"site\.nominal_voltage_v is 1, accepted: 100 to"),
         ("interval_s = 60", "interval_s = 7", r"link\.interval_s is 7, accepted: .* divides an hour"),
         ('loss_of_link = "hold"', 'loss_of_link = "maybe"', r"link\.loss_of_link is 'maybe', accepted: hold, release"),
