@@ -1,8 +1,9 @@
-"""vpp-edge control | uplink | simulate | check-config."""
+"""vpp-edge control | uplink | simulate | check-config, and the studies."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
 import os
 import sys
@@ -14,14 +15,19 @@ from sites.edge.config import KEY_HEX, SITE_ID, ConfigError, EdgeConfig, load_co
 from sites.mqtt.address import BrokerAddress, BrokerAddressError
 
 if TYPE_CHECKING:
-    from sites.edge.drivers.base import Driver
+    from sites.edge.drivers.base import PacedDriver
 
 BROKER_VARIABLE = "VPP_EDGE_BROKER_URL"
+STUDIES = {
+    "realtime-report": ("realtime_report", "wake latency and step time of the control loop on this machine"),
+}
+"""Command -> (module of ``studies`` with ``add_arguments(parser)`` and ``run(options, environment)``, help)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; a setting that is not accepted ends it with status 2 and says which."""
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser(given[0] if given else "").parse_args(given)
     logging.basicConfig(
         level=os.environ.get("VPP_LOG_LEVEL", "INFO"),
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
@@ -34,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(wanted: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vpp-edge", description="What runs at a site.")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, run, text in (
@@ -59,6 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--interval-s", type=_whole(1, 3600), default=60, metavar="S")
     simulate.add_argument("--manifest", type=Path, metavar="FILE", help="write the fleet's enrolment manifest")
     simulate.set_defaults(run=_simulate)
+    for name, (module, text) in STUDIES.items():
+        command = commands.add_parser(name, help=text)
+        # Imported only for the one that is asked for: most need the compiled kernels.
+        if wanted == name:
+            study = importlib.import_module(f"sites.edge.studies.{module}")
+            study.add_arguments(command)
+            command.set_defaults(run=study.run)
     return parser
 
 
@@ -168,7 +181,7 @@ def _make_runtime(config: EdgeConfig) -> Path:
     return spool_dir
 
 
-def _driver_of(config: EdgeConfig) -> Driver:
+def _driver_of(config: EdgeConfig) -> PacedDriver:
     from sites.edge.drivers.simulated import start_site
 
     return start_site(config)

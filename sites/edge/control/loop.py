@@ -1,11 +1,15 @@
 """The control loop: paces a driver so that every sample is run, and talks to the uplink beside it.
 
-A late wake-up catches up and is counted; no sample is ever skipped. The trip path lies inside
-``Driver.advance`` and runs on every sample: nothing here, and nothing in the uplink, is on it.
+A late wake-up catches up and is counted; no sample is ever skipped. The trip path lies inside the driver
+and runs on every sample: nothing here, and nothing in the uplink, is on it.
+
+Two ways to be paced. ``run`` steps the driver tick by tick from Python: for many simulated sites in one process.
+``run_paced`` leaves the samples to one compiled call on a thread of its own and only serves beside it: for a site.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -14,12 +18,21 @@ from typing import Final
 
 from sites.core.assignments import Assignment
 from sites.edge.control.exchange import Boundary, Exchange, Image
-from sites.edge.drivers.base import Driver
+from sites.edge.control.pacing import NS_PER_S, Pace
+from sites.edge.control.realtime import ask_for_real_time
+from sites.edge.control.watchdog import ProgressWatch, notify_supervisor
+from sites.edge.drivers.base import Driver, PacedDriver
 
 IMAGE_EVERY_S: Final = 0.05
 RECORDS_EVERY_S: Final = 0.1
 MAX_CATCH_UP_TICKS: Final = 5
 """Ticks run in one go before requests are looked at again."""
+SERVE_EVERY_S: Final = 0.005
+"""How often requests are taken and what was measured is handed over beside a paced driver."""
+NOTICE_EVERY_S: Final = 1.0
+"""How often the supervisor is told that the loop runs."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +78,7 @@ class ControlLoop:
         self._earliest_end: int | None = None
         self._must_publish = True
         self.samples_late = 0
-        """Ticks that started more than one period after their time."""
+        """Ticks that started more than one period after their time, or took longer than one."""
         self.lag_s = 0.0
         """How far the samples are behind the clock [s]."""
         self.tick_worst_s = 0.0
@@ -103,6 +116,59 @@ class ControlLoop:
                 )
                 self._next_boundary += self._interval_samples
         self._lapse()
+        self._publish()
+
+    def run_paced(self, driver: PacedDriver, stop: threading.Event, *, real_time: bool = True) -> None:
+        """Let a driver run by itself in real time and serve beside it until the event is set.
+
+        ``driver`` is the one that this loop was built with. Raises LoopStuck when its samples no longer advance, and
+        whatever ended its thread.
+        """
+        rate = driver.sample_rate_hz
+        first_ns = time.monotonic_ns() - round((self._elapsed_s() - driver.sample / rate) * NS_PER_S)
+        pace = Pace(period_ns=self._tick_samples * NS_PER_S // rate, starts_ns=first_ns)
+        # Everything is allocated before the thread asks for real time and locks the memory.
+        driver.prepare_pace(pace, self._tick_samples, self._next_boundary, self._interval_samples)
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                if real_time:
+                    given = ask_for_real_time()
+                    log.info("control.real_time %s", " ".join(f"{what}={how!r}" for what, how in given.items()))
+                driver.run_paced()
+            except BaseException as error:  # noqa: BLE001 - handed to the serving thread, which raises it
+                failures.append(error)
+
+        thread = threading.Thread(target=work, name="control", daemon=True)
+        watch = ProgressWatch()
+        thread.start()
+        notify_supervisor("READY=1")
+        next_notice_s = 0.0
+        try:
+            while not stop.wait(SERVE_EVERY_S):
+                self.serve(driver, pace)
+                if failures:
+                    raise failures[0]
+                watch.check(pace.ticks, time.monotonic())
+                if time.monotonic() >= next_notice_s:
+                    next_notice_s = time.monotonic() + NOTICE_EVERY_S
+                    notify_supervisor("WATCHDOG=1")
+        finally:
+            notify_supervisor("STOPPING=1")
+            pace.stop()
+            thread.join(timeout=1.0)
+        self.serve(driver, pace)
+
+    def serve(self, driver: PacedDriver, pace: Pace) -> None:
+        """Take requests and hand over what a driver did that runs by itself."""
+        self.samples_late = pace.late_or_overrun
+        self.lag_s = pace.lag_s(time.monotonic_ns())
+        self.tick_worst_s = float(pace.record["worst_step_ns"][0]) / NS_PER_S
+        self._take_requests()
+        self._lapse()
+        for sample, registers in driver.drain_boundaries():
+            self._exchange.publish_boundary(Boundary(driver.starts_at_us, self._us_at(sample), registers))
         self._publish()
 
     def _take_requests(self) -> None:
@@ -154,7 +220,10 @@ class ControlLoop:
         return (ends_us - self._driver.starts_at_us) // self._us_per_sample
 
     def _now_us(self) -> int:
-        return self._driver.starts_at_us + self._driver.sample * self._us_per_sample
+        return self._us_at(self._driver.sample)
+
+    def _us_at(self, sample: int) -> int:
+        return self._driver.starts_at_us + sample * self._us_per_sample
 
 
 def _elapsed_since(starts_at_us: int) -> Callable[[], float]:

@@ -11,18 +11,22 @@ from typing import Final
 
 from sites.edge.control.exchange import Exchange
 from sites.edge.control.loop import ControlLoop, LoopSettings
-from sites.edge.control.realtime import ask_for_real_time, single_instance
-from sites.edge.drivers.base import Driver
+from sites.edge.control.realtime import single_instance
+from sites.edge.control.watchdog import LoopStuck
+from sites.edge.drivers.base import PacedDriver
 
 TICK_S: Final = 0.001
+STUCK_STATUS: Final = 4
 
 log = logging.getLogger(__name__)
 
 
-def run_control(*, make_driver: Callable[[], Driver], exchange: Exchange, lock_path: Path, interval_s: int) -> int:
+def run_control(*, make_driver: Callable[[], PacedDriver], exchange: Exchange, lock_path: Path, interval_s: int) -> int:
     """Run one site's controller until SIGTERM or SIGINT; return the process's exit status.
 
-    Raises AlreadyRunning before the driver is touched when another process controls the site.
+    A loop whose samples stop advancing ends the process with status 4, for systemd to start it again: the
+    switch's state is read anew then. Raises AlreadyRunning before the driver is touched when another process
+    controls the site.
     """
     with single_instance(lock_path):
         stop = threading.Event()
@@ -31,14 +35,14 @@ def run_control(*, make_driver: Callable[[], Driver], exchange: Exchange, lock_p
         driver = make_driver()
         # Read back from the switch itself: what was true before the restart need not be true now.
         closed = bool(driver.switch_closed()[0])
-        privileges = ask_for_real_time()
-        log.info(
-            "control.started switch_closed=%s %s",
-            closed,
-            " ".join(f"{what}={how!r}" for what, how in privileges.items()),
-        )
         loop = ControlLoop(driver, exchange, LoopSettings(TICK_S, interval_s))
-        loop.run(stop)
+        log.info("control.started switch_closed=%s", closed)
+        try:
+            loop.run_paced(driver, stop)
+        except LoopStuck as error:
+            # The thread cannot be ended from here; the process can, and the supervisor starts it anew.
+            log.critical("control.stuck %s", error)
+            return STUCK_STATUS
         log.info(
             "control.stopped samples=%d ticks_late=%d tick_worst_ms=%.2f",
             driver.sample, loop.samples_late, loop.tick_worst_s * 1e3,

@@ -7,6 +7,7 @@ import fcntl
 import gc
 import logging
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,7 +50,9 @@ def single_instance(lock_path: Path) -> Iterator[None]:
 def ask_for_real_time() -> dict[str, str]:
     """Ask for SCHED_FIFO, locked memory, short timer slack and a quiet collector; return what was given.
 
-    Each value is ``granted`` or the reason why not. The loop runs without them, with more late ticks.
+    Called on the loop's own thread, after everything was allocated: priority and slack are the calling thread's,
+    memory and collector the process's. Signals are left to the other threads. Each value is ``granted`` or the
+    reason why not. The loop runs without them, with more late ticks.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     given = {
@@ -58,6 +61,7 @@ def ask_for_real_time() -> dict[str, str]:
         # The default slack of 50 us would let the kernel wake a 1 kHz loop that much later.
         "timer_slack": _call(libc.prctl, PR_SET_TIMERSLACK, 1, 0, 0, 0),
     }
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     gc.collect()
     gc.freeze()
     gc.disable()

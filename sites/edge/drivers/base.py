@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from sites.core.assignments import Assignment
 from sites.edge.control.exchange import CapturedWaveform, RecordRows, StructuredArray
+from sites.edge.control.pacing import Pace
 
 
 class Driver(Protocol):
@@ -57,3 +58,19 @@ class Driver(Protocol):
 
     def drain_waveforms(self) -> Sequence[CapturedWaveform]:
         """Return the waveforms captured since the last call."""
+
+
+class PacedDriver(Driver, Protocol):
+    """A driver that also runs by itself: one compiled call on its own thread, by ``control.pacing``'s clock.
+
+    Everything else of the driver may be called from another thread meanwhile, except ``advance``.
+    """
+
+    def prepare_pace(self, pace: Pace, tick_samples: int, next_boundary: int, interval_samples: int) -> None:
+        """Allocate all that the run needs; registers are kept at ``next_boundary`` and each interval after it."""
+
+    def run_paced(self) -> None:
+        """Run every sample when it is due until the pace says stop; never holds the interpreter's lock."""
+
+    def drain_boundaries(self) -> Sequence[tuple[int, StructuredArray]]:
+        """Return (sample, registers) of the metering boundaries since the last call, oldest first."""

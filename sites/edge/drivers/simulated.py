@@ -20,9 +20,11 @@ from sites.edge.control.exchange import (
     RecordRows,
     StructuredArray,
 )
+from sites.edge.control.pacing import Pace
 from sites.edge.plant.parameters import SiteParameters
 from sites.edge.studies.closed_loop import ClosedLoop
 from sites.edge.studies.grid_play import GridPlay
+from sites.edge.studies.paced_loop import PacedLoop
 
 SAMPLE_RATE_HZ = 10_000
 US_PER_SAMPLE = 1_000_000 // SAMPLE_RATE_HZ
@@ -30,7 +32,10 @@ US_PER_ROW = 10_000
 
 
 class SimulatedSites:
-    """A Driver over simulated plants; the grid's frequency and the feeders are set from outside."""
+    """A PacedDriver over simulated plants; the grid's frequency and the feeders are set from outside.
+
+    While it runs paced the grid stays at its nominal frequency: moves and jumps wait for ``advance``.
+    """
 
     def __init__(self, sites: Sequence[SiteParameters], *, seed: int, starts_at_us: int, grid: GridPlay) -> None:
         """``starts_at_us`` is rounded down to the record's 10 ms grid."""
@@ -41,10 +46,13 @@ class SimulatedSites:
         self._loop = ClosedLoop(sites, seed=seed, sample_rate_hz=SAMPLE_RATE_HZ, starts_at_us=self.starts_at_us)
         self._feeder_moves: deque[tuple[int, bool, int]] = deque()
         self._phase_jumps: deque[tuple[int, float, int]] = deque()
+        self._paced: PacedLoop | None = None
 
     @property
     def sample(self) -> int:
         """See Driver."""
+        if self._paced is not None:
+            self._paced.catch_up()
         return int(self._loop.sample)
 
     def move_feeder(self, index: int, *, opens: bool, at_us: int) -> None:
@@ -95,9 +103,27 @@ class SimulatedSites:
         """See Driver."""
         self._loop.disarm(index)
 
+    def prepare_pace(self, pace: Pace, tick_samples: int, next_boundary: int, interval_samples: int) -> None:
+        """See PacedDriver."""
+        self._paced = PacedLoop(self._loop, pace, tick_samples=tick_samples, grid_hz=self._loop.sites[0].nominal_hz)
+        self._paced.meter_from(next_boundary, interval_samples)
+
+    def run_paced(self) -> None:
+        """See PacedDriver."""
+        if self._paced is None:
+            raise RuntimeError("run_paced before prepare_pace, accepted: prepare_pace first")
+        self._paced.run()
+
+    def drain_boundaries(self) -> Sequence[tuple[int, StructuredArray]]:
+        """See PacedDriver."""
+        if self._paced is None:
+            return ()
+        return [(sample, _as_dtype(found, REGISTER_DTYPE)) for sample, found in self._paced.drain_boundaries()]
+
     def drain_records(self) -> Sequence[RecordRows]:
         """See Driver."""
-        first_sample, rows = self._loop.drain_records()
+        drain = self._loop.drain_records if self._paced is None else self._paced.drain_rows
+        first_sample, rows = drain()
         if not len(rows):
             return ()
         return (RecordRows(self.starts_at_us + int(first_sample) * US_PER_SAMPLE, rows),)
@@ -163,7 +189,12 @@ def start_site(config: EdgeConfig) -> SimulatedSites:
     """Return the driver of one simulated site, its kernels compiled before the first sample counts."""
     sites = [site_parameters(config)]
     seed = int(config.plant.get("seed", 1))
-    SimulatedSites(sites, seed=seed, starts_at_us=0, grid=GridPlay(config.nominal_hz)).advance(1)
+    warm = Pace(period_ns=1, starts_ns=0)
+    warm.stop()
+    warmed = SimulatedSites(sites, seed=seed, starts_at_us=0, grid=GridPlay(config.nominal_hz))
+    warmed.prepare_pace(warm, SAMPLE_RATE_HZ // 1000, -1, SAMPLE_RATE_HZ)
+    warmed.run_paced()
+    warmed.advance(1)
     # The clock is read now: the compilation just done must not count as lateness.
     driver = SimulatedSites(sites, seed=seed, starts_at_us=time.time_ns() // 1000, grid=GridPlay(config.nominal_hz))
     # One millisecond, so that the switch's poles are sensed before anyone asks for their state.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -116,14 +116,43 @@ class ClosedLoop(Disturbances):
         count = (self._offset % self._row_ticks + len(grid_hz)) // self._row_ticks
         first = self.sample - self._offset % self._row_ticks
         rows = np.empty((count, len(self.sites), len(RECORD_COLUMNS)), np.float32)
-        advance_fleet(
-            self._g, self._p, self._phases, self._events, self._k, self._c, self._m, self._w, self._table,
-            self._rings, grid_hz, self.sample, self._offset, self._row_ticks, self._post_ticks, rows,
-        )  # fmt: skip
-        self.sample += len(grid_hz)
-        self._offset = (self._offset + len(grid_hz)) % (self._row_ticks * 10)
+        now = (grid_hz, self.sample, self._offset, self._row_ticks, self._post_ticks, rows)
+        arguments: tuple[Any, ...] = (*self.step_arrays(), *now)
+        advance_fleet(*arguments)
         if count:
             self._row_chunks.append((first, rows))
+        self.note_advanced(self.sample + len(grid_hz))
+
+    # What a paced loop needs: it calls the same kernel itself.
+
+    def step_arrays(self) -> tuple[Any, ...]:
+        """Return the arrays that ``advance_fleet`` works on, in its order."""
+        plant = (self._g, self._p, self._phases, self._events)
+        return (*plant, self._k, self._c, self._m, self._w, self._table, self._rings)
+
+    @property
+    def offset(self) -> int:
+        """Number of the next sample inside its metering block of 100 ms."""
+        return self._offset
+
+    @property
+    def row_samples(self) -> int:
+        """Samples of one 10 ms row."""
+        return self._row_ticks
+
+    @property
+    def post_samples(self) -> int:
+        """Samples that a recording goes on after its decision."""
+        return self._post_ticks
+
+    def meter_words(self) -> FloatArray:
+        """Return the meters' memory as numbers [sites, words]; a copy of it is a reading of every register."""
+        return np.asarray(self._w.view(np.float64).reshape(len(self.sites), -1))
+
+    def note_advanced(self, sample: int) -> None:
+        """Take over that the kernel ran to a sample, and fetch the recordings that are complete."""
+        self._offset = (self._offset + sample - self.sample) % (self._row_ticks * 10)
+        self.sample = sample
         for i in np.flatnonzero((self._w["trigger_sample"] >= 0) & (self._w["post_ticks"] <= 0)):
             self._fetch(int(i))
 
@@ -142,9 +171,10 @@ class ClosedLoop(Disturbances):
                 samples=samples,
             )
         )
-        w["trigger_sample"] = -1
         w["samples"] = 0
         w["ring_at"] = 0
+        # Last: from here on a kernel that runs beside writes into the ring again.
+        w["trigger_sample"] = -1
 
     def measured(self) -> StructuredArray:
         """Return what controllers and meters show now, one row of ``MEASURED`` a site; powers over 100 ms."""
@@ -175,18 +205,21 @@ class ClosedLoop(Disturbances):
         out["genset_running"] = self._p["genset_pu"] > 0.0
         return out
 
-    def registers(self) -> StructuredArray:
+    def registers(self, words: FloatArray | None = None) -> StructuredArray:
         """Return the meters' cumulative registers, one row of ``REGISTERS`` a site, to the last 100 ms block.
+
+        ``words``: a copy of ``meter_words`` from the instant to read at; else now.
 
         A block's net energy goes to one register of each asset by its sign, so into − from over all
         assets is zero. Service energy counts in rows of 10 ms.
         """
         out = np.zeros(len(self.sites), REGISTERS)
+        w = self._w if words is None else words.view(METERS)[:, 0]
         for j, asset in enumerate(ASSETS):
-            out[f"{asset}_into_j"] = self._w["into_j"][:, j]
-            out[f"{asset}_from_j"] = self._w["from_j"][:, j]
-        out["battery_service_j"] = self._w["service_j"]
-        out["fuel_ul"] = self._w["fuel_ul"]
+            out[f"{asset}_into_j"] = w["into_j"][:, j]
+            out[f"{asset}_from_j"] = w["from_j"][:, j]
+        out["battery_service_j"] = w["service_j"]
+        out["fuel_ul"] = w["fuel_ul"]
         return out
 
     def arm(

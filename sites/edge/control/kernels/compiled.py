@@ -20,7 +20,7 @@ Record: TypeAlias = Any
 """One element of a structured array. The compiler sees its fields; the type checker cannot."""
 
 _EDGE: Final = Path(__file__).parents[2]
-_SOURCES: Final = ("control/kernels", "plant", "studies")
+_SOURCES: Final = ("control/kernels", "control", "plant", "studies")
 
 
 def sources_hash() -> str:

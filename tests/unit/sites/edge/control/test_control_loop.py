@@ -3,64 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-import numpy as np
-import numpy.typing as npt
+from support.drivers import START, START_US, CountingDriver
 from support.edge import an_assignment
 
 from sites.core.assignments import Assignment
 from sites.edge.control.exchange import (
-    MEASURED_DTYPE,
-    REGISTER_DTYPE,
-    CapturedWaveform,
     InProcessExchange,
-    RecordRows,
-    StructuredArray,
 )
 from sites.edge.control.loop import ControlLoop, LoopSettings
-
-START = datetime(2026, 3, 1, 12, 0, 0, 500_000, tzinfo=UTC)
-START_US = round(START.timestamp() * 1e6)
-
-
-class CountingDriver:
-    """Counts samples; its register is the number of samples run."""
-
-    sites = 1
-    sample_rate_hz = 10_000
-    starts_at_us = START_US
-
-    def __init__(self) -> None:
-        self.sample = 0
-        self.batches: list[int] = []
-        self.armed: list[tuple[int, str]] = []
-
-    def advance(self, samples: int) -> None:
-        self.sample += samples
-        self.batches.append(samples)
-
-    def switch_closed(self) -> npt.NDArray[np.bool_]:
-        return np.ones(1, bool)
-
-    def measured(self) -> StructuredArray:
-        return np.zeros(1, MEASURED_DTYPE)
-
-    def registers(self) -> StructuredArray:
-        return np.full(1, self.sample, REGISTER_DTYPE)
-
-    def arm(self, index: int, assignment: Assignment) -> None:
-        self.armed.append((self.sample, assignment.assignment_id))
-
-    def disarm(self, index: int) -> None:
-        self.armed.append((self.sample, ""))
-
-    def drain_records(self) -> Sequence[RecordRows]:
-        return ()
-
-    def drain_waveforms(self) -> Sequence[CapturedWaveform]:
-        return ()
 
 
 def a_loop(interval_s: int = 1) -> tuple[ControlLoop, CountingDriver, InProcessExchange]:
