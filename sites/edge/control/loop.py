@@ -158,6 +158,7 @@ class ControlLoop:
             notify_supervisor("STOPPING=1")
             pace.stop()
             thread.join(timeout=1.0)
+        self._must_publish = True
         self.serve(driver, pace)
 
     def serve(self, driver: PacedDriver, pace: Pace) -> None:
