@@ -1,8 +1,8 @@
 """One phase's circuit, solved once per sample with backward-Euler companion models.
 
-    source - Z grid - breaker - U (neighbors' R-L load, fault) - static switch - V (load, filter C, PV, genset, fault)
-                                                                               V - filter L - converter's voltage
-                                                                               V - surge arrester
+    source - Z grid - breaker - U (neighbors, fault) - static switch - V (load, filter C, PV, genset, fault)
+                                                                     V - filter L - converter's voltage
+                                                                     V - surge arrester
 
 Unconditionally stable, and nothing rings when a pole cuts a current. Currents at V add up to zero, so the
 meters of all assets do. Everything in per unit; currents are positive into the bus V. Each phase stands alone
@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from sites.edge.control.kernels.compiled import Record, kernel
 from sites.edge.plant.events import NOWHERE, ON_BUS, ON_FEEDER
+from sites.edge.plant.loads import bus_loads, keep_currents, utility_loads
 
 ARRESTER_PU: Final = 1.6
 """Voltage above which the arrester at the converter's terminals conducts: a 275 V varistor on 230 V."""
@@ -49,16 +50,19 @@ def utility_branches(g: Record, ph: Record, source: float) -> Any:
         grid_j = grid_g * (source + g["grid_l"] * ph["i_grid"])
         u_g += grid_g
         u_j += grid_j
+    if g["special_loads"]:
+        more_g, more_j = utility_loads(g, ph)
+        u_g += more_g
+        u_j += more_j
     return u_g, u_j, grid_g, grid_j
 
 
 @kernel
-def bus_branches(g: Record, ph: Record, converter: float, converter_on: int, load_g: float, injected_g: float) -> Any:
+def bus_branches(g: Record, ph: Record, converter: float, converter_on: int, load_g: float, injected: float) -> Any:
     """Return (v_g, v_j, filter_g, filter_j): conductance and current at V without a fault, and the converter's."""
-    v_before = ph["v"]
     cap = g["filter_c"]
     v_g = load_g + cap
-    v_j = cap * v_before + injected_g * v_before
+    v_j = cap * ph["v"] + injected
     filter_g = 0.0
     filter_j = 0.0
     if converter_on:
@@ -66,19 +70,23 @@ def bus_branches(g: Record, ph: Record, converter: float, converter_on: int, loa
         filter_j = filter_g * (converter + g["filter_l"] * ph["i_filter"])
         v_g += filter_g
         v_j += filter_j
+    if g["special_loads"]:
+        more_g, more_j = bus_loads(g, ph)
+        v_g += more_g
+        v_j += more_j
     return v_g, v_j, filter_g, filter_j
 
 
 @kernel
 def seen_from_fault(
-    g: Record, p: Record, ph: Record, source: float, converter: float, converter_on: int, load_g: float, inj_g: float
+    g: Record, p: Record, ph: Record, source: float, converter: float, converter_on: int, load_g: float, injected: float
 ) -> Any:
     """Return (weight, weight * open voltage) of one phase in the voltage of a fault's common point."""
     fault_g = ph["fault_g"]
     if fault_g == 0.0:
         return 0.0, 0.0
     u_g, u_j, _, _ = utility_branches(g, ph, source)
-    v_g, v_j, _, _ = bus_branches(g, ph, converter, converter_on, load_g, inj_g)
+    v_g, v_j, _, _ = bus_branches(g, ph, converter, converter_on, load_g, injected)
     switch_g = g["switch_g"] if ph["switch_closed"] else 0.0
     u, v, _ = node_voltages(u_g, u_j, v_g, v_j, switch_g)
     if p["fault_where"] == ON_FEEDER:
@@ -93,14 +101,11 @@ def seen_from_fault(
 
 @kernel
 def solve_phase(
-    g: Record, p: Record, ph: Record, source: float, converter: float, converter_on: int, load_g: float, inj_g: float
+    g: Record, p: Record, ph: Record, source: float, converter: float, converter_on: int, load_g: float, injected: float
 ) -> None:
-    """Advance one phase by one sample.
-
-    ``inj_g`` is the power of PV and genset as a conductance on the bus voltage of the sample before.
-    """
+    """Advance one phase by one sample; ``injected`` is the current of PV and genset [pu]."""
     u_g, u_j, grid_g, grid_j = utility_branches(g, ph, source)
-    v_g, v_j, filter_g, filter_j = bus_branches(g, ph, converter, converter_on, load_g, inj_g)
+    v_g, v_j, filter_g, filter_j = bus_branches(g, ph, converter, converter_on, load_g, injected)
     if p["fault_where"] == ON_FEEDER:
         u_g += ph["fault_g"]
         u_j += ph["fault_g"] * ph["fault_v"]
@@ -122,6 +127,8 @@ def solve_phase(
     ph["i_grid"] = i_grid
     ph["i_neighbor"] = g["neighbor_g"] * (u + g["neighbor_l"] * ph["i_neighbor"])
     ph["i_filter"] = filter_j - filter_g * v
+    if g["special_loads"]:
+        keep_currents(g, ph, u, v)
     ph["i_before"] = ph["i_switch"]
     ph["i_switch"] = i_switch
     ph["u"] = u

@@ -54,6 +54,22 @@ class SiteParameters:
     """Name of the grid code that the site keeps to; empty: the default of its nominal frequency."""
     starts_dead: bool = False
     """Begin with a dead bus behind an open feeder: black start."""
+    # Special loads (loads.py).
+    neighbor_motor_share: float = 0.0
+    """Share of the neighbors' load that is motors: their back-EMF holds the voltage after the feeder opened."""
+    neighbor_motor_tau_s: float = 0.1
+    """Time constant with which that back-EMF decays once nothing magnetizes the motors."""
+    load_motor_share: float = 0.0
+    """Share of the site's own load that is motors."""
+    load_motor_tau_s: float = 0.1
+    load_rectifier_share: float = 0.0
+    """Share of the site's own load behind diode rectifiers with a capacitor: current at the crests only."""
+    island_load_kw: float = 0.0
+    """Parallel R, L, C beside the neighbors, the load of the anti-islanding tests: power of R at nominal voltage."""
+    island_load_quality: float = 1.0
+    """R times the square root of C/L; 1 by IEEE 1547.1 and IEC 62116."""
+    island_load_kvar: float = 0.0
+    """What L takes more than C gives at nominal voltage and frequency."""
 
     def __post_init__(self) -> None:
         _require(self, "phases", self.phases in (1, 3), "1 or 3")
@@ -80,6 +96,14 @@ class SiteParameters:
             ("grid_voltage_pu", 0.9, 1.1),
             ("fifth_harmonic_pu", 0.0, 0.08),
             ("enter_service_delay_s", 0.0, 3600.0),
+            ("neighbor_motor_share", 0.0, 0.95),
+            ("neighbor_motor_tau_s", 0.002, 2.0),
+            ("load_motor_share", 0.0, 0.8),
+            ("load_motor_tau_s", 0.002, 2.0),
+            ("load_rectifier_share", 0.0, 0.8),
+            ("island_load_kw", 0.0, 1_000_000.0),
+            ("island_load_quality", 0.0, 10.0),
+            ("island_load_kvar", -1_000_000.0, 1_000_000.0),
         ):
             value = getattr(self, name)
             _require(self, name, value is None or low <= value <= high, f"{low} to {high}")

@@ -39,6 +39,31 @@ PLANT_PARAMETERS: Final = np.dtype(
             "fuel_ul_j",
         )
     ]
+    # loads.py: the neighbors' parallel R, L, C; motors of the neighbors and of the site; the site's rectifiers.
+    + [
+        (name, np.float64)
+        for name in (
+            "tank_g",
+            "tank_l_g",
+            "tank_c",
+            "motor_g",
+            "motor_l",
+            "motor_rate",
+            "motor_drop",
+            "motor_hold",
+            "motor_slowing",
+            "own_motor_g",
+            "own_motor_l",
+            "own_motor_rate",
+            "own_motor_drop",
+            "own_motor_slowing",
+            "own_motor_pu",
+            "rectifier_g",
+            "rectifier_c",
+            "rectifier_pu",
+        )
+    ]
+    + [("special_loads", np.int64)]
     + [
         (name, np.int64)
         for name in ("phases", "switch_kind", "open_delay_ticks", "close_delay_ticks", "pole_scatter_ticks")
@@ -47,10 +72,7 @@ PLANT_PARAMETERS: Final = np.dtype(
 )
 
 PLANT: Final = np.dtype(
-    [
-        (name, np.float64)
-        for name in ("cos_g", "sin_g", "load_pu", "pv_pu", "genset_pu", "v2", "soc_ratio", "temperature_c")
-    ]
+    [(name, np.float64) for name in ("cos_g", "sin_g", "load_pu", "pv_pu", "genset_pu", "soc_ratio", "temperature_c")]
     + [
         (name, np.int64)
         for name in (
@@ -81,7 +103,11 @@ PLANT: Final = np.dtype(
             "notch_cos_half",
         )
     ]
-    + [("disturbed", np.int64)],
+    + [("disturbed", np.int64)]
+    # loads.py: voltage behind the motors' reactance [pu] and its speed [rad/s].
+    + [(name, np.float64) for name in ("motor_cos", "motor_sin", "motor_w", "own_cos", "own_sin", "own_w")]
+    # rotating.py: the bus voltage as the PV inverters and the genset follow it [pu], and its speed [rad/s].
+    + [(name, np.float64) for name in ("bus_cos", "bus_sin", "bus_w")],
     align=True,
 )
 
@@ -96,7 +122,9 @@ PHASE: Final = np.dtype(
     + [("impulse_ticks", np.int64)]
     # A fault at this phase: conductance, the voltage of the point where the phases meet, current into it.
     + [(name, np.float64) for name in ("fault_g", "fault_v", "i_fault")]
-    + [("fault_command", np.int64), ("switch_stuck", np.int64)],
+    + [("fault_command", np.int64), ("switch_stuck", np.int64)]
+    # loads.py: currents of the special loads and the direct voltage of the rectifiers.
+    + [(name, np.float64) for name in ("i_coil", "i_motor", "e_motor", "i_own", "e_own", "i_rectifier", "v_rectifier")],
     align=True,
 )
 """One phase: load bus and utility side voltage, currents of the branches, poles, source, fault."""

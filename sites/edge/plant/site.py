@@ -14,7 +14,9 @@ from sites.edge.plant.disturbance import (
 )
 from sites.edge.plant.events import NOWHERE, ON_BUS
 from sites.edge.plant.grid import next_random, turn_source
+from sites.edge.plant.loads import turn_motors
 from sites.edge.plant.network import seen_from_fault, settle_fault, solve_phase
+from sites.edge.plant.rotating import follow_bus
 from sites.edge.plant.switch import move_switch, poles_closed
 
 HALF_SQRT3: Final = 0.8660254037844386
@@ -31,20 +33,22 @@ def advance_phase(
     converter: float,
     on: int,
     load_g: float,
-    pv_g: float,
-    gen_g: float,
+    pv: float,
+    gen: float,
 ) -> None:
-    """Advance one phase and add its powers to the sample's meters [pu]."""
+    """Advance one phase and add its powers to the sample's meters; ``pv``, ``gen`` are currents [pu]."""
     v_before = ph["v"]
-    solve_phase(g, p, ph, source, converter, on, load_g, pv_g + gen_g)
+    solve_phase(g, p, ph, source, converter, on, load_g, pv + gen)
     v = ph["v"]
     now = w["now"]
     now[0] += v * ph["i_switch"]
     # The filter's capacitor and the arrester belong to the converter: the battery's meter stands behind them.
     now[1] += v * (ph["i_filter"] - ph["i_arrester"] - g["filter_c"] * (v - v_before))
-    now[2] += v * pv_g * v_before
-    now[3] += v * gen_g * v_before
+    now[2] += v * pv
+    now[3] += v * gen
     now[4] -= v * load_g * v
+    if g["special_loads"]:
+        now[4] -= v * (ph["i_own"] + ph["i_rectifier"])
     if p["fault_where"] == ON_BUS:
         # What a fault on the bus takes counts with the load: there is no meter of its own.
         now[4] -= v * ph["fault_g"] * (v - ph["fault_v"])
@@ -52,13 +56,23 @@ def advance_phase(
 
 @kernel
 def join_faulted_phases(
-    g: Record, p: Record, phases: Any, a: float, b: float, d: float, c: Record, load_g: float, inj_g: float
+    g: Record,
+    p: Record,
+    phases: Any,
+    a: float,
+    b: float,
+    d: float,
+    c: Record,
+    load_g: float,
+    inj_a: float,
+    inj_b: float,
+    inj_c: float,
 ) -> None:
     """Find the voltage of the point at which a fault without earth joins its phases: its currents add up to zero."""
     on = c["converter_on"]
-    w0, j0 = seen_from_fault(g, p, phases[0], a, c["ea"], on, load_g, inj_g)
-    w1, j1 = seen_from_fault(g, p, phases[1], b, c["eb"], on, load_g, inj_g)
-    w2, j2 = seen_from_fault(g, p, phases[2], d, c["ec"], on, load_g, inj_g)
+    w0, j0 = seen_from_fault(g, p, phases[0], a, c["ea"], on, load_g, inj_a)
+    w1, j1 = seen_from_fault(g, p, phases[1], b, c["eb"], on, load_g, inj_b)
+    w2, j2 = seen_from_fault(g, p, phases[2], d, c["ec"], on, load_g, inj_c)
     weight = w0 + w1 + w2
     point = (j0 + j1 + j2) / weight if weight > 0.0 else 0.0
     for k in range(3):
@@ -86,11 +100,16 @@ def advance_site(g: Record, p: Record, phases: Any, c: Record, w: Record, grid_h
     if p["disturbed"]:
         source_a = disturbed_source(p, phases[0], source_a, cos_a, sin_a)
     on = c["converter_on"]
-    # Constant-power sources as conductances on the last sample; at half voltage their current ends.
-    square = max(p["v2"], 0.25)
-    pv_g = p["pv_pu"] / square
-    gen_g = p["genset_pu"] / square
-    load_g = p["load_pu"]
+    if g["special_loads"]:
+        turn_motors(g, p, phases, on)
+    # Constant power at the voltage they follow; at half voltage their current ends.
+    follow_bus(g, p, phases)
+    z_cos = p["bus_cos"]
+    z_sin = p["bus_sin"]
+    inverse = 1.0 / max(z_cos * z_cos + z_sin * z_sin, 0.25)
+    pv = p["pv_pu"] * inverse
+    gen = p["genset_pu"] * inverse
+    load_g = max(p["load_pu"] - g["own_motor_pu"] - g["rectifier_pu"], 0.0)
     if g["phases"] == 3:
         cos_b = HALF_SQRT3 * sin_a - 0.5 * cos_a
         sin_b = -HALF_SQRT3 * cos_a - 0.5 * sin_a
@@ -98,24 +117,26 @@ def advance_site(g: Record, p: Record, phases: Any, c: Record, w: Record, grid_h
         sin_c = HALF_SQRT3 * cos_a - 0.5 * sin_a
         source_b = phase_source(phases[1], level, cos_b, sin_b, HALF_SQRT3 * beta - 0.5 * alpha)
         source_c = phase_source(phases[2], level, cos_c, sin_c, -HALF_SQRT3 * beta - 0.5 * alpha)
+        z_b = HALF_SQRT3 * z_sin - 0.5 * z_cos
+        z_c = -HALF_SQRT3 * z_sin - 0.5 * z_cos
         if p["disturbed"]:
             source_b = disturbed_source(p, phases[1], source_b, cos_b, sin_b)
             source_c = disturbed_source(p, phases[2], source_c, cos_c, sin_c)
         if p["fault_where"] != NOWHERE and not p["fault_to_earth"]:
-            join_faulted_phases(g, p, phases, source_a, source_b, source_c, c, load_g, pv_g + gen_g)
-        advance_phase(g, p, phases[0], w, source_a, c["ea"], on, load_g, pv_g, gen_g)
-        advance_phase(g, p, phases[1], w, source_b, c["eb"], on, load_g, pv_g, gen_g)
-        advance_phase(g, p, phases[2], w, source_c, c["ec"], on, load_g, pv_g, gen_g)
-        v2 = phases[0]["v"] ** 2 + phases[1]["v"] ** 2 + phases[2]["v"] ** 2
+            both = pv + gen
+            join_faulted_phases(
+                g, p, phases, source_a, source_b, source_c, c, load_g, both * z_cos, both * z_b, both * z_c
+            )
+        advance_phase(g, p, phases[0], w, source_a, c["ea"], on, load_g, pv * z_cos, gen * z_cos)
+        advance_phase(g, p, phases[1], w, source_b, c["eb"], on, load_g, pv * z_b, gen * z_b)
+        advance_phase(g, p, phases[2], w, source_c, c["ec"], on, load_g, pv * z_c, gen * z_c)
     else:
-        advance_phase(g, p, phases[0], w, source_a, c["ea"], on, load_g, pv_g, gen_g)
-        v2 = phases[0]["v"] ** 2
+        advance_phase(g, p, phases[0], w, source_a, c["ea"], on, load_g, pv * z_cos, gen * z_cos)
     if p["fault_where"] != NOWHERE:
         settle_fault(p, phases, g["phases"])
     if p["disturbed"]:
         p["disturbed"] = is_disturbed(p, phases, g["phases"])
     scale = 2.0 / g["phases"]
-    p["v2"] += 0.005 * (v2 * scale - p["v2"])
     for j in range(5):
         now[j] *= scale
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sites.edge.plant.events import NEVER
+from sites.edge.plant.load_values import FILTER_B_PU, MOTOR_LOAD, load_values
 from sites.edge.plant.parameters import SWITCH_KINDS, SiteParameters
 from sites.edge.plant.records import PHASE, PLANT, PLANT_PARAMETERS
 from sites.edge.plant.switch import CLOSE_DELAY_S, OPEN_DELAY_S, POLE_SCATTER_S
@@ -19,8 +20,6 @@ StructuredArray = npt.NDArray[np.void]
 FILTER_X_PU: Final = 0.12
 """Converter's series filter, 0.1-0.15 pu."""
 FILTER_R_PU: Final = 0.005
-FILTER_B_PU: Final = 0.05
-"""Converter's filter capacitor."""
 GRID_X_OVER_R: Final = 5.0
 NEIGHBOR_POWER_FACTOR: Final = 0.95
 SWITCH_R_PU: Final = 0.002
@@ -37,10 +36,13 @@ def plant_parameters(site: SiteParameters, dt_s: float) -> StructuredArray:
     omega = 2.0 * math.pi * site.nominal_hz
     grid_x = 1.0 / site.short_circuit_ratio / math.sqrt(1.0 + 1.0 / GRID_X_OVER_R**2)
     grid_l = grid_x / omega / dt_s
-    neighbor_r = NEIGHBOR_POWER_FACTOR / max(site.neighbor_load_pu, 1e-3)
-    neighbor_l = math.sqrt(1.0 - NEIGHBOR_POWER_FACTOR**2) / max(site.neighbor_load_pu, 1e-3) / omega / dt_s
+    static_pu = max(site.neighbor_load_pu * (1.0 - site.neighbor_motor_share), 1e-3)
+    neighbor_r = NEIGHBOR_POWER_FACTOR / static_pu
+    neighbor_l = math.sqrt(1.0 - NEIGHBOR_POWER_FACTOR**2) / static_pu / omega / dt_s
     # The feeder's transformer is tapped so that the site sees its voltage at the usual load.
     usual_y = 1.0 / complex(neighbor_r, neighbor_l * omega * dt_s)
+    usual_y += site.neighbor_load_pu * site.neighbor_motor_share * MOTOR_LOAD
+    usual_y += complex(site.island_load_kw, -site.island_load_kvar) / site.pcs_kva
     usual_y += (site.load_kw - site.pv_kw * site.pv_now_ratio) / site.pcs_kva
     tap = abs(1.0 + complex(grid_x / GRID_X_OVER_R, grid_x) * usual_y)
     filter_l = FILTER_X_PU / omega / dt_s
@@ -74,6 +76,7 @@ def plant_parameters(site: SiteParameters, dt_s: float) -> StructuredArray:
         "close_delay_ticks": max(1, math.ceil(CLOSE_DELAY_S[kind] / dt_s - 1e-9)),
         "pole_scatter_ticks": round(POLE_SCATTER_S[kind] / dt_s),
     }
+    values |= load_values(site, dt_s)
     g = np.zeros(1, PLANT_PARAMETERS)
     for name, value in values.items():
         g[name] = value
@@ -86,12 +89,14 @@ def plant_state(site: SiteParameters, seed: int, index: int) -> StructuredArray:
     p["cos_g"] = 1.0
     p["load_pu"] = site.load_kw / site.pcs_kva
     p["pv_pu"] = site.pv_kw * site.pv_now_ratio / site.pcs_kva
-    p["v2"] = 0.0 if site.starts_dead else 1.0
     p["soc_ratio"] = site.soc_ratio
     p["temperature_c"] = 22.0
     p["random"] = int(np.random.default_rng([seed, index]).integers(1, 2**62))
     p["event_at"] = NEVER
     p["noise_pu"] = site.noise_pu
+    level = 0.0 if site.starts_dead else 1.0
+    p["motor_cos"] = p["own_cos"] = p["bus_cos"] = level
+    p["motor_w"] = p["own_w"] = p["bus_w"] = 2.0 * math.pi * site.nominal_hz
     p["h5"] = site.fifth_harmonic_pu
     p["h7"] = 0.5 * site.fifth_harmonic_pu
     p["switch_target"] = 0 if site.starts_dead else 1
@@ -105,5 +110,6 @@ def phase_states(sites: Sequence[SiteParameters]) -> StructuredArray:
     for name in ("breaker_closed", "breaker_command", "switch_closed"):
         phases[name] = closed
     phases["v"] = phases["u"] = np.where(closed, [[1.0, -0.5, -0.5]], 0.0)
+    phases["v_rectifier"] = np.where(closed, 0.95, 0.0)
     phases["level"] = phases["turn_cos"] = 1.0
     return phases

@@ -37,6 +37,7 @@ class Disturbances:
 
     sites: tuple[SiteParameters, ...]
     _p: StructuredArray
+    _phases: StructuredArray
     _events: StructuredArray
 
     def open_feeder(self, index: int, at_sample: int, phases: Sequence[int] = ALL_PHASES) -> None:
@@ -156,6 +157,10 @@ class Disturbances:
     def open_pole(self, index: int, at_sample: int, phases: Sequence[int]) -> None:
         """Let poles of the static switch open by themselves; frees stuck ones."""
         self._schedule(index, at_sample, events.OPEN_POLE, phases)
+
+    def phase_values(self, index: int) -> StructuredArray:
+        """Return a copy of what a site's three phases truly carry now, for a study to judge; no controller sees it."""
+        return np.asarray(self._phases[index].copy())
 
     def _schedule(self, index: int, at_sample: int, kind: int, phases: Sequence[int], *figures: float) -> None:
         if not 0 <= index < len(self.sites):
