@@ -37,7 +37,7 @@ LOCK := .venv/bin/uv pip compile --quiet --generate-hashes --no-header --no-anno
 lock:
 	$(LOCK) -o requirements/base.txt
 	$(LOCK) --extra platform -o requirements/platform.txt
-	$(LOCK) --extra platform --extra dev -o requirements/dev.txt
+	$(LOCK) --extra platform --extra studies --extra dev -o requirements/dev.txt
 
 clean:
 	rm -rf .venv var build *.egg-info
