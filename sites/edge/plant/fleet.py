@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from typing import Final
 
 import numpy as np
@@ -12,13 +14,15 @@ GRID_ZONE: Final = "GB"
 TIME_ZONE: Final = "Europe/London"
 NOMINAL_HZ: Final = 50.0
 MAX_SITES: Final = 9999
+STRING_KWH: Final = 5.12
+"""16 lithium iron phosphate cells of 100 Ah: 51.2 V."""
 
 
 def synthetic_fleet(count: int, seed: int) -> list[SiteParameters]:
     """Return ``count`` sites ``site-0001`` … in the GB zone.
 
-    Of every 20 sites 8 are single-phase telecom sites of a few kW, 11 edge cabinets of 20-150 kW and
-    one a data center of 500 kW. Raises ValueError when the count is outside 1 to 9999.
+    Of every 20 sites 8 are single-phase telecom sites of a few kW (two of them on a 48 V DC bus), 11 edge
+    cabinets of 20-150 kW and one a data center of 500 kW. Raises ValueError when the count is outside 1 to 9999.
     """
     if not 1 <= count <= MAX_SITES:
         raise ValueError(f"count is {count}, accepted: 1 to {MAX_SITES}")
@@ -52,7 +56,7 @@ def _site(number: int, random: np.random.Generator) -> SiteParameters:
         switch_kind = "natural"
     elif kind != "telecom" and number % 50 == 22:
         switch_kind = "contactor"
-    return SiteParameters(
+    site = SiteParameters(
         site_id=f"site-{number:04d}",
         name=f"{kind.replace('_', ' ').capitalize()} {number}",
         kind=kind,
@@ -76,4 +80,26 @@ def _site(number: int, random: np.random.Generator) -> SiteParameters:
         neighbor_load_pu=round(float(random.uniform(2.5, 6.0)), 2),
         grid_voltage_pu=round(float(random.uniform(0.98, 1.02)), 4),
         fifth_harmonic_pu=round(float(random.uniform(0.0, 0.02)), 4),
+    )
+    return _on_dc_bus(site, random) if place in (9, 19) else site
+
+
+def _on_dc_bus(site: SiteParameters, random: np.random.Generator) -> SiteParameters:
+    """Return a telecom site as one on a 48 V bus: strings of 100 Ah for hours, rectifiers that export nothing."""
+    hours = random.uniform(3.0, 5.0)
+    strings = max(2, math.ceil(site.load_kw * hours / STRING_KWH))
+    battery_kwh = round(strings * STRING_KWH, 2)
+    return dataclasses.replace(
+        site,
+        name=f"Telecom 48 V {int(site.site_id[-4:])}",
+        bus="dc48",
+        rectifier_modules=math.ceil(site.pcs_kva / 2.0),
+        load_profile="radio",
+        battery_kwh=battery_kwh,
+        # Two hours of the load: what an operator leaves for an outage.
+        reserve_kwh=round(min(2.0 * site.load_kw, 0.5 * battery_kwh), 2),
+        pv_kw=round(0.6 * site.load_kw, 2),
+        auxiliary_kw=round(float(random.choice([0.0, 0.1, 0.3])), 2),
+        export_limit_kw=0.0,
+        switch_kind="contactor",
     )

@@ -11,6 +11,10 @@ SWITCH_KINDS: Final = ("sic", "forced", "natural", "contactor")
 """Static switch by how it opens: SiC in 50 us, SCR with forced commutation in about 0.8 ms, SCR at each
 pole's own current zero, contactor after its mechanical delay at each pole's current zero."""
 SITE_KINDS: Final = ("telecom", "cabinet", "data_center")
+BUSES: Final = ("ac", "dc48", "dc400")
+"""What the site's own bus is: AC behind a static switch, or DC behind rectifiers that give nothing back."""
+CHEMISTRIES: Final = ("lfp", "vrla")
+LOAD_PROFILES: Final = ("flat", "radio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,25 @@ class SiteParameters:
     """R times the square root of C/L; 1 by IEEE 1547.1 and IEC 62116."""
     island_load_kvar: float = 0.0
     """What L takes more than C gives at nominal voltage and frequency."""
+    # DC sites (dc_site.py); their pcs_kva is the rated output of all rectifier modules together [kW].
+    bus: str = "ac"
+    rectifier_modules: int = 4
+    battery_chemistry: str = "lfp"
+    """Strings at a DC bus: 16 lithium iron phosphate cells at 48 V (112 at 400 V), or lead, 24 (168) cells."""
+    load_profile: str = "flat"
+    """How a DC site's load goes over the day: flat, or radio (base stations by hour)."""
+    auxiliary_kw: float = 0.0
+    """AC auxiliaries of a DC site (fans, lights): on the mains, transferred to a small inverter at its loss."""
+    walk_in_s: float = 8.0
+    """How long rectifiers take from nothing to full power after the mains return."""
+    mains_return_delay_s: float = 5.0
+    """How long the mains must be fit before a DC site's rectifiers come back: less than a generator's, for a
+    load may come back at once; it only keeps a flickering feeder and a whole district from starting at once."""
+
+    @property
+    def is_dc(self) -> bool:
+        """Whether the site's own bus is DC."""
+        return self.bus != "ac"
 
     def __post_init__(self) -> None:
         _require(self, "phases", self.phases in (1, 3), "1 or 3")
@@ -77,6 +100,14 @@ class SiteParameters:
         _require(self, "switch_kind", self.switch_kind in SWITCH_KINDS, ", ".join(SWITCH_KINDS))
         _require(self, "nominal_hz", self.nominal_hz in (50.0, 60.0), "50 or 60")
         profile_for(self.grid_code, self.nominal_hz)
+        _require(self, "bus", self.bus in BUSES, ", ".join(BUSES))
+        _require(self, "battery_chemistry", self.battery_chemistry in CHEMISTRIES, ", ".join(CHEMISTRIES))
+        _require(self, "load_profile", self.load_profile in LOAD_PROFILES, ", ".join(LOAD_PROFILES))
+        if self.is_dc:
+            _require(self, "export_limit_kw", self.export_limit_kw == 0.0, "0 at a DC bus, for rectifiers give nothing")
+            _require(self, "starts_dead", not self.starts_dead, "false at a DC bus")
+            for name in ("load_motor_share", "load_rectifier_share"):
+                _require(self, name, getattr(self, name) == 0.0, "0 at a DC bus")
         for name, low, high in (
             ("nominal_voltage_v", 50.0, 50_000.0),
             ("pcs_kva", 0.1, 100_000.0),
@@ -104,6 +135,10 @@ class SiteParameters:
             ("island_load_kw", 0.0, 1_000_000.0),
             ("island_load_quality", 0.0, 10.0),
             ("island_load_kvar", -1_000_000.0, 1_000_000.0),
+            ("rectifier_modules", 1, 1000),
+            ("auxiliary_kw", 0.0, 0.3 * self.pcs_kva),
+            ("walk_in_s", 0.0, 60.0),
+            ("mains_return_delay_s", 0.0, 3600.0),
         ):
             value = getattr(self, name)
             _require(self, name, value is None or low <= value <= high, f"{low} to {high}")

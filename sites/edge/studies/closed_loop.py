@@ -31,6 +31,12 @@ from sites.edge.plant.values import (
     plant_parameters,
     plant_state,
 )
+from sites.edge.studies.dc_sites import (
+    DC_WAVEFORM_COLUMNS,
+    DcSites,
+    dc_charge_headroom_kw,
+    dc_discharge_headroom_kw,
+)
 from sites.edge.studies.disturbances import Disturbances, no_events
 from sites.edge.studies.fleet_step import advance_fleet
 
@@ -100,6 +106,9 @@ class ClosedLoop(Disturbances):
         self._w = np.zeros(len(sites), METERS)
         self._w["trigger_sample"] = -1
         self._table = transition_table()
+        self._ac = np.array([i for i, site in enumerate(sites) if not site.is_dc], np.int64)
+        self.dc = DcSites(sites, self._g, starts_at_us)
+        """The DC sites among them, with what stands behind their meters."""
         length = recorder.ring_length(sample_rate_hz)
         self._post_ticks = round(recorder.POST_S * sample_rate_hz)
         self._rings = np.zeros((len(sites), length, len(recorder.WAVEFORM_COLUMNS)), np.float32)
@@ -119,6 +128,8 @@ class ClosedLoop(Disturbances):
         now = (grid_hz, self.sample, self._offset, self._row_ticks, self._post_ticks, rows)
         arguments: tuple[Any, ...] = (*self.step_arrays(), *now)
         advance_fleet(*arguments)
+        every = (self._g, self._p, self._phases, self._events, self._k, self._c, self._m, self._w)
+        self.dc.advance(every, self._rings, now)
         if count:
             self._row_chunks.append((first, rows))
         self.note_advanced(self.sample + len(grid_hz))
@@ -128,7 +139,7 @@ class ClosedLoop(Disturbances):
     def step_arrays(self) -> tuple[Any, ...]:
         """Return the arrays that ``advance_fleet`` works on, in its order."""
         plant = (self._g, self._p, self._phases, self._events)
-        return (*plant, self._k, self._c, self._m, self._w, self._table, self._rings)
+        return (self._ac, *plant, self._k, self._c, self._m, self._w, self._table, self._rings)
 
     @property
     def offset(self) -> int:
@@ -167,7 +178,7 @@ class ClosedLoop(Disturbances):
                 trigger_sample=trigger,
                 rate_hz=float(self._rate_hz),
                 cause=CAUSE_NAMES[int(w["trigger_cause"])],
-                columns=recorder.WAVEFORM_COLUMNS,
+                columns=DC_WAVEFORM_COLUMNS if self.sites[index].is_dc else recorder.WAVEFORM_COLUMNS,
                 samples=samples,
             )
         )
@@ -198,6 +209,7 @@ class ClosedLoop(Disturbances):
         for i, site in enumerate(self.sites):
             out["discharge_kw"][i] = discharge_headroom_kw(site) if tied[i] and usable[i] > 0.0 else 0.0
             out["charge_kw"][i] = charge_headroom_kw(site) if tied[i] and absorbable[i] > 0.0 else 0.0
+        self.dc.write_headroom(out, self._c, self._m)
         out["switch_closed"] = self._m["poles_closed"] == self._g["phases"]
         armed = (c["armed"] == 1) & (self.sample < c["armed_ends"])
         out["armed_kw"] = c["armed_pu"] * base_kw * armed
@@ -277,12 +289,16 @@ def discharge_headroom_kw(site: SiteParameters) -> float:
 
     Capped by the connection: what the export limit allows over the declared load, less the sun's share.
     """
+    if site.is_dc:
+        return dc_discharge_headroom_kw(site)
     room_kw = site.export_limit_kw + 0.9 * site.load_kw - 1.1 * site.pv_now_ratio * site.pv_kw
     return round(max(0.0, min(site.pcs_kva, room_kw)), 3)
 
 
 def charge_headroom_kw(site: SiteParameters) -> float:
     """Power that a site may take out of its bus for service [kW], under its import limit."""
+    if site.is_dc:
+        return dc_charge_headroom_kw(site)
     return round(max(0.0, min(site.pcs_kva, site.import_limit_kw - 1.1 * site.load_kw)), 3)
 
 

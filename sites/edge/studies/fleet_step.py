@@ -66,6 +66,18 @@ def close_row(
     advance_battery(g, p, battery_w * duration_s, duration_s)
     advance_sources(g, p, duration_s, c["pv_limit_ratio"], c["genset_run"])
     w["fuel_ul"] += burnt_fuel_ul(g, p, genset_j, duration_s)
+    write_row(g, p, c, m, w, out, ticks, sample, battery_w, pcc_w)
+
+
+@kernel
+def write_row(
+    g: Record, p: Record, c: Record, m: Record, w: Record, out: Any, ticks: int, sample: int, battery_w: float,
+    pcc_w: float,
+) -> None:  # fmt: skip
+    """Write a line of the 100 Hz record from a row's mean powers [W], count service energy, begin the next row."""
+    base_w = g["base_w"]
+    to_w = base_w / ticks
+    duration_s = ticks * g["dt_s"]
     # The battery's own management reports whole tenths of a per cent.
     m["soc_ratio"] = int(p["soc_ratio"] * 1000.0) * 0.001
     m["temperature_c"] = p["temperature_c"]
@@ -111,16 +123,16 @@ def close_block(g: Record, w: Record, ticks: int) -> None:
 
 @kernel
 def advance_fleet(
-    gs: Any, ps: Any, phases: Any, schedules: Any, ks: Any, cs: Any, ms: Any, ws: Any, table: Any,
+    members: Any, gs: Any, ps: Any, phases: Any, schedules: Any, ks: Any, cs: Any, ms: Any, ws: Any, table: Any,
     rings: Any, grid_hz: Any, first_sample: int, offset: int, row_ticks: int, post_ticks: int, rows: Any,
 ) -> None:  # fmt: skip
-    """Advance all sites by ``len(grid_hz)`` samples.
+    """Advance the sites ``members`` (indices) by ``len(grid_hz)`` samples.
 
     ``offset`` is the sample number, modulo a block, of the first sample since the epoch: rows and blocks
     end on UTC multiples of 10 and 100 ms. ``rows`` [rows, sites, 6] takes the 100 Hz record.
     """
     block_ticks = row_ticks * ROWS_PER_BLOCK
-    for i in range(gs.shape[0]):
+    for i in members:
         g = gs[i]
         p = ps[i]
         ph = phases[i]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from sites.edge.control.kernels.compiled import kernel
 from sites.edge.control.pacing import Pace, begin_tick, end_tick
 from sites.edge.studies.closed_loop import RECORD_COLUMNS, ClosedLoop
+from sites.edge.studies.dc_step import advance_dc_fleet
 from sites.edge.studies.fleet_step import advance_fleet
 
 Float32Array = npt.NDArray[np.float32]
@@ -23,8 +24,8 @@ KEPT_BOUNDARIES: Final = 64
 @kernel
 def pace_fleet(
     pace: Any, clock: Any, wakes: Any, steps: Any,
-    gs: Any, ps: Any, phases: Any, events: Any, ks: Any, cs: Any, ms: Any, ws: Any, table: Any, rings: Any,
-    grid_hz: Any, row_ticks: int, post_ticks: int, rows: Any, words: Any, snapshots: Any,
+    members: Any, gs: Any, ps: Any, phases: Any, events: Any, ks: Any, cs: Any, ms: Any, ws: Any, table: Any,
+    rings: Any, grid_hz: Any, row_ticks: int, post_ticks: int, rows: Any, words: Any, snapshots: Any,
 ) -> None:  # fmt: skip
     """Advance all sites by ``len(grid_hz)`` samples each tick, as long as ``pace`` does not say stop.
 
@@ -36,26 +37,57 @@ def pace_fleet(
         begin_tick(q, clock, wakes)
         slot = q["rows"] % rows.shape[0]
         advance_fleet(
-            gs, ps, phases, events, ks, cs, ms, ws, table,
+            members, gs, ps, phases, events, ks, cs, ms, ws, table,
             rings, grid_hz, q["sample"], q["offset"], row_ticks, post_ticks, rows[slot : slot + 1],
         )  # fmt: skip
-        q["sample"] += tick_samples
-        q["offset"] += tick_samples
-        if q["offset"] % row_ticks == 0:
-            q["rows"] += 1
-        if q["offset"] == 10 * row_ticks:
-            q["offset"] = 0
-        if q["sample"] == q["next_boundary"]:
-            kept = snapshots[q["boundaries"] % snapshots.shape[0]]
-            for i in range(words.shape[0]):
-                for j in range(words.shape[1]):
-                    kept[i, j] = words[i, j]
-            q["next_boundary"] += q["interval_samples"]
-            q["boundaries"] += 1
-        end_tick(q, clock, steps)
-        # After the clock's call, which the compiler does not move stores across: a reader sees whole rows.
-        q["rows_public"] = q["rows"]
-        q["boundaries_public"] = q["boundaries"]
+        finish_tick(q, clock, steps, tick_samples, row_ticks, words, snapshots)
+
+
+@kernel
+def pace_mixed_fleet(
+    pace: Any, clock: Any, wakes: Any, steps: Any, ac: Any, dc: Any, starts_s: float,
+    grid_hz: Any, row_ticks: int, post_ticks: int, rows: Any, words: Any, snapshots: Any,
+) -> None:  # fmt: skip
+    """As ``pace_fleet``, where DC sites stand among the others; ``ac`` and ``dc`` are both steps' arrays."""
+    q = pace[0]
+    tick_samples = grid_hz.shape[0]
+    members, gs, ps, phases, events, ks, cs, ms, ws, table, rings = ac
+    dc_members, dgs, ds, dks, dcs, dms, dws, dc_table = dc
+    while q["stop"] == 0:
+        begin_tick(q, clock, wakes)
+        slot = q["rows"] % rows.shape[0]
+        out = rows[slot : slot + 1]
+        advance_fleet(
+            members, gs, ps, phases, events, ks, cs, ms, ws, table,
+            rings, grid_hz, q["sample"], q["offset"], row_ticks, post_ticks, out,
+        )  # fmt: skip
+        advance_dc_fleet(
+            dc_members, gs, ps, phases, events, ks, cs, ms, ws, dgs, ds, dks, dcs, dms, dws, dc_table,
+            rings, grid_hz, q["sample"], q["offset"], row_ticks, post_ticks, starts_s, out,
+        )  # fmt: skip
+        finish_tick(q, clock, steps, tick_samples, row_ticks, words, snapshots)
+
+
+@kernel
+def finish_tick(q: Any, clock: Any, steps: Any, tick_samples: int, row_ticks: int, words: Any, snapshots: Any) -> None:
+    """Count what a tick ran, and keep the registers where a metering interval ends with it."""
+    q["sample"] += tick_samples
+    q["offset"] += tick_samples
+    if q["offset"] % row_ticks == 0:
+        q["rows"] += 1
+    if q["offset"] == 10 * row_ticks:
+        q["offset"] = 0
+    if q["sample"] == q["next_boundary"]:
+        kept = snapshots[q["boundaries"] % snapshots.shape[0]]
+        for i in range(words.shape[0]):
+            for j in range(words.shape[1]):
+                kept[i, j] = words[i, j]
+        q["next_boundary"] += q["interval_samples"]
+        q["boundaries"] += 1
+    end_tick(q, clock, steps)
+    # After the clock's call, which the compiler does not move stores across: a reader sees whole rows.
+    q["rows_public"] = q["rows"]
+    q["boundaries_public"] = q["boundaries"]
 
 
 class PacedLoop:
@@ -93,7 +125,12 @@ class PacedLoop:
         loop = self._loop
         clockwork = (self._pace.record, self._pace.clock, self._pace.wake_ns, self._pace.step_ns)
         kept = (self._rows, self._words, self._snapshots)
-        pace_fleet(*(*clockwork, *loop.step_arrays(), self._grid_hz, loop.row_samples, loop.post_samples, *kept))
+        timing = (self._grid_hz, loop.row_samples, loop.post_samples)
+        if len(loop.dc.members):
+            dc = (loop.dc.step_arrays(), loop.dc.starts_s)
+            pace_mixed_fleet(*(*clockwork, loop.step_arrays(), *dc, *timing, *kept))
+        else:
+            pace_fleet(*(*clockwork, *loop.step_arrays(), *timing, *kept))
 
     def catch_up(self) -> None:
         """Tell the closed loop how far it was run, and let it take completed recordings off its rings."""

@@ -30,7 +30,7 @@ def sources_hash() -> str:
         for path in sorted((_EDGE / folder).glob("*.py")):
             source = path.read_bytes()
             # Only files that hold kernels: editing a study must not throw the cache away.
-            if b"@kernel" in source or path.name in {"records.py", "compiled.py"}:
+            if b"@kernel" in source or path.name.endswith("records.py") or path.name == "compiled.py":
                 digest.update(path.name.encode() + b"\0" + source)
     return digest.hexdigest()[:16]
 
