@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BROKER_VARIABLE = "VPP_EDGE_BROKER_URL"
 STUDIES = {
+    "islanding-suite": ("suite", "the controller against losses, dips and nuisances, with its targets"),
     "realtime-report": ("realtime_report", "wake latency and step time of the control loop on this machine"),
 }
 """Command -> (module of ``studies`` with ``add_arguments(parser)`` and ``run(options, environment)``, help)."""

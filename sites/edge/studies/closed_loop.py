@@ -278,6 +278,15 @@ class ClosedLoop(Disturbances):
         self._row_chunks.clear()
         return first, rows
 
+    def newest_samples(self, index: int, count: int) -> Float32Array:
+        """Return a site's newest samples [n, WAVEFORM_COLUMNS] from its recorder's ring, at most ``count``.
+
+        Fewer after a recording was fetched: its ring starts anew then.
+        """
+        w, ring = self._w[index], self._rings[index]
+        held = min(int(w["samples"]), len(ring), count)
+        return ring[np.arange(int(w["ring_at"]) - held, int(w["ring_at"])) % len(ring)]
+
     def drain_waveforms(self) -> list[Waveform]:
         """Return the recordings completed since the last call."""
         kept, self._waveforms = self._waveforms, []

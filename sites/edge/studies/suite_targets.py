@@ -1,0 +1,94 @@
+"""What each class of events is promised, with which hardware, and where the promise comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+TABLE: Final = "issue 3, table of targets"
+SENSORS: Final = "10 kHz samples of voltage on both sides of the switch, current through it and converter current"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Limits of one class; None: no limit."""
+
+    class_name: str
+    """The class's name or the beginning of it."""
+    hardware: str
+    """What the promise assumes."""
+    source: str
+    guaranteed: bool = True
+    decision_max_ms: float | None = None
+    transfer_max_ms: float | None = None
+    min_pu_after_2ms: float | None = None
+    stays_inside_itic: bool = False
+    no_false_transfer: bool = True
+    must_decide: bool = False
+    """Every run has to end with a decision."""
+
+
+def _loss(name: str, decision_ms: float, transfer_ms: float | None, hardware: str, **more: Any) -> Target:
+    return Target(
+        name, f"{hardware}; {SENSORS}", TABLE, decision_max_ms=decision_ms, transfer_max_ms=transfer_ms,
+        must_decide=True, **more,
+    )  # fmt: skip
+
+
+FAST: Final[Mapping[str, Any]] = {"min_pu_after_2ms": 0.7, "stays_inside_itic": True}
+TARGETS: Final = (
+    _loss("loss 3 of 3 phases, sic", 1.0, 1.2, "SiC switch, 50 us", **FAST),
+    _loss("loss 3 of 3 phases, forced", 1.0, 2.0, "thyristors with forced commutation, 0.95 ms", **FAST),
+    _loss("loss 3 of 3 phases, natural", 1.0, 11.0, "thyristors, each pole to its own current zero"),
+    _loss("loss 3 of 3 phases, contactor", 1.0, None, "contactor, 25 ms and pole scatter", guaranteed=False),
+    _loss("loss 1 of 3 phases", 2.0, None, "SiC switch or forced commutation", stays_inside_itic=True),
+    _loss("loss 2 of 3 phases", 2.0, None, "SiC switch or forced commutation", stays_inside_itic=True),
+    _loss("loss, one-phase site", 2.0, None, "SiC switch or relay of two transistors", stays_inside_itic=True),
+    _loss("loss with motors", 3.0, None, "SiC switch", stays_inside_itic=True),
+    # A near-balanced island keeps its voltage: what counts is that the feeder is dead within two seconds.
+    Target(
+        "loss near balance", f"SiC switch; {SENSORS}; active method on", TABLE, transfer_max_ms=2000.0,
+        must_decide=True, stays_inside_itic=True,
+    ),
+    Target("dips", f"SiC switch; {SENSORS}", "ITIC curve", stays_inside_itic=True),
+    Target("fault on the feeder", f"SiC switch; {SENSORS}", "ITIC curve", stays_inside_itic=True),
+    Target("nuisance set", f"any switch; {SENSORS}", TABLE),
+    Target("must ride", f"any switch; {SENSORS}", f"{TABLE}; IEEE 1547-2018 6.5.2"),
+    Target("soak", f"any switch; {SENSORS}", TABLE),
+    Target("T1", f"SiC switch; {SENSORS}", "IEEE 2030.7 T1, planned island", stays_inside_itic=True),
+    Target(
+        "T2", f"SiC switch; {SENSORS}", "IEEE 2030.7 T2, unplanned island", must_decide=True, stays_inside_itic=True
+    ),
+    Target("T3", f"SiC switch; {SENSORS}", "IEEE 2030.7 T3, reconnection", stays_inside_itic=True),
+    Target("T4", f"SiC switch; {SENSORS}", "IEEE 2030.7 T4, black start"),
+)  # fmt: skip
+
+
+def target_of(class_name: str) -> Target:
+    """Return the target of a class. Raises KeyError naming a class without one."""
+    for target in TARGETS:
+        if class_name.startswith(target.class_name):
+            return target
+    raise KeyError(f"class {class_name!r} has no target, accepted: {', '.join(t.class_name for t in TARGETS)}")
+
+
+def broken_promises(target: Target, figures: Mapping[str, Any], *, undecided: int, least_pu: float) -> list[str]:
+    """Return what of a target a class's figures do not keep, in words; empty when all is kept.
+
+    ``undecided`` counts runs without a decision; ``least_pu`` is the least load voltage from 2 ms on in any run.
+    """
+    found = []
+    for what, limit in (("decision", target.decision_max_ms), ("transfer", target.transfer_max_ms)):
+        worst = figures[f"{what}_ms"]["max"]
+        if limit is not None and (worst is None or worst > limit + 1e-9):
+            found.append(f"{what} {'none' if worst is None else f'{worst:g}'} ms > {limit:g}")
+    if target.min_pu_after_2ms is not None and least_pu < target.min_pu_after_2ms:
+        found.append(f"load {least_pu:.2f} pu < {target.min_pu_after_2ms:g} after 2 ms")
+    if target.stays_inside_itic and figures["load_outside_itic"]:
+        found.append(f"{figures['load_outside_itic']} outside ITIC")
+    if target.no_false_transfer and figures["false_transfers"]:
+        found.append(f"{figures['false_transfers']} false transfers")
+    if target.must_decide and undecided:
+        found.append(f"{undecided} undecided")
+    return found
