@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sites.edge.plant.parameters import SiteParameters
+from sites.edge.studies.closed_loop import discharge_headroom_kw
 from sites.edge.studies.disturbances import EN_50160_MIX
 
 RATE_HZ: Final = 10_000
@@ -31,6 +32,8 @@ ONE_PHASE: Final = dataclasses.replace(
 )  # fmt: skip
 
 ALL: Final = (0, 1, 2)
+MOTOR_SHARE: Final = 0.8
+"""Of the neighbors' load, in the classes with motors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,14 @@ def losses(quick: bool) -> Iterator[Case]:
             for phases, text in (((0,), "1"), ((0, 1), "2")):
                 yield from _openings(f"loss {text} of 3 phases, {kind}", site, phases, waves, quick)
         yield from _openings("loss, one-phase site, sic", one, (0,), waves, quick)
+        for base, text in ((three, "three phases"), (one, "one phase")):
+            for tau_s in (0.005, 0.1):
+                site = dataclasses.replace(
+                    base, switch_kind="sic", neighbor_motor_share=MOTOR_SHARE, neighbor_motor_tau_s=tau_s
+                )
+                name = f"loss with motors of {1000 * tau_s:g} ms, {text}"
+                yield from _openings(name, site, ALL[: base.phases], ("thd",), quick)
+        yield from _near_balance(three, quick)
 
 
 def _openings(
@@ -117,6 +128,21 @@ def _openings(
                 opening = Happening("open_feeder", 0.0, {"phases": phases})
                 happenings = (*WAVES[wave], opening)
                 yield Case(name, site, happenings, point, delivers, watch_s=watch_s, feeder_opens=True)
+
+
+def _near_balance(three: SiteParameters, quick: bool) -> Iterator[Case]:
+    """The site feeds a tuned R, L, C of quality 1 that takes what it gives, within 5 % of P and Q: little is seen."""
+    given_kw = three.pv_kw * three.pv_now_ratio + discharge_headroom_kw(three) - three.load_kw
+    mismatches = (-0.05, 0.0, 0.05)
+    for share in mismatches:
+        for reactive in (0.0,) if quick else mismatches:
+            site = dataclasses.replace(
+                three, switch_kind="sic", neighbor_load_pu=0.0, island_load_kw=given_kw * (1.0 + share),
+                island_load_kvar=given_kw * reactive,
+            )  # fmt: skip
+            for point in _points(True):
+                opening = Happening("open_feeder", 0.0, {"phases": ALL})
+                yield Case("loss near balance", site, (opening,), point, True, watch_s=2.4, feeder_opens=True)
 
 
 DIP_SHAPES: Final = (

@@ -128,15 +128,15 @@ def as_markdown(results: Sequence[ClassResult], baselines: Mapping[str, Any], he
         lines.append(_row(result.name, f["n"], *times, *counts, result.verdict, result.target.hardware))
     lines += [
         "", "## Comparison", "",
-        "The same losses and nuisances with the switch held closed. Ours has the current through the switch; the others",
-        "see voltage alone.", "",
+        "The same losses and nuisances with the switch held closed. Ours has the current through the switch; the",
+        "others see voltage alone.", "",
         _row("detector", "class", "n", "decision p50 / p99 / max", "undecided", "false"),
         "|---|---|---|---|---|---|",
     ]  # fmt: skip
     for name, classes in _detectors(baselines):
         for class_name, f in classes.items():
-            counts = (f["undecided"], f["false_transfers"])
-            lines.append(_row(name, class_name, f["n"], _three(f["decision_ms"]), *counts))
+            left = (f["undecided"], f["false_transfers"])
+            lines.append(_row(name, class_name, f["n"], _three(f["decision_ms"]), *left))
     if "converter" in baselines:
         heads = ("converter", "transfer p50 / p99 / max", "outside ITIC", "least pu after 2 ms", "lost mpu s")
         lines += ["", _row(*heads), "|---|---|---|---|---|"]
