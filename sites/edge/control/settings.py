@@ -76,6 +76,7 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
         "filter_x": settings.filter_x_pu,
         "filter_r": settings.filter_r_pu,
         "virtual_r": settings.virtual_r_pu,
+        "level_memory": math.exp(-dt_s / 30e-3),
         # Natural frequency 70 rad/s, damping 0.8: about 1 mHz of noise at 0.3 %, 25 ms of lag.
         "pll_kp": 112.0,
         "pll_ki": 4900.0,

@@ -58,6 +58,8 @@ class SiteParameters:
     """Name of the grid code that the site keeps to; empty: the default of its nominal frequency."""
     starts_dead: bool = False
     """Begin with a dead bus behind an open feeder: black start."""
+    filter_error: float = 0.0
+    """By how much the controller takes its converter's filter for larger than it is, as a share."""
     # Special loads (loads.py).
     neighbor_motor_share: float = 0.0
     """Share of the neighbors' load that is motors: their back-EMF holds the voltage after the feeder opened."""
@@ -127,6 +129,7 @@ class SiteParameters:
             ("grid_voltage_pu", 0.9, 1.1),
             ("fifth_harmonic_pu", 0.0, 0.08),
             ("enter_service_delay_s", 0.0, 3600.0),
+            ("filter_error", -0.3, 0.3),
             ("neighbor_motor_share", 0.0, 0.95),
             ("neighbor_motor_tau_s", 0.002, 2.0),
             ("load_motor_share", 0.0, 0.8),

@@ -319,8 +319,8 @@ def control_settings(site: SiteParameters, rate_hz: int) -> ControlSettings:
         nominal_hz=site.nominal_hz,
         grid_code=site.grid_code,
         rated_kva=site.pcs_kva,
-        filter_x_pu=FILTER_X_PU,
-        filter_r_pu=FILTER_R_PU,
+        filter_x_pu=FILTER_X_PU * (1.0 + site.filter_error),
+        filter_r_pu=FILTER_R_PU * (1.0 + site.filter_error),
         capacity_pu_h=site.battery_kwh / site.pcs_kva,
         reserve_ratio=site.reserve_kwh / site.battery_kwh,
         # What is left of a stored kWh at full power, so that the promise holds at any power.

@@ -4,8 +4,10 @@ The converter is a voltage behind its filter, tied to the grid or not; an open c
 no hand-over. Tied, its angle follows the PLL's frequency plus a term in the power error, so that the
 power follows its reference on any grid frequency. Alone, it follows a P-f droop.
 
-While the current limit holds, the power no longer rises with the angle: a converter driven past it for long on
-a weak feeder loses step with the grid, and the detector then islands it. Nothing here holds the angle back.
+While the current limit holds, the power no longer rises with the angle, and a power loop alone would drive the
+phasor on until it loses step with the grid. So the volts that the limit takes back turn and shorten the phasor
+itself, tied to the grid, until it asks for no more than the limit lets through: the phasor stays beside the
+grid's whatever the grid does, and phases are cut only for the first milliseconds.
 """
 
 from __future__ import annotations
@@ -25,6 +27,12 @@ RATED_LIMIT_PU: Final = 1.05
 """The rating itself plus what a sample's noise adds to its peak."""
 VOLTAGE_LIMIT_PU: Final = 1.35
 """What the DC link can modulate."""
+YIELD_SHARE: Final = 0.03
+"""Radians a sample for each volt [pu] taken back, over three phases: a phasor that stands 20 degrees off is
+brought back in a few milliseconds."""
+YIELD_MOST_RAD: Final = 0.02
+LEVEL_SHARE: Final = 0.03
+"""Volts of the phasor's length a sample for each volt taken back, over three phases."""
 
 
 @kernel
@@ -45,6 +53,22 @@ def limited_voltage(k: Record, c: Record, wanted: float, voltage: float, current
 
 
 @kernel
+def yield_to_limit(k: Record, c: Record, in_phase: float, in_quadrature: float) -> None:
+    """Turn and shorten the phasor against the volts that the current limit took back from it this sample [pu].
+
+    ``in_phase`` and ``in_quadrature`` are those volts along the phasor and along its derivative, summed over the
+    phases: a step down the gradient of their square. Tied only: an island's frequency is nobody else's business.
+    """
+    share = YIELD_SHARE * 3.0 / k["phases"]
+    angle = min(max(share * in_quadrature, -YIELD_MOST_RAD), YIELD_MOST_RAD)
+    cos_e = c["cos_e"]
+    sin_e = c["sin_e"]
+    c["cos_e"] = cos_e - sin_e * angle
+    c["sin_e"] = sin_e + cos_e * angle
+    c["level_cut"] = min(max(c["level_cut"] + LEVEL_SHARE * 3.0 / k["phases"] * in_phase, -0.3), c["level_e"])
+
+
+@kernel
 def form_voltage(k: Record, c: Record, m: Record) -> None:
     """Turn the converter's phasor by one sample and set the phase voltages for the next one."""
     angle = c["omega_e"] * k["dt_s"]
@@ -57,15 +81,31 @@ def form_voltage(k: Record, c: Record, m: Record) -> None:
     sin_e *= length
     c["cos_e"] = cos_e
     c["sin_e"] = sin_e
-    level = c["level_e"]
+    # Full voltage again within a few cycles; at once when the switch is open and the load is its alone.
+    c["level_cut"] = c["level_cut"] * k["level_memory"] if c["switch_command"] else 0.0
+    level = c["level_e"] - c["level_cut"]
     damping = k["virtual_r"]
-    c["ea"] = limited_voltage(k, c, level * cos_e - damping * m["pa"], m["va"], m["pa"])
+    wanted = level * cos_e - damping * m["pa"]
+    c["ea"] = limited_voltage(k, c, wanted, m["va"], m["pa"])
+    cut = wanted - c["ea"]
+    in_phase = cut * cos_e
+    in_quadrature = cut * sin_e
     peak = abs(m["pa"])
     if k["phases"] == 3:
         half = 0.5 * cos_e
         side = HALF_SQRT3 * sin_e
-        c["eb"] = limited_voltage(k, c, level * (side - half) - damping * m["pb"], m["vb"], m["pb"])
-        c["ec"] = limited_voltage(k, c, level * (-side - half) - damping * m["pc"], m["vc"], m["pc"])
+        half_sin = 0.5 * sin_e
+        side_cos = HALF_SQRT3 * cos_e
+        wanted = level * (side - half) - damping * m["pb"]
+        c["eb"] = limited_voltage(k, c, wanted, m["vb"], m["pb"])
+        cut = wanted - c["eb"]
+        in_phase += cut * (side - half)
+        in_quadrature -= cut * (half_sin + side_cos)
+        wanted = level * (-side - half) - damping * m["pc"]
+        c["ec"] = limited_voltage(k, c, wanted, m["vc"], m["pc"])
+        cut = wanted - c["ec"]
+        in_phase -= cut * (side + half)
+        in_quadrature += cut * (side_cos - half_sin)
         peak = max(peak, max(abs(m["pb"]), abs(m["pc"])))
         c["p_sum"] += m["va"] * m["pa"] + m["vb"] * m["pb"] + m["vc"] * m["pc"]
         c["v2_sum"] += m["va"] * m["va"] + m["vb"] * m["vb"] + m["vc"] * m["vc"]
@@ -73,6 +113,8 @@ def form_voltage(k: Record, c: Record, m: Record) -> None:
         c["p_sum"] += m["va"] * m["pa"]
         c["v2_sum"] += m["va"] * m["va"]
     c["peak_pu"] = max(c["peak_pu"], peak)
+    if c["switch_command"] and (in_phase != 0.0 or in_quadrature != 0.0):
+        yield_to_limit(k, c, in_phase, in_quadrature)
 
 
 @kernel

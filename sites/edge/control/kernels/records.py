@@ -35,6 +35,7 @@ PARAMETERS: Final = np.dtype(
         ("filter_x", np.float64),
         ("filter_r", np.float64),
         ("virtual_r", np.float64),
+        ("level_memory", np.float64),
         ("pll_kp", np.float64),
         ("pll_ki", np.float64),
         # Loss detector.
@@ -127,6 +128,7 @@ STATE: Final = np.dtype(
         ("sin_e", np.float64),
         ("omega_e", np.float64),
         ("level_e", np.float64),
+        ("level_cut", np.float64),
         ("limit_pu", np.float64),
         ("hot_ms", np.int64),
         ("warm_ms", np.int64),
