@@ -14,8 +14,8 @@ from sites.edge.plant.parameters import SiteParameters
 from sites.edge.studies.closed_loop import ClosedLoop, discharge_headroom_kw
 
 FLEET = synthetic_fleet(60, 1)
-CABINETS = [site for site in FLEET if site.phases == 3][:12]
-TELECOMS = [site for site in FLEET if site.phases == 1][:12]
+CABINETS = [site for site in FLEET if site.phases == 3 and not site.is_dc][:12]
+TELECOMS = [site for site in FLEET if site.phases == 1 and not site.is_dc][:12]
 BOTH = pytest.mark.parametrize("fleet", [CABINETS, TELECOMS], ids=["three phases", "one phase"])
 
 FloatArray = npt.NDArray[np.float64]
