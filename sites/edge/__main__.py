@@ -118,6 +118,7 @@ def _control(options: argparse.Namespace, environment: Mapping[str, str]) -> int
 
 def _uplink(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     from sites.edge.control.realtime import AlreadyRunning, single_instance
+    from sites.edge.link.event_folder import EventFolder
     from sites.edge.link.shared_block import SharedBlock, SharedBlockError, UplinkSide
     from sites.edge.link.uplink import UplinkSettings, run_site_uplink
 
@@ -133,7 +134,16 @@ def _uplink(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     )
     try:
         with single_instance(config.runtime_dir / f"{config.site_id}.uplink.lock"):
-            run_site_uplink(config.profile, UplinkSide(SharedBlock(config.block_path), spool_dir), settings)
+            run_site_uplink(
+                config.profile,
+                UplinkSide(SharedBlock(config.block_path), spool_dir),
+                settings,
+                events=EventFolder(
+                    config.runtime_dir / f"{config.site_id}.events",
+                    [config.recorded_site],
+                    max_bytes=config.events_max_bytes,
+                ),
+            )
     except (AlreadyRunning, SharedBlockError) as error:
         sys.stderr.write(f"vpp-edge uplink: {error.name}: {error}\n")
         return 3

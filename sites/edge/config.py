@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sites.core.event_recording import RecordedSite, phase_voltage_v
 from sites.core.gridcodes import CATALOGUE, GridCodeError, GridCodeProfile, profile_for
 from sites.edge.link.fallback import LinkLossPolicy, LossOfLink
 from sites.edge.link.profile import AssetNameplate, SiteProfile
@@ -48,6 +49,8 @@ class EdgeConfig:
     policy: LinkLossPolicy
     interval_s: int
     outbox_max_bytes: int
+    events_max_bytes: int
+    """Bound of the folder with the events' recordings."""
     driver: str
     plant: Mapping[str, Any]
     """Parameters of the simulated plant, checked by its driver."""
@@ -57,6 +60,17 @@ class EdgeConfig:
     def block_path(self) -> Path:
         """The memory shared by this site's two processes."""
         return self.runtime_dir / f"{self.site_id}.block"
+
+    @property
+    def recorded_site(self) -> RecordedSite:
+        """What turns the recorder's per-unit values into volts and amperes."""
+        return RecordedSite(
+            site_id=self.site_id,
+            nominal_hz=self.nominal_hz,
+            phase_v=phase_voltage_v(self.nominal_voltage_v, self.phases),
+            phases=self.phases,
+            rated_kva=next(asset.rated_kw for asset in self.assets if asset.kind == "battery"),
+        )
 
     @property
     def profile(self) -> SiteProfile:
@@ -95,6 +109,7 @@ def load_config(path: Path, environment: Mapping[str, str]) -> EdgeConfig:
         ),
         interval_s=_interval(link),
         outbox_max_bytes=int(link.number("outbox_max_mb", 1.0, 100_000.0, default=512.0) * 1e6),
+        events_max_bytes=int(link.number("events_max_mb", 1.0, 100_000.0, default=64.0) * 1e6),
         driver=str(plant.choice("driver", DRIVERS)),
         plant={key: value for key, value in plant.raw.items() if key != "driver"},
         assets=_assets(root),

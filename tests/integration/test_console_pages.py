@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 
@@ -14,6 +16,7 @@ from django.test import Client
 from support import console_event
 from support.console_event import a_fleet
 
+from sites.core.comtrade_data import read_recording
 from sites.metering.batches import Batch, LiveRow
 from sites.metering.models import MeterInterval, WaveformRecord
 from sites.metering.operations import store_batch
@@ -40,6 +43,9 @@ TABLE = [
     (f"/sites/{OWN}/waveforms/1.json", (200, 200, 200, 403, LOGIN)),
     (f"/sites/{OTHERS}/waveforms/1.json", (200, 200, 404, 403, LOGIN)),
     (f"/sites/{OWN}/waveforms/2.json", (404, 404, 404, 403, LOGIN)),
+    (f"/sites/{OWN}/waveforms/1.zip", (200, 200, 200, 403, LOGIN)),
+    (f"/sites/{OTHERS}/waveforms/1.zip", (200, 200, 404, 403, LOGIN)),
+    (f"/sites/{OWN}/waveforms/2.zip", (404, 404, 404, 403, LOGIN)),
     ("/api/v1/sites/", (200, 200, 200, 403, 403)),
     (f"/api/v1/sites/{OWN}/", (200, 200, 200, 403, 403)),
     (f"/api/v1/sites/{OTHERS}/", (200, 200, 404, 403, 403)),
@@ -158,10 +164,27 @@ class TestPages:
         assert (found["times_ms"][0], found["times_ms"][500]) == (-50.0, 0.0)
         assert found["columns"]["va_pu"][9:12] == [0.5, None, 0.5]
 
+    def test_an_event_comes_back_as_comtrade_in_volts(self) -> None:
+        client = signed_in("owner")
+        page = client.get(f"/sites/{OWN}/").content.decode()
+        assert f'href="/sites/{OWN}/waveforms/1.zip"' in page
+        answer = client.get(f"/sites/{OWN}/waveforms/1.zip")
+        assert answer["Content-Disposition"].startswith(f'attachment; filename="{OWN}_')
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+            cfg, dat = (archive.read(name) for name in sorted(archive.namelist()))
+        recording = read_recording(cfg, dat)
+        assert recording.configuration.trigger_s == pytest.approx(0.05)
+        peak_v = Site.objects.get(site_id=OWN).nominal_voltage_v * 2.0**0.5
+        values = recording.values(0)
+        assert values[9] == pytest.approx(0.5 * peak_v, rel=1e-4)
+        assert np.isnan(values[10])
+
     def test_a_waveform_that_is_not_what_it_says_is_answered_by_name(self) -> None:
         WaveformRecord.objects.filter(site__site_id=OWN).update(samples=b"nonsense")
-        answer = signed_in("owner").get(f"/sites/{OWN}/waveforms/1.json")
-        assert (answer.status_code, answer.json()["error"]) == (422, "waveform_unreadable")
+        client = signed_in("owner")
+        for kind in ("json", "zip"):
+            answer = client.get(f"/sites/{OWN}/waveforms/1.{kind}")
+            assert (answer.status_code, answer.json()["error"]) == (422, "waveform_unreadable")
 
 
 class TestApi:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from sites.core.event_recording import RecordedSite, event_name, event_recording
 from sites.ledger.models import Entry
 from sites.metering.models import MeterInterval, WaveformRecord
 from sites.registry.models import Site
+from sites.wire.records import SampleArray
 from vpp.console import queries
 from vpp.console.aggregates import FleetFrame
 
@@ -128,6 +132,26 @@ def waveform_row(record: WaveformRecord, zone: ZoneInfo) -> dict[str, Any]:
         "cause": record.cause.replace("_", " "),
         "rate": quantity(record.rate_hz / 1000.0, "kHz", 0),
     }
+
+
+def waveform_archive(record: WaveformRecord, samples: SampleArray, site: RecordedSite) -> tuple[str, bytes]:
+    """Return an islanding record as COMTRADE: the name of a .zip and its bytes, .cfg and .dat inside."""
+    files = event_recording(
+        site,
+        columns=[str(name) for name in record.columns],
+        samples=samples,
+        rate_hz=record.rate_hz,
+        starts_at=record.starts_at,
+        trigger_at=record.trigger_at,
+        cause=record.cause,
+    )
+    name = event_name(site.site_id, record.trigger_at)
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
+        for suffix, data in zip((".cfg", ".dat"), files, strict=True):
+            # A fixed date: the same record is the same file whenever it is fetched.
+            archive.writestr(zipfile.ZipInfo(name + suffix, (1980, 1, 1, 0, 0, 0)), data, zipfile.ZIP_DEFLATED)
+    return f"{name}.zip", held.getvalue()
 
 
 def waveform_json(found: queries.Waveform, zone: ZoneInfo) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from django.apps import apps
 from django.db import DatabaseError, connection
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
+from sites.core.event_recording import RecordedSite
 from sites.ledger.models import Entry
 from sites.metering.models import LiveState, MeterInterval, WaveformRecord
 from sites.registry.models import Asset, Site
 from sites.wire.errors import WireError
-from sites.wire.records import unpack_samples
+from sites.wire.records import SampleArray, unpack_samples
 
 PAGE_SIZE: Final = 50
 MAX_ROWS_PER_SOCKET: Final = 200
@@ -92,19 +93,41 @@ def latest_waveforms(*, site: Site, limit: int = 20) -> list[WaveformRecord]:
     return list(rows.order_by("-trigger_at", "-number")[:limit])
 
 
-def waveform(*, site: Site, number: int, points: int = 2500) -> Waveform:
-    """Return one islanding record with every n-th sample, about so many points in all.
+def stored_waveform(*, site: Site, number: int) -> tuple[WaveformRecord, SampleArray]:
+    """Return one islanding record in its latest revision, and all its samples [n, columns].
 
     Raises WaveformRecord.DoesNotExist, or WaveformUnreadable when its samples are not what they say.
     """
     record = WaveformRecord.objects.filter(site=site, number=number).order_by("-revision").first()
     if record is None:
         raise WaveformRecord.DoesNotExist(f"site {site.site_id} has no waveform {number}")
-    names = [str(name) for name in record.columns]
     try:
-        samples = unpack_samples(bytes(record.samples), len(names))
+        samples = unpack_samples(bytes(record.samples), len(record.columns))
     except WireError as error:
         raise WaveformUnreadable(f"waveform {number} of {site.site_id} cannot be read: {error}") from None
+    return record, samples
+
+
+def recorded_site(*, site: Site) -> RecordedSite:
+    """Return what turns a site's per-unit recordings into volts and amperes, from its nameplates."""
+    battery = site.assets.filter(kind=Asset.Kind.BATTERY).first()
+    return RecordedSite(
+        site_id=site.site_id,
+        nominal_hz=site.nominal_hz,
+        phase_v=site.nominal_voltage_v,
+        phases=site.phases,
+        # Without a battery's nameplate currents stay per unit: 1 A r.m.s. is the base.
+        rated_kva=battery.rated_kw if battery is not None else site.phases * site.nominal_voltage_v / 1000.0,
+    )
+
+
+def waveform(*, site: Site, number: int, points: int = 2500) -> Waveform:
+    """Return one islanding record with every n-th sample, about so many points in all.
+
+    Raises WaveformRecord.DoesNotExist, or WaveformUnreadable when its samples are not what they say.
+    """
+    record, samples = stored_waveform(site=site, number=number)
+    names = [str(name) for name in record.columns]
     trigger_s = (record.trigger_at - record.starts_at).total_seconds()
     kept = np.arange(0, len(samples), max(1, len(samples) // points))
     return Waveform(

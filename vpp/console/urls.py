@@ -14,6 +14,7 @@ urlpatterns: list[URLPattern] = [
     path("sites/", views.sites, name="sites"),
     path("sites/<slug:site_id>/", views.site, name="site"),
     path("sites/<slug:site_id>/waveforms/<int:number>.json", views.waveform, name="waveform"),
+    path("sites/<slug:site_id>/waveforms/<int:number>.zip", views.waveform_download, name="waveform-download"),
     path("my-sites/", views.my_sites, name="my-sites"),
     path("books/", views.books, name="books"),
     path("healthz", views.healthz, name="healthz"),

@@ -111,6 +111,22 @@ def waveform(request: HttpRequest, site_id: str, number: int) -> HttpResponseBas
     return JsonResponse(presenters.waveform_json(record, presenters.zone_of(found)))
 
 
+@page_for(ALL_ROLES)
+def waveform_download(request: HttpRequest, site_id: str, number: int) -> HttpResponseBase:
+    """One islanding record as COMTRADE files, for whoever may see the site."""
+    found = _visible_site(request, site_id)
+    try:
+        record, samples = queries.stored_waveform(site=found, number=number)
+    except WaveformRecord.DoesNotExist:
+        raise Http404(f"site {site_id} has no waveform {number}") from None
+    except queries.WaveformUnreadable as error:
+        return JsonResponse({"error": "waveform_unreadable", "detail": str(error)}, status=422)
+    name, data = presenters.waveform_archive(record, samples, queries.recorded_site(site=found))
+    return HttpResponse(
+        data, content_type="application/zip", headers={"Content-Disposition": f'attachment; filename="{name}"'}
+    )
+
+
 @page_for(FLEET_ROLES)
 def books(request: HttpRequest) -> HttpResponseBase:
     """The books, read-only: entries with chain, position and hash."""

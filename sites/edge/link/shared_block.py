@@ -56,6 +56,8 @@ RECORD_HEAD: Final = struct.Struct("<q")
 MAX_RECORD_ROWS: Final = 100
 BOUNDARY_SLOTS: Final = 1024
 RECORD_SLOTS: Final = 1024
+MAX_SPOOLED: Final = 256
+"""Waveforms that wait for the uplink, some 50 MB; then the oldest goes."""
 
 log = logging.getLogger(__name__)
 
@@ -279,6 +281,10 @@ def write_waveform(spool_dir: Path, waveform: CapturedWaveform) -> Path:
         "columns": list(waveform.columns),
     }
     path = _waveform_path(spool_dir, waveform)
+    for old in sorted(spool_dir.glob("*.waveform"))[: -(MAX_SPOOLED - 1)]:
+        # An uplink that never comes must not fill the disk.
+        old.unlink(missing_ok=True)
+        log.warning("waveform.dropped file=%s kept=%d", old.name, MAX_SPOOLED)
     fresh = spool_dir / f".{path.name}.part"
     fresh.write_bytes(json.dumps(head).encode() + b"\n" + zlib.compress(waveform.samples.astype("<f4").tobytes(), 1))
     fresh.rename(path)

@@ -21,6 +21,7 @@ import numpy as np
 
 from sites.core import observe
 from sites.edge.control.exchange import Boundary, CapturedWaveform, ControllerPort, Float32Array, Image, RecordRows
+from sites.edge.link.event_folder import EventFolder
 from sites.edge.link.outbox import Outbox
 from sites.edge.link.profile import SiteProfile
 from sites.edge.link.site_link import SiteLink
@@ -60,8 +61,17 @@ class UplinkSettings:
 class Uplink:
     """Runs the links of one process's sites."""
 
-    def __init__(self, profiles: Sequence[SiteProfile], port: ControllerPort, settings: UplinkSettings) -> None:
+    def __init__(
+        self,
+        profiles: Sequence[SiteProfile],
+        port: ControllerPort,
+        settings: UplinkSettings,
+        *,
+        events: EventFolder | None = None,
+    ) -> None:
+        """``events`` keeps each event as files beside what is sent; None keeps none."""
         self._port = port
+        self._events = events
         self._settings = settings
         self._outbox = Outbox(settings.outbox_path, empty=empty_payload, max_bytes=settings.outbox_max_bytes)
         self._executor = ThreadPoolExecutor(max_workers=16, thread_name_prefix="connect")
@@ -187,6 +197,8 @@ class Uplink:
                 messages = self.links[waveform.index].add_waveform(waveform, now_ms=now_ms)
                 outgoing += [(waveform.index, message) for message in messages]
         for waveform in waveforms:
+            if self._events is not None:
+                self._events.keep(waveform)
             self._port.settle_waveform(waveform)
         self._send(outgoing)
 
@@ -288,13 +300,15 @@ async def run_uplink(uplink: Uplink, stop: asyncio.Event, on_second: Callable[[]
         reporter.cancel()
 
 
-def run_site_uplink(profile: SiteProfile, port: ControllerPort, settings: UplinkSettings) -> None:
+def run_site_uplink(
+    profile: SiteProfile, port: ControllerPort, settings: UplinkSettings, *, events: EventFolder | None = None
+) -> None:
     """Run the uplink of one site until SIGTERM or SIGINT."""
 
     async def run() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await run_uplink(Uplink([profile], port, settings), stop)
+        await run_uplink(Uplink([profile], port, settings, events=events), stop)
 
     asyncio.run(run())

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from sites.core.comtrade import AnalogChannel, ComtradeError, FloatArray, Recording
+from sites.core.event_recording import SWITCH_CURRENT
 
 UNITS: Final = {
     "v": ("v", 1.0), "kv": ("v", 1e3), "mv": ("v", 1e-3), "volt": ("v", 1.0), "volts": ("v", 1.0),
@@ -42,8 +43,6 @@ LINE_OF: Final = {
     "l31": 2,
 }
 NAME_END: Final = re.compile(r"(?:l?[123]|[abcrst]{1,2}|ul[abc])n?\Z", re.IGNORECASE)
-SWITCH_CURRENT: Final = "static switch"
-"""Circuit component that our own recorder writes beside the currents through the switch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
+from sites.core.event_recording import RecordedSite, phase_voltage_v
 from sites.edge.link.fallback import LinkLossPolicy, LossOfLink
 from sites.edge.link.profile import AssetNameplate, SiteProfile
 from sites.edge.plant.fleet import GRID_ZONE, TIME_ZONE, synthetic_fleet
@@ -27,6 +27,12 @@ def profile_of(site: SiteParameters) -> SiteProfile:
     return SiteProfile(site.site_id, tuple(assets), LinkLossPolicy(LossOfLink.HOLD))
 
 
+def recorded_site_of(site: SiteParameters) -> RecordedSite:
+    """Return what turns one simulated site's per-unit recordings into volts and amperes."""
+    phase_v = phase_voltage_v(site.nominal_voltage_v, site.phases)
+    return RecordedSite(site.site_id, site.nominal_hz, phase_v, site.phases, site.pcs_kva)
+
+
 def manifest_of(site: SiteParameters) -> dict[str, Any]:
     """Return one site's enrolment entry."""
     profile = profile_of(site)
@@ -37,7 +43,7 @@ def manifest_of(site: SiteParameters) -> dict[str, Any]:
         "time_zone": TIME_ZONE,
         "nominal_hz": site.nominal_hz,
         # The registry keeps phase to neutral, the plant phase to phase where there are three.
-        "nominal_voltage_v": round(site.nominal_voltage_v / (math.sqrt(3.0) if site.phases == 3 else 1.0), 1),
+        "nominal_voltage_v": round(phase_voltage_v(site.nominal_voltage_v, site.phases), 1),
         "phases": site.phases,
         "loss_of_link": profile.policy.choice.value,
         "assets": [

@@ -24,12 +24,13 @@ import numpy as np
 from sites.edge.control.exchange import InProcessExchange
 from sites.edge.control.loop import ControlLoop, LoopSettings
 from sites.edge.drivers.simulated import SimulatedSites
+from sites.edge.link.event_folder import EventFolder
 from sites.edge.link.uplink import Uplink, UplinkSettings, run_uplink
 from sites.edge.plant.fleet import synthetic_fleet
 from sites.edge.plant.frequency import load_gb_trace
 from sites.edge.plant.parameters import SiteParameters
 from sites.edge.studies.grid_play import GridPlay, Play
-from sites.edge.studies.manifest import profile_of
+from sites.edge.studies.manifest import profile_of, recorded_site_of
 from sites.edge.studies.script import MoveFeeder, PlayTrace, ScriptError, Stop, parse_line
 from sites.mqtt.address import BrokerAddress
 
@@ -97,6 +98,9 @@ class _Run:
                 interval_s=self._simulation.interval_s,
                 outbox_path=self._simulation.runtime_dir / "outbox.sqlite3",
                 backoff_s=(0.2, 5.0),
+            ),
+            events=EventFolder(
+                self._simulation.runtime_dir / "events", [recorded_site_of(site) for site in self._fleet]
             ),
         )
         self._uplink = uplink
