@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,9 @@ from sites.core.gridcodes import GridCodeProfile, profile_for
 from sites.edge.control.kernels import modes, records
 
 StructuredArray = npt.NDArray[np.void]
+
+CONVERTERS: Final = ("grid_forming", "grid_following")
+"""Grid-forming all the time, or following the grid until its loss is detected: the latter to compare with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +47,14 @@ class ControlSettings:
     sync_slip_hz: float = 0.25
     sync_voltage_pu: float = 0.08
     genset_fitted: bool = False
+    converter: str = "grid_forming"
+    """One of ``CONVERTERS``."""
 
     def __post_init__(self) -> None:
         """Raise GridCodeError for an unknown code, WrongNominalFrequency for one of another frequency."""
         profile_for(self.grid_code, self.nominal_hz)
+        if self.converter not in CONVERTERS:
+            raise ValueError(f"converter is {self.converter!r}, accepted: {', '.join(CONVERTERS)}")
 
     @property
     def profile(self) -> GridCodeProfile:
@@ -112,6 +120,7 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
         "capacity_pu_s": settings.capacity_pu_h * 3600.0,
         "discharge_efficiency": settings.discharge_efficiency,
         "genset_fitted": int(settings.genset_fitted),
+        "grid_following": int(settings.converter == "grid_following"),
         "genset_start_ratio": 0.2,
         "genset_stop_ratio": 0.5,
     }

@@ -60,6 +60,8 @@ class SiteParameters:
     """Begin with a dead bus behind an open feeder: black start."""
     filter_error: float = 0.0
     """By how much the controller takes its converter's filter for larger than it is, as a share."""
+    converter: str = "grid_forming"
+    """How its converter is controlled: grid_forming all the time, or grid_following until a loss is detected."""
     # Special loads (loads.py).
     neighbor_motor_share: float = 0.0
     """Share of the neighbors' load that is motors: their back-EMF holds the voltage after the feeder opened."""

@@ -327,4 +327,5 @@ def control_settings(site: SiteParameters, rate_hz: int) -> ControlSettings:
         discharge_efficiency=1.0 / (1.0 + CONVERTER_LOSS_RATIO + 0.02),
         enter_service_delay_s=site.enter_service_delay_s,
         genset_fitted=site.genset_kw > 0.0,
+        converter=site.converter,
     )

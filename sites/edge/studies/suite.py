@@ -11,8 +11,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from sites.edge.studies.suite_cases import Case, all_cases
-from sites.edge.studies.suite_report import as_json, as_markdown, as_text, baseline_figures, class_result
+from sites.edge.studies.suite_cases import Case, all_cases, converter_cases
+from sites.edge.studies.suite_report import (
+    as_json,
+    as_markdown,
+    as_text,
+    baseline_figures,
+    class_result,
+    converter_figures,
+)
 from sites.edge.studies.suite_run import compare_baselines, run_cases
 
 COMPARED: Final = (
@@ -43,7 +50,9 @@ def run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     if not chosen:
         sys.stderr.write(f"vpp-edge islanding-suite: no class {options.classes}, accepted: {'; '.join(names)}\n")
         return 2
-    document, text, markdown, failed = study(cases, chosen, workers=options.workers, heading=_heading(options))
+    document, text, markdown, failed = study(
+        cases, chosen, workers=options.workers, heading=_heading(options), quick=options.quick
+    )
     sys.stdout.write(text)
     sys.stdout.write(f"\n{document['runs']} runs in {time.monotonic() - started_s:.0f} s; ")
     sys.stdout.write(f"{failed} of {len(chosen)} classes do not keep what is promised\n")
@@ -55,7 +64,7 @@ def run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
 
 def study(
-    cases: Sequence[Case], chosen: Sequence[str], *, workers: int | None, heading: Sequence[str]
+    cases: Sequence[Case], chosen: Sequence[str], *, workers: int | None, heading: Sequence[str], quick: bool
 ) -> tuple[dict[str, Any], str, str, int]:
     """Return (JSON document, terminal text, Markdown, failed classes) of the chosen classes."""
     wanted = [case for case in cases if case.class_name in chosen]
@@ -63,6 +72,12 @@ def study(
     results = [class_result(name, [o.run for o in outcomes if o.class_name == name]) for name in chosen]
     compared = [case for case in wanted if case.class_name.startswith(COMPARED)]
     baselines = baseline_figures(compare_baselines(compared, workers=workers)) if compared else {}
+    if compared:
+        ways = run_cases(converter_cases(quick), workers=workers)
+        names = dict.fromkeys(outcome.class_name for outcome in ways)
+        baselines["converter"] = {
+            name: converter_figures([o.run for o in ways if o.class_name == name]) for name in names
+        }
     document = as_json(results, baselines) | {"runs": len(wanted) + len(compared)}
     return (
         document,

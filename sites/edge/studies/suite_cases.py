@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from sites.edge.control.settings import CONVERTERS
 from sites.edge.plant.parameters import SiteParameters
 from sites.edge.studies.closed_loop import discharge_headroom_kw
 from sites.edge.studies.disturbances import EN_50160_MIX
@@ -85,6 +86,16 @@ def at_frequency(site: SiteParameters, nominal_hz: float) -> SiteParameters:
     if nominal_hz == 50.0:
         return site
     return dataclasses.replace(site, nominal_hz=60.0, nominal_voltage_v=480.0 if site.phases == 3 else 120.0)
+
+
+def converter_cases(quick: bool) -> list[Case]:
+    """Losses for both ways to control a converter, the same for each; a class is named after the way and the switch."""
+    found = []
+    for kind in ("sic", "forced", "natural"):
+        for converter in CONVERTERS:
+            site = dataclasses.replace(THREE_PHASES, switch_kind=kind, converter=converter)
+            found += list(_openings(f"{converter}, {kind}", site, ALL, ("thd",), quick))
+    return found
 
 
 def _points(quick: bool) -> list[float]:

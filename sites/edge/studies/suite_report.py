@@ -67,6 +67,14 @@ def baseline_figures(found: Mapping[str, Mapping[str, Sequence[float]]]) -> dict
     }
 
 
+def converter_figures(runs: Sequence[RunFigures]) -> dict[str, Any]:
+    """Return what the load saw of losses under one way to control the converter; all its switch's poles opened."""
+    figures = class_figures(runs, transfer_is_false=False, guaranteed=False)
+    least = min((run.min_pu_after_2ms for run in runs), default=float("nan"))
+    kept = ("n", "decision_ms", "transfer_ms", "load_outside_itic", "lost_volt_seconds")
+    return {name: figures[name] for name in kept} | {"min_pu_after_2ms": round(least, 3)}
+
+
 def as_json(results: Sequence[ClassResult], baselines: Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON document; ``verdicts`` says in words what each class is promised and does not keep."""
     return {

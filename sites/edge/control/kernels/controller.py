@@ -8,7 +8,8 @@ from sites.edge.control.kernels import detector, modes
 from sites.edge.control.kernels.black_start import supervise_black_start
 from sites.edge.control.kernels.compiled import Record, kernel
 from sites.edge.control.kernels.detector import watch_samples
-from sites.edge.control.kernels.grid_forming import form_voltage, measure_power
+from sites.edge.control.kernels.grid_following import drive_converter
+from sites.edge.control.kernels.grid_forming import measure_power
 from sites.edge.control.kernels.island import supervise_island
 from sites.edge.control.kernels.modes import change_mode
 from sites.edge.control.kernels.protection import supervise_lockout
@@ -53,7 +54,7 @@ def control_step(k: Record, c: Record, m: Record, table: Any, sample: int) -> No
     else:
         hold_phasor(k, c)
     if c["converter_on"]:
-        form_voltage(k, c, m)
+        drive_converter(k, c, m)
     c["ticks_to_ms"] -= 1
     if c["ticks_to_ms"] <= 0:
         c["ticks_to_ms"] = k["ticks_per_ms"]

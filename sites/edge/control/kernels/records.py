@@ -74,6 +74,8 @@ PARAMETERS: Final = np.dtype(
         ("genset_fitted", np.int64),
         ("genset_start_ratio", np.float64),
         ("genset_stop_ratio", np.float64),
+        # Kind of converter (grid_following.py).
+        ("grid_following", np.int64),
         # Grid code (windows.py, detector.py): 1 when the site may leave in a dip for its load's sake.
         ("momentary_island", np.int64),
     ],
