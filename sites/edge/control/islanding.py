@@ -108,6 +108,11 @@ def arm_curve(
         state["trigger_sustain_ms"] = round(curve.trigger.sustain_s * 1000.0)
         state["trigger_release_per_ms"] = curve.trigger.release_per_s / 1000.0
         state["trigger_rest_ms"] = round(curve.trigger.rest_s * 1000.0)
+    state["recovery_share"] = 0.0
+    if curve.recovery is not None:
+        state["recovery_share"] = curve.recovery.share
+        state["recovery_after_ms"] = round(curve.recovery.after_s * 1000.0)
+        state["recovery_ramp_per_ms"] = curve.recovery.ramp_per_min / 60_000.0
     state["armed"] = 1
 
 

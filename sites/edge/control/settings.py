@@ -49,6 +49,14 @@ class ControlSettings:
     genset_fitted: bool = False
     converter: str = "grid_forming"
     """One of ``CONVERTERS``."""
+    # Response (kernels/frequency.py, kernels/service.py).
+    grid_x_pu: float = 0.05
+    """Reactance from the grid's stiff part up to the site, on the converter's rating, as commissioned."""
+    import_limit_pu: float = 100.0
+    export_limit_pu: float = 100.0
+    """Of the connection, on the converter's rating; 100: none."""
+    recovery_stagger_s: float = 0.0
+    """The site's own delay before it takes energy back, so that a fleet does not do it at once."""
 
     def __post_init__(self) -> None:
         """Raise GridCodeError for an unknown code, WrongNominalFrequency for one of another frequency."""
@@ -123,6 +131,19 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
         "grid_following": int(settings.converter == "grid_following"),
         "genset_start_ratio": 0.2,
         "genset_stop_ratio": 0.5,
+        "turn_cos": math.cos(0.001 * nominal_rad_s),
+        "turn_sin": math.sin(0.001 * nominal_rad_s),
+        "window_ms": 20 if settings.nominal_hz == 50.0 else 25,
+        # Half a cycle of 50 Hz, a cycle of 60 Hz (16.7 ms): whole periods of what harmonics leave.
+        "smooth_ms": 10 if settings.nominal_hz == 50.0 else 17,
+        "grid_x": settings.grid_x_pu,
+        # Half of the grid's part: the PLL's frequency, which the feed adds to, soon shows the rest by itself.
+        "feed_x": settings.filter_x_pu + 0.5 * settings.grid_x_pu,
+        # The sliding mean of 10 ms, and the converter's own delay, as a lag of 8 ms.
+        "power_memory": 1.0 - math.exp(-1.0 / 8.0),
+        "import_limit_pu": settings.import_limit_pu,
+        "export_limit_pu": settings.export_limit_pu,
+        "recovery_stagger_ms": round(settings.recovery_stagger_s * 1000.0),
     }
     for name, value in values.items():
         k[name] = value
@@ -146,6 +167,7 @@ def initial_state(k: StructuredArray, *, starts_dead: bool = False) -> Structure
         "limit_pu": 1.5,
         "voltage_pu": 1.0,
         "frequency_hz": nominal_rad_s / (2.0 * math.pi),
+        "response_hz": nominal_rad_s / (2.0 * math.pi),
         "pv_limit_ratio": 1.0,
         "switch_command": 1,
         "converter_on": 1,

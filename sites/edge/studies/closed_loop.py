@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
@@ -19,6 +20,7 @@ from sites.edge.control.islanding import (
     transition_table,
 )
 from sites.edge.control.kernels import modes, records
+from sites.edge.control.kernels.service import NOT_SOON_S
 from sites.edge.control.recorder import Waveform
 from sites.edge.control.settings import ControlSettings, control_parameters, initial_state
 from sites.edge.plant.parameters import SiteParameters
@@ -54,10 +56,10 @@ MEASURED: Final = np.dtype(
             "frequency_hz", "voltage_pu", "pcc_kw", "battery_kw", "pv_kw", "genset_kw", "load_kw",
             "soc_ratio", "temperature_c", "service_kw", "required_kw", "discharge_kw", "charge_kw",
             "usable_energy_kwh", "absorbable_energy_kwh", "switch_closed", "armed_kw", "baseline_kw",
-            "genset_running",
+            "genset_running", "saturates_in_s",
         )
     ]
-    + [("mode", np.int64)]
+    + [("mode", np.int64), ("limited_by", np.int64)]
 )  # fmt: skip
 REGISTERS: Final = np.dtype(
     [(f"{asset}_{way}_j", np.float64) for asset in ASSETS for way in ("into", "from")]
@@ -65,6 +67,8 @@ REGISTERS: Final = np.dtype(
 )
 CHUNK: Final = 1000
 """Samples per call of the kernel: a finished recording is fetched before its site can need the next."""
+RECOVERY_SPREAD_S: Final = 120
+"""A fleet's recovery of energy begins spread over this time, by the site's id."""
 MAX_ROW_CHUNKS: Final = 600
 """A minute of 100 Hz rows is kept for whoever drains them; older ones are dropped."""
 
@@ -192,7 +196,7 @@ class ClosedLoop(Disturbances):
         out = np.zeros(len(self.sites), MEASURED)
         base_kw = self._g["base_w"] / 1000.0
         c, k, soc = self._c, self._k, self._m["soc_ratio"]
-        for name in ("frequency_hz", "voltage_pu", "mode"):
+        for name in ("frequency_hz", "voltage_pu", "mode", "limited_by"):
             out[name] = c[name]
         for j, asset in enumerate(ASSETS):
             out[f"{asset}_kw"] = self._w["mean_w"][:, j] / 1000.0
@@ -201,6 +205,7 @@ class ClosedLoop(Disturbances):
         out["service_kw"] = self._w["service_w"] / 1000.0
         out["required_kw"] = c["required_pu"] * base_kw
         tied = c["mode"] == modes.GRID_TIED
+        out["saturates_in_s"] = np.where(tied, c["saturates_in_s"], NOT_SOON_S)
         capacity_kwh = k["capacity_pu_s"] * base_kw / 3600.0
         usable = np.maximum(0.0, soc - k["reserve_ratio"]) * capacity_kwh * k["discharge_efficiency"]
         absorbable = np.maximum(0.0, 0.95 - soc) * capacity_kwh / k["discharge_efficiency"]
@@ -328,4 +333,9 @@ def control_settings(site: SiteParameters, rate_hz: int) -> ControlSettings:
         enter_service_delay_s=site.enter_service_delay_s,
         genset_fitted=site.genset_kw > 0.0,
         converter=site.converter,
+        # Seven tenths of what the fault level tells: the neighbors' load takes a part, and too much would swing.
+        grid_x_pu=0.9 / site.short_circuit_ratio,
+        import_limit_pu=site.import_limit_kw / site.pcs_kva,
+        export_limit_pu=site.export_limit_kw / site.pcs_kva,
+        recovery_stagger_s=zlib.crc32(site.site_id.encode()) % RECOVERY_SPREAD_S,
     )

@@ -8,6 +8,7 @@ from sites.edge.control.kernels import detector, modes
 from sites.edge.control.kernels.black_start import supervise_black_start
 from sites.edge.control.kernels.compiled import Record, kernel
 from sites.edge.control.kernels.detector import watch_samples
+from sites.edge.control.kernels.frequency import estimate_frequency
 from sites.edge.control.kernels.grid_following import drive_converter
 from sites.edge.control.kernels.grid_forming import measure_power
 from sites.edge.control.kernels.island import supervise_island
@@ -76,9 +77,10 @@ def hold_phasor(k: Record, c: Record) -> None:
 def supervise(k: Record, c: Record, m: Record, table: Any, sample: int) -> None:
     """Everything that a millisecond is soon enough for."""
     measure_power(k, c)
+    grid_hz = estimate_frequency(k, c)
     mode = c["mode"]
     if mode == modes.GRID_TIED or mode == modes.ISLANDING:
-        c["frequency_hz"] = c["omega_u"] / TWO_PI
+        c["frequency_hz"] = grid_hz
     else:
         c["frequency_hz"] = c["omega_e"] / TWO_PI
     if mode == modes.GRID_TIED:

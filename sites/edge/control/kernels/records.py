@@ -11,6 +11,10 @@ from typing import Final
 
 import numpy as np
 
+ANGLE_MS: Final = 125
+"""Longest ring of the angle behind the frequency estimate [ms]: five windows of 25 ms."""
+REST_MS: Final = 50
+"""Sliding mean of what flows beside the converter [ms]: whole half-cycles of 50 and of 60 Hz."""
 RING_MS: Final = 10
 """Length of the sliding means of power and voltage [ms]: half a cycle at 50 Hz."""
 
@@ -78,6 +82,20 @@ PARAMETERS: Final = np.dtype(
         ("grid_following", np.int64),
         # Grid code (windows.py, detector.py): 1 when the site may leave in a dip for its load's sake.
         ("momentary_island", np.int64),
+        # Frequency estimate (frequency.py): turn of the nominal phasor in 1 ms, a window's length and that of the
+        # last mean [ms], the grid's reactance up to the site as commissioned [pu].
+        ("turn_cos", np.float64),
+        ("turn_sin", np.float64),
+        ("window_ms", np.int64),
+        ("smooth_ms", np.int64),
+        ("grid_x", np.float64),
+        # Power reference (service.py): reactance that the feed-forward counts on [pu], memory of the power's
+        # own measurement [1/ms], limits of the connection [pu, >= 0], the site's own delay of recovery.
+        ("feed_x", np.float64),
+        ("power_memory", np.float64),
+        ("import_limit_pu", np.float64),
+        ("export_limit_pu", np.float64),
+        ("recovery_stagger_ms", np.int64),
     ],
     align=True,
 )
@@ -167,6 +185,41 @@ STATE: Final = np.dtype(
         ("trigger_release_per_ms", np.float64),
         ("trigger_rest_ms", np.int64),
         ("activations", np.int64),
+        ("recovery_share", np.float64),
+        ("recovery_after_ms", np.int64),
+        ("recovery_ramp_per_ms", np.float64),
+        # Frequency estimate (frequency.py): last phasor, its correction [rad], angle against nominal [rad] and
+        # its last five windows, the last means [rad/ms].
+        ("angle_x", np.float64),
+        ("angle_y", np.float64),
+        ("angle_shift", np.float64),
+        ("angle_rad", np.float64),
+        ("angle_oldest", np.float64),
+        ("angle_ring", np.float64, (ANGLE_MS,)),
+        ("angle_at", np.int64),
+        ("angle_count", np.int64),
+        ("smooth_ring", np.float64, (20,)),
+        ("smooth_at", np.int64),
+        ("response_hz", np.float64),
+        # Power reference (service.py): the reference, what its measurement should show, what flows beside the
+        # converter into the bus, energy given and not yet taken back [pu·s], what limits [LIMITED_...],
+        # seconds until the energy ends at the present power; turns of a loop that hunts.
+        ("wanted_pu", np.float64),
+        ("expected_pu", np.float64),
+        ("rest_ring", np.float64, (REST_MS,)),
+        ("rest_at", np.int64),
+        ("rest_sum", np.float64),
+        ("recovery_pu", np.float64),
+        ("given_pu_s", np.float64),
+        ("idle_ms", np.int64),
+        ("limited_by", np.int64),
+        ("saturates_in_s", np.float64),
+        ("hunt_from", np.float64),
+        ("hunt_way", np.int64),
+        ("hunt_ms", np.int64),
+        ("hunt_turns", np.int64),
+        ("calm_ms", np.int64),
+        ("calm_pu", np.float64),
         # Outputs.
         ("ea", np.float64),
         ("eb", np.float64),

@@ -7,8 +7,8 @@ from typing import Any, Final
 from sites.edge.control.kernels import detector, modes
 from sites.edge.control.kernels.compiled import Record, kernel
 from sites.edge.control.kernels.detector import watch_window
-from sites.edge.control.kernels.droop import follow, limit_by_energy, required_power
 from sites.edge.control.kernels.modes import change_mode
+from sites.edge.control.kernels.service import drive_power, power_reference
 from sites.edge.control.kernels.windows import watch_frequency
 
 STUCK_CONTACTS_MS: Final = 200
@@ -32,14 +32,8 @@ def supervise_tied(k: Record, c: Record, m: Record, table: Any, sample: int) -> 
     if m["poles_closed"] < k["phases"] and c["mode_ticks"] > STUCK_CONTACTS_MS * k["ticks_per_ms"]:
         # Contacts that open without a command: nothing in the table expects it.
         event = modes.SWITCH_OPENED
-    required = required_power(k, c, sample, c["frequency_hz"])
-    c["required_pu"] = required
-    baseline = c["baseline_pu"] if c["armed"] and c["armed_starts"] <= sample < c["armed_ends"] else 0.0
-    c["base_pu"] = follow(c["base_pu"], baseline, k["base_ramp_per_ms"])
-    c["service_pu"] = follow(c["service_pu"], required, k["service_ramp_per_ms"])
-    wanted = limit_by_energy(k, m["soc_ratio"], c["base_pu"] + c["service_pu"])
-    wanted = min(max(wanted, -1.0), 1.0)
-    c["omega_e"] = c["omega_u"] + k["power_gain_rad_s"] * (wanted - c["power_pu"])
+    wanted = power_reference(k, c, m, sample, c["frequency_hz"])
+    drive_power(k, c, wanted)
     # The level that exchanges no reactive power at the bus: its voltage plus the drop of the power.
     drop = k["filter_x"] * wanted
     level = c["reference"] + (k["virtual_r"] + k["filter_r"]) * wanted + 0.5 * drop * drop
