@@ -333,8 +333,8 @@ def control_settings(site: SiteParameters, rate_hz: int) -> ControlSettings:
         enter_service_delay_s=site.enter_service_delay_s,
         genset_fitted=site.genset_kw > 0.0,
         converter=site.converter,
-        # Seven tenths of what the fault level tells: the neighbors' load takes a part, and too much would swing.
-        grid_x_pu=0.9 / site.short_circuit_ratio,
+        # Eight tenths of what the fault level tells: the neighbors' load takes a part, and too much would swing.
+        grid_x_pu=0.8 / site.short_circuit_ratio,
         import_limit_pu=site.import_limit_kw / site.pcs_kva,
         export_limit_pu=site.export_limit_kw / site.pcs_kva,
         recovery_stagger_s=zlib.crc32(site.site_id.encode()) % RECOVERY_SPREAD_S,

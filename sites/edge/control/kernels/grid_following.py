@@ -42,7 +42,7 @@ def follow_current(k: Record, c: Record, m: Record) -> None:
     """Drive a current in phase with the PLL's positive sequence; the converter's own phasor stays with the PLL's."""
     c["cos_e"] = c["cos_u"]
     c["sin_e"] = c["sin_u"]
-    wanted = min(max(c["base_pu"] + c["service_pu"], -1.0), 1.0)
+    wanted = c["wanted_pu"]
     size = wanted / max(c["level_u"], LEAST_LEVEL_PU)
     # Reference and voltage stand one sample later than the measurement.
     angle = c["omega_u"] * k["dt_s"]
