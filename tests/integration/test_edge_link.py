@@ -7,10 +7,12 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from support.brokers import Broker
 from support.edge import Host, Simulator, an_assignment, simulator
 
+from sites.edge.studies.waveform_files import read_wave_file
 from sites.wire.metrics import DESIRED, MetricType
 from sites.wire.payload import Metric
 from sites.wire.records import unpack_samples
@@ -132,6 +134,10 @@ def test_a_lost_feeder_islands_its_site_and_leaves_a_waveform(fleet: Simulator, 
     samples = unpack_samples(waveform["waveform/samples"], len(columns))
     assert len(samples) == 5000
     assert samples[-1, columns.index("switch_open")] == 1.0
+    (kept,) = (fleet.folder / "events").glob(f"{site_id}_*.cfg")
+    found = read_wave_file(kept)
+    # The same samples, in volts.
+    assert np.corrcoef(found.volts[0], samples[:, 0])[0, 1] > 0.9999
     host.wait(lambda: host.node_values[site_id]["mode"] == "islanded", within_s=5.0)
     fleet.say(f"dance {site_id}")
     assert fleet.wait_for("refused", within_s=5.0)["error"] == "script_line_invalid"

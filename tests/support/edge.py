@@ -268,7 +268,7 @@ class Simulator:
 
     def __init__(self, broker: Broker, sites: int, seed: bytes, folder: Path, interval_s: int) -> None:
         self._broker = broker
-        self._folder = folder
+        self.folder = folder
         self._arguments = [
             *("--sites", str(sites), "--seed", "7", "--host-id", HOST_ID, "--interval-s", str(interval_s)),
             *("--platform-key", public_key_of(seed).hex(), "--runtime-dir", str(folder)),
@@ -279,7 +279,7 @@ class Simulator:
 
     def restart(self) -> None:
         """Start the process (again) over the same runtime folder."""
-        with (self._folder / "simulate.log").open("ab") as log:
+        with (self.folder / "simulate.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "sites.edge", "simulate", *self._arguments],
                 cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
@@ -319,11 +319,11 @@ class Simulator:
     @property
     def log_text(self) -> str:
         """What it logged so far."""
-        return (self._folder / "simulate.log").read_text(errors="replace")
+        return (self.folder / "simulate.log").read_text(errors="replace")
 
     def waiting_numbers(self, stream: str) -> dict[str, list[int]]:
         """Return the numbers of a stream that wait in the outbox, by site."""
-        connection = sqlite3.connect(f"file:{self._folder / 'outbox.sqlite3'}?mode=ro", uri=True)
+        connection = sqlite3.connect(f"file:{self.folder / 'outbox.sqlite3'}?mode=ro", uri=True)
         try:
             found: dict[str, list[int]] = defaultdict(list)
             rows = connection.execute("SELECT site_id, number FROM outbox WHERE stream = ? ORDER BY number", (stream,))

@@ -76,10 +76,12 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def _twin(path: Path, suffix: str) -> Path:
-    """Return the other half of a pair, whatever the case of its extension."""
-    for other in sorted(path.parent.iterdir()):
-        if other.stem == path.stem and other.suffix.lower() == suffix:
-            return other
+    """Return the other half of a pair, whatever the case of its name."""
+    others = [other for other in sorted(path.parent.iterdir()) if other.suffix.lower() == suffix]
+    found = [other for other in others if other.stem == path.stem]
+    found += [other for other in others if other.stem.lower() == path.stem.lower()]
+    if found:
+        return found[0]
     raise RecordingError(f"{path}: has no {suffix} beside it, accepted: {path.stem}.cfg and {path.stem}.dat")
 
 
