@@ -17,6 +17,9 @@ ITIC_HIGH: Final = ((2.00, 0.0), (1.40, 0.001), (1.20, 0.003), (1.10, 0.5))
 """(magnitude [pu], longest time above it [s]): 200 % 1 ms, 140 % 3 ms, 120 % 0.5 s, 110 % steady. The curve's
 spike of up to 500 % for 0.17 ms is not granted."""
 RESTORED_PU: Final = 0.70
+DC_WINDOW_PU: Final = (40.5 / 51.2, 57.0 / 51.2)
+"""Voltage of a DC bus over its battery's nominal voltage at which its loads run: 40.5-57 V of ETSI EN 300 132-2
+at 51.2 V. The 260-400 V of EN 300 132-3 at 358.4 V (0.73-1.12) is wider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +123,12 @@ def islanding_figures(
 ) -> IslandingFigures:
     """Return an event's figures from its stored waveform alone: ``samples`` [n, columns], columns by name.
 
+    A column ``bus_pu`` marks a DC site: its load is judged by ``DC_WINDOW_PU`` instead of ITIC's curve.
     Raises ValueError naming a column that is missing.
     """
     values = np.asarray(samples, dtype=np.float64)
+    if "bus_pu" in columns:
+        return _dc_figures(columns, values, rate_hz)
     needed = ("va_pu", "vb_pu", "vc_pu", "feeder_open", "decision", "switch_open")
     for name in needed:
         if name not in columns:
@@ -154,6 +160,21 @@ def islanding_figures(
     later = magnitude[opened + round(2.0 * per_ms) :]
     after = float(later.min()) if len(later) else float("nan")
     return IslandingFigures(decision_ms, transfer_ms, outside, after, lowest)
+
+
+def _dc_figures(columns: Sequence[str], values: FloatArray, rate_hz: float) -> IslandingFigures:
+    """Return the figures of a load on a DC bus: no switch stands before it, so its transfer takes no time."""
+    bus_pu, opens, decides = (values[:, list(columns).index(name)] for name in ("bus_pu", "feeder_open", "decision"))
+    low, high = DC_WINDOW_PU
+    outside = bool(np.any((bus_pu < low) | (bus_pu > high)))
+    lowest = float(bus_pu.min()) if len(bus_pu) else float("nan")
+    opened, decided = _first(opens > 0.5), _first(decides > 0.5)
+    if opened is None or decided is None:
+        return IslandingFigures(float("nan"), float("nan"), outside, lowest, lowest)
+    later = bus_pu[opened + round(2.0 * rate_hz / 1000.0) :]
+    transfer_ms = 0.0 if bool(np.all(bus_pu[opened:] >= low)) else float("nan")
+    after = float(later.min()) if len(later) else float("nan")
+    return IslandingFigures((decided - opened) * 1000.0 / rate_hz, transfer_ms, outside, after, lowest)
 
 
 def _first(flags: npt.NDArray[np.bool_]) -> int | None:

@@ -52,6 +52,8 @@ class DcSettings:
     """Ohmic resistance of battery and cables, known from commissioning [Ohm]."""
     droop_ohm: float
     """Slope of the rectifiers' voltage, all modules together [Ohm]."""
+    modules: int = 4
+    """Rectifier modules fitted; one more than the load needs is usual."""
     nominal_v: float = 51.2
     window_v: tuple[float, float] = (40.5, 57.0)
     charge_v: float = 56.0
@@ -118,6 +120,7 @@ def dc_control_parameters(settings: DcSettings) -> StructuredArray:
         "return_ms": round(settings.mains_return_delay_s * 1000.0),
         "walk_in_ms": round(settings.walk_in_s * 1000.0),
         "holds_float": int(settings.holds_float),
+        "modules": settings.modules,
     }
     dk = np.zeros(1, DC_PARAMETERS)
     for name, value in values.items():

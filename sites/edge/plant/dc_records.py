@@ -68,6 +68,7 @@ DC_PLANT_PARAMETERS: Final = np.dtype(
         ("command_ticks", np.int64),
         ("transfer_ticks", np.int64),
         ("radio_profile", np.int64),
+        ("modules", np.int64),
     ],
     align=True,
 )
@@ -104,6 +105,7 @@ DC_PLANT: Final = np.dtype(
         (name, np.int64)
         for name in (
             "loads_up",
+            "modules",
             "battery_closed",
             "bms_trip",
             "rectifier_on",

@@ -15,9 +15,11 @@ DERATED_SQUARE: Final = 0.64
 
 
 @kernel
-def rectifier_loss_w(dg: Record, output_w: float) -> float:
-    """Losses of running modules at an output [W]: idle, proportional and square part."""
-    return dg["loss_idle_w"] + dg["loss_linear"] * output_w + dg["loss_square_per_w"] * output_w * output_w
+def rectifier_loss_w(dg: Record, d: Record, output_w: float) -> float:
+    """Losses of the modules at an output [W]: idle, proportional and square part, shared by those that work."""
+    share = max(d["modules"], 1) / dg["modules"]
+    square_w = dg["loss_square_per_w"] * output_w * output_w / share
+    return dg["loss_idle_w"] * share + dg["loss_linear"] * output_w + square_w
 
 
 @kernel
@@ -33,7 +35,7 @@ def draw_input(dg: Record, d: Record, limit_w: float) -> None:
         d["input_g"] = 0.0
         return
     output_w = max(d["bus_v"], 0.0) * d["rectifier_a"]
-    wanted_w = output_w + rectifier_loss_w(dg, output_w) + dg["link_gain"] * (dg["link_j"] - d["link_j"])
+    wanted_w = output_w + rectifier_loss_w(dg, d, output_w) + dg["link_gain"] * (dg["link_j"] - d["link_j"])
     wanted_w = min(max(wanted_w, 0.0), limit_w)
     d["input_g"] += dg["input_share"] * (wanted_w / (square * dg["rectifier_w"]) - d["input_g"])
 
@@ -63,8 +65,9 @@ def watch_input(dg: Record, d: Record, duration_s: float, square_pu: float) -> N
 def drive_output(dg: Record, d: Record) -> None:
     """Move the output current by one sample towards (set voltage − bus voltage) / droop, inside its limits."""
     v = d["bus_v"]
-    limit_a = min(dg["rectifier_a"], d["set_a"])
-    limit_w = min(d["walk_in_w"], dg["rectifier_w"] * min(d["input_square"] / DERATED_SQUARE, 1.0))
+    share = d["modules"] / dg["modules"]
+    limit_a = min(dg["rectifier_a"] * share, d["set_a"])
+    limit_w = min(d["walk_in_w"], dg["rectifier_w"] * min(d["input_square"] / DERATED_SQUARE, share))
     limit_a = min(limit_a, limit_w / max(v, 0.5 * dg["nominal_v"]))
     if d["link_j"] <= dg["link_low_j"]:
         # What the link can still give ends with it: the converter stage blocks.

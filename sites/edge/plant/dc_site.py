@@ -62,13 +62,17 @@ def feed_auxiliaries(g: Record, dg: Record, d: Record, c: Record, dc: Record, ph
         return 0.0
     wants_inverter = dc["auxiliary_command"]
     if wants_inverter == d["on_inverter"]:
-        d["transfer_ticks"] = dg["transfer_ticks"]
+        d["transfer_ticks"] = 0
     else:
-        d["transfer_ticks"] -= 1
-        if d["transfer_ticks"] <= 0:
+        # Between its contacts, fed from nowhere.
+        d["transfer_ticks"] += 1
+        if d["transfer_ticks"] > dg["transfer_ticks"]:
             d["on_inverter"] = wants_inverter
+            d["transfer_ticks"] = 0
     inverter_runs = d["bus_v"] > dg["load_low_v"]
-    if not d["on_inverter"]:
+    if d["transfer_ticks"] > 0:
+        voltage = 0.0
+    elif not d["on_inverter"]:
         voltage = phases[0]["u"]
     elif inverter_runs:
         voltage = c["cos_u"]
@@ -77,7 +81,7 @@ def feed_auxiliaries(g: Record, dg: Record, d: Record, c: Record, dc: Record, ph
     d["auxiliary_pu"] = voltage
     if abs(c["cos_u"] - voltage) > DARK_PU:
         dw["auxiliary_dark_s"] += g["dt_s"]
-    if d["on_inverter"] and inverter_runs:
+    if d["on_inverter"] and inverter_runs and d["transfer_ticks"] == 0:
         return dg["auxiliary_w"] / dg["inverter_efficiency"]
     return 0.0
 
@@ -102,7 +106,7 @@ def advance_dc_site(
     d["battery_closed"] = 1 if dc["battery_command"] and not d["bms_trip"] else 0
     # The changeover switch lets the genset in only where the mains' contactor is open.
     on_genset = c["genset_run"] and p["genset_pu"] > 0.0 and poles_closed(g, phases) == 0
-    auxiliary_g = 0.0 if d["on_inverter"] else dg["auxiliary_w"] / base_w
+    auxiliary_g = 0.0 if d["on_inverter"] or d["transfer_ticks"] > 0 else dg["auxiliary_w"] / base_w
     input_g = 0.0 if on_genset else d["input_g"]
     pcc_pu, rectified_pu, square = advance_input(g, p, phases, grid_hz, input_g, auxiliary_g)
     auxiliary_pu = pcc_pu - rectified_pu
@@ -126,7 +130,7 @@ def advance_dc_site(
     solve_bus(dg, d, dc_load_w + inverter_w)
     v = d["bus_v"]
     output_w = v * d["rectifier_a"]
-    loss_w = rectifier_loss_w(dg, output_w) if d["rectifier_on"] else 0.0
+    loss_w = rectifier_loss_w(dg, d, output_w) if d["rectifier_on"] else 0.0
     d["link_j"] = max(before_j + (input_w - output_w - loss_w) * dt_s, 0.0)
     link_w = (d["link_j"] - before_j) / dt_s
     # What an empty link cannot give is not lost either.
@@ -184,6 +188,7 @@ def sense_dc(g: Record, p: Record, phases: Any, d: Record, m: Record, dm: Record
     dm["battery_v"] = d["emf_v"] if not d["battery_closed"] else dm["bus_v"]
     dm["limiting"] = d["limiting"]
     dm["rectifier_on"] = d["rectifier_on"]
+    dm["modules"] = d["modules"]
     dm["battery_closed"] = d["battery_closed"]
     dm["bms_trip"] = d["bms_trip"]
     dm["genset_up"] = 1 if p["genset_pu"] > 0.0 else 0

@@ -161,7 +161,7 @@ def dc_plant_parameters(site: SiteParameters, dt_s: float) -> StructuredArray:
         "loss_idle_w": LOSS_IDLE * rated_w,
         "loss_linear": LOSS_LINEAR,
         "loss_square_per_w": LOSS_SQUARE / rated_w,
-        "input_low_pu": 0.65,
+        "input_low_pu": 0.40,
         "input_high_pu": 1.30,
         "link_j": HOLD_UP_S * rated_w,
         "link_low_j": LINK_LOW_SHARE * HOLD_UP_S * rated_w,
@@ -193,6 +193,7 @@ def dc_plant_parameters(site: SiteParameters, dt_s: float) -> StructuredArray:
         "genset_w": 0.9 * site.genset_kw * 1000.0,
         "command_ticks": round(COMMAND_CYCLE_S / dt_s),
         "transfer_ticks": max(1, round(TRANSFER_S / dt_s)),
+        "modules": site.rectifier_modules,
         "radio_profile": int(site.load_profile == "radio"),
     }
     dg = np.zeros(1, DC_PLANT_PARAMETERS)
@@ -231,6 +232,7 @@ def dc_plant_state(site: SiteParameters, dg: StructuredArray) -> StructuredArray
         "next_a": float(dg["rectifier_a"][0]),
         "tier_on": 1,
         "loads_up": 1,
+        "modules": site.rectifier_modules,
         "battery_closed": 1,
         "rectifier_on": 1,
         "command_ticks": int(dg["command_ticks"][0]),

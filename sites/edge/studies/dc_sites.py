@@ -31,10 +31,10 @@ from sites.edge.studies.dc_step import DAY_S, advance_dc_fleet
 StructuredArray = npt.NDArray[np.void]
 
 DC_WAVEFORM_COLUMNS: Final = (
-    "ua", "ub", "uc", "ia", "ib", "ic", "bus_v", "battery_a", "rectifier_a", "pv_a", "load_a", "rectifier_on",
-    "feeder_open", "decided", "switch_open",
+    "ua_pu", "ub_pu", "uc_pu", "ia_pu", "ib_pu", "ic_pu", "bus_pu", "battery_a", "rectifier_a", "pv_a", "load_a",
+    "rectifier_on", "feeder_open", "decision", "switch_open",
 )  # fmt: skip
-"""Waveform of a DC site: AC input [pu], bus [V, A], states."""
+"""Waveform of a DC site: AC input [pu], bus voltage [pu of nominal, 51.2 V], currents [A]; then 0/1 channels."""
 DC_MEASURED: Final = np.dtype(
     [("index", np.int64)]
     + [
@@ -102,7 +102,8 @@ class DcSites:
             able = c["mode"][i] == modes.GRID_TIED and dm["battery_closed"]
             bus_v = float(dc["bus_v"])
             net_kw = bus_v * float(dc["load_a"] - dc["pv_a"]) / 1000.0
-            most_kw = min(float(dk["rectifier_w"]), float(dk["import_w"])) / 1000.0
+            fitted_w = float(dk["rectifier_w"]) * int(dm["modules"]) / int(dk["modules"])
+            most_kw = min(fitted_w, float(dk["import_w"])) / 1000.0
             discharge_kw = min(MARGIN * net_kw, bus_v * float(dk["discharge_a"]) / 1000.0)
             charge_kw = min(MARGIN * most_kw - net_kw, bus_v * float(dk["charge_a"]) / 1000.0)
             for name, kw, energy in (
@@ -110,6 +111,20 @@ class DcSites:
                 ("charge_kw", charge_kw, "absorbable_energy_kwh"),
             ):
                 out[name][i] = round(max(kw, 0.0), 3) if able and out[energy][i] > 0.0 else 0.0
+
+    def fail_modules(self, index: int, count: int) -> None:
+        """Let ``count`` rectifier modules of a site fail, or with a negative count come back.
+
+        Raises ValueError when the site has no DC bus or not as many modules.
+        """
+        if index not in self.members:
+            raise ValueError(f"site {index} has no DC bus, accepted: one of {self.members.tolist()}")
+        d = self._d[int(np.searchsorted(self.members, index))]
+        left = int(d["modules"]) - count
+        fitted = self._sites[int(np.searchsorted(self.members, index))].rectifier_modules
+        if not 0 <= left <= fitted:
+            raise ValueError(f"{left} rectifier modules would be left, accepted: 0 to {fitted}")
+        d["modules"] = left
 
     def measured(self) -> StructuredArray:
         """Return one row of ``DC_MEASURED`` a DC site, and begin new lowest and highest voltages."""
@@ -157,6 +172,7 @@ def dc_settings(site: SiteParameters) -> DcSettings:
     off_v, on_v, battery_off_v = LFP_TIERS_V if site.battery_chemistry == "lfp" else VRLA_TIERS_V
     return DcSettings(
         rectifier_w=site.pcs_kva * 1000.0,
+        modules=site.rectifier_modules,
         battery_ah=battery_ah(site),
         battery_ohm=battery_ohm(site),
         droop_ohm=rectifier_droop_ohm(site),

@@ -32,7 +32,7 @@ def keep_dc_sample(m: Record, dm: Record, phases: Any, w: Record, c: Record, dk:
     row[3] = m["ia"]
     row[4] = m["ib"]
     row[5] = m["ic"]
-    row[6] = dm["bus_v"]
+    row[6] = dm["bus_v"] / dk["nominal_v"]
     row[7] = dm["battery_a"]
     row[8] = dm["rectifier_a"]
     row[9] = dm["pv_a"]

@@ -145,7 +145,7 @@ def supervise_dc(k: Record, c: Record, m: Record, dk: Record, dc: Record, dm: Re
         event = modes.START_REQUESTED
     c["request"] = 0
     if c["mode"] != modes.LOCKOUT:
-        supervise_tiers(c, m, dk, dc)
+        supervise_tiers(c, m, dk, dc, dm)
         supervise_battery_contactor(m, dk, dc, dm)
     fault = watch_bus(c, dk, dc)
     if fault != modes.NOTHING:
@@ -217,7 +217,7 @@ def supervise_walk_in(k: Record, c: Record, dk: Record, dc: Record, dm: Record) 
     """Mains are back: wait until the rectifiers carry what is asked of them; return an event."""
     if dc["fit_ms"] == 0:
         return modes.GRID_UNFIT
-    settled = dm["rectifier_on"] and not dm["limiting"]
+    settled = dm["rectifier_on"] and (dc["battery_a"] <= 0.0 or not dm["limiting"])
     dc["walked_ms"] = dc["walked_ms"] + 1 if settled else 0
     overdue = c["mode_ticks"] > 2 * (dk["walk_in_ms"] + 1000) * k["ticks_per_ms"]
     return modes.SWITCH_CLOSED if dc["walked_ms"] >= SHORT_RETURN_MS or overdue else modes.NOTHING
@@ -283,7 +283,8 @@ def set_voltages(k: Record, c: Record, m: Record, dk: Record, dc: Record, dm: Re
     on_genset = c["mode"] != modes.GRID_TIED and c["genset_run"] and dm["genset_up"]
     fed = c["mode"] == modes.GRID_TIED or c["mode"] == modes.RESYNCHRONIZING or on_genset
     safe_v = max(dc["bus_v"], DEAD_SHARE * dk["nominal_v"])
-    limit_a = min(dk["rectifier_a"], dk["import_w"] / safe_v)
+    share = dm["modules"] / dk["modules"]
+    limit_a = min(dk["rectifier_a"] * share, dk["import_w"] / safe_v)
     if on_genset:
         limit_a = min(limit_a, dk["genset_w"] / safe_v)
     dc["limit_a"] = limit_a if c["mode"] != modes.LOCKOUT else 0.0

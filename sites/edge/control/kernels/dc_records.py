@@ -13,11 +13,11 @@ TIERS: Final = 3
 
 DC_SAMPLES: Final = np.dtype(
     [(name, np.float64) for name in ("bus_v", "battery_v", "battery_a", "rectifier_a", "pv_a", "load_a")]
-    + [(name, np.int64) for name in ("limiting", "rectifier_on", "battery_closed", "bms_trip", "genset_up")],
+    + [(name, np.int64) for name in ("limiting", "rectifier_on", "modules", "battery_closed", "bms_trip", "genset_up")],
     align=True,
 )
 """One instant: bus and battery voltage, currents by shunt into the bus (load: out of it); what rectifiers report
-(running; held by a limit of their own), the battery's contactor and its management's trip, the genset's
+(held by a limit of their own, on, how many), the battery's contactor and its management's trip, the genset's
 ready contact."""
 
 DC_PARAMETERS: Final = np.dtype(
@@ -60,6 +60,7 @@ DC_PARAMETERS: Final = np.dtype(
         ("return_ms", np.int64),
         ("walk_in_ms", np.int64),
         ("holds_float", np.int64),
+        ("modules", np.int64),
     ],
     align=True,
 )
