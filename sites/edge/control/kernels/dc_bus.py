@@ -19,11 +19,11 @@ from sites.edge.control.kernels.dc_battery import (
     upper_voltage_v,
 )
 from sites.edge.control.kernels.dc_disconnect import supervise_tiers
+from sites.edge.control.kernels.dc_service import LIVE_V_SHARE, dc_power_reference
 from sites.edge.control.kernels.detector import watch_samples, watch_window
-from sites.edge.control.kernels.droop import follow, limit_by_energy, required_power
+from sites.edge.control.kernels.frequency import estimate_frequency
 from sites.edge.control.kernels.sequence import track_sequence
 
-TWO_PI: Final = 6.283185307179586
 INVERSE_SQRT3: Final = 0.5773502691896258
 SHORT_OUTAGE_MS: Final = 1000
 """Up to here the input contactor stays closed: rectifiers bridge a dip by themselves and need no walk-in."""
@@ -127,14 +127,14 @@ def supervise_dc(k: Record, c: Record, m: Record, dk: Record, dc: Record, dm: Re
     dc["rectifier_a"] += SMOOTH * (dm["rectifier_a"] - dc["rectifier_a"])
     dc["load_a"] += SMOOTH * (dm["load_a"] - dc["load_a"])
     dc["pv_a"] += SMOOTH * (dm["pv_a"] - dc["pv_a"])
-    c["frequency_hz"] = c["omega_u"] / TWO_PI
+    c["frequency_hz"] = estimate_frequency(k, c)
     c["voltage_pu"] = dc["bus_v"] / dk["nominal_v"]
     c["power_pu"] = dc["bus_v"] * dc["battery_a"] / dk["base_w"]
     watch_mains(c, dc)
     event = modes.NOTHING
     if c["mode"] == modes.GRID_TIED:
         event = supervise_mains(k, c, sample)
-        answer_frequency(k, c, dc, sample)
+        dc_power_reference(k, c, m, dk, dc, sample)
     elif c["mode"] == modes.ISLANDED:
         event = supervise_outage(k, c, m, dk, dc, dm)
     elif c["mode"] == modes.RESYNCHRONIZING:
@@ -152,7 +152,7 @@ def supervise_dc(k: Record, c: Record, m: Record, dk: Record, dc: Record, dm: Re
         event = fault
     if event != modes.NOTHING:
         change_dc_mode(k, c, dc, table, event)
-    set_voltages(k, c, m, dk, dc, dm)
+    set_voltages(c, m, dk, dc, dm)
 
 
 @kernel
@@ -177,18 +177,6 @@ def supervise_mains(k: Record, c: Record, sample: int) -> int:
             c["cause"] = cause
             return modes.GRID_LOST
     return modes.NOTHING
-
-
-@kernel
-def answer_frequency(k: Record, c: Record, dc: Record, sample: int) -> None:
-    """Set the battery's power that the armed curve asks at the measured frequency [pu of the rating]."""
-    required = required_power(k, c, sample, c["frequency_hz"])
-    c["required_pu"] = required
-    armed = c["armed"] and c["armed_starts"] <= sample < c["armed_ends"]
-    baseline = c["baseline_pu"] if armed else 0.0
-    c["base_pu"] = follow(c["base_pu"], baseline, k["base_ramp_per_ms"])
-    c["service_pu"] = follow(c["service_pu"], required, k["service_ramp_per_ms"])
-    dc["serving"] = 1 if armed or c["base_pu"] != 0.0 or c["service_pu"] != 0.0 else 0
 
 
 @kernel
@@ -253,11 +241,11 @@ def watch_bus(c: Record, dk: Record, dc: Record) -> int:
 
 
 @kernel
-def wanted_battery_a(k: Record, c: Record, m: Record, dk: Record, dc: Record) -> float:
+def wanted_battery_a(m: Record, dk: Record, dc: Record) -> float:
     """Return the battery's current that is wanted now [A, positive out of it], inside all its limits.
 
-    In an armed window baseline and response decide, above the reserve. Otherwise the site's own use: recharge
-    when low, float for lead, rest for lithium.
+    In an armed window baseline and response decide (dc_service.py), above the reserve. Otherwise the site's own
+    use: recharge when low, float for lead, rest for lithium.
     """
     soc = m["soc_ratio"]
     if soc < dk["recharge_ratio"]:
@@ -266,8 +254,7 @@ def wanted_battery_a(k: Record, c: Record, m: Record, dk: Record, dc: Record) ->
         dc["recharging"] = 0
     current_a = 0.0
     if dc["serving"]:
-        power_pu = limit_by_energy(k, soc, c["base_pu"] + c["service_pu"])
-        current_a = power_pu * dk["base_w"] / max(dc["bus_v"], DEAD_SHARE * dk["nominal_v"])
+        current_a = dc["service_w"] / max(dc["bus_v"], LIVE_V_SHARE * dk["nominal_v"])
     elif dk["holds_float"] or dc["recharging"]:
         current_a = -dk["charge_a"]
     lowest_a = -min(dc["charge_limit_a"], dk["charge_a"] * block_charge_ratio(m["temperature_c"]))
@@ -275,21 +262,21 @@ def wanted_battery_a(k: Record, c: Record, m: Record, dk: Record, dc: Record) ->
 
 
 @kernel
-def set_voltages(k: Record, c: Record, m: Record, dk: Record, dc: Record, dm: Record) -> None:
+def set_voltages(c: Record, m: Record, dk: Record, dc: Record, dm: Record) -> None:
     """Place the rectifiers' and the PV's voltage and the rectifiers' current limit for the next millisecond."""
     upper_v = upper_voltage_v(dk, dc, m["temperature_c"])
     dc["upper_v"] = upper_v
     move_charge_limit(dk, dc, m["temperature_c"])
     on_genset = c["mode"] != modes.GRID_TIED and c["genset_run"] and dm["genset_up"]
     fed = c["mode"] == modes.GRID_TIED or c["mode"] == modes.RESYNCHRONIZING or on_genset
-    safe_v = max(dc["bus_v"], DEAD_SHARE * dk["nominal_v"])
+    safe_v = max(dc["bus_v"], LIVE_V_SHARE * dk["nominal_v"])
     share = dm["modules"] / dk["modules"]
     limit_a = min(dk["rectifier_a"] * share, dk["import_w"] / safe_v)
     if on_genset:
         limit_a = min(limit_a, dk["genset_w"] / safe_v)
     dc["limit_a"] = limit_a if c["mode"] != modes.LOCKOUT else 0.0
     # What the rectifiers' own droop takes at the load of the moment, and the shift for the wanted current.
-    wanted_a = wanted_battery_a(k, c, m, dk, dc)
+    wanted_a = wanted_battery_a(m, dk, dc)
     dc["wanted_a"] = wanted_a
     ahead_v = dk["droop_ohm"] * (dc["load_a"] - dc["pv_a"]) - dk["loop_ohm"] * wanted_a
     if not dm["battery_closed"]:

@@ -77,6 +77,7 @@ DC_STATE: Final = np.dtype(
             "trim_v",
             "charge_limit_a",
             "wanted_a",
+            "service_w",
             "on_way_a",
             "expected_a",
             "upper_v",
