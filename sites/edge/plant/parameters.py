@@ -62,6 +62,14 @@ class SiteParameters:
     """By how much the controller takes its converter's filter for larger than it is, as a share."""
     converter: str = "grid_forming"
     """How its converter is controlled: grid_forming all the time, or grid_following until a loss is detected."""
+    # Battery and DC link (battery.py, dc_link.py).
+    ambient_c: float = 22.0
+    """Around the battery, which begins at this temperature."""
+    dc_link_ms: float = 0.0
+    """How long the DC link alone carries the converter's rating, down to the voltage that it still modulates;
+    0 for a link that the battery feeds directly. 12 mF at 800 V carry 500 kW for 2.6 ms."""
+    dc_supply_ms: float = 1.0
+    """Time constant of the battery's DC-DC converter behind such a link."""
     # Special loads (loads.py).
     neighbor_motor_share: float = 0.0
     """Share of the neighbors' load that is motors: their back-EMF holds the voltage after the feeder opened."""
@@ -132,6 +140,9 @@ class SiteParameters:
             ("fifth_harmonic_pu", 0.0, 0.08),
             ("enter_service_delay_s", 0.0, 3600.0),
             ("filter_error", -0.3, 0.3),
+            ("ambient_c", -40.0, 60.0),
+            ("dc_link_ms", 0.0, 1000.0),
+            ("dc_supply_ms", 0.05, 1e6),
             ("neighbor_motor_share", 0.0, 0.95),
             ("neighbor_motor_tau_s", 0.002, 2.0),
             ("load_motor_share", 0.0, 0.8),

@@ -32,9 +32,15 @@ PLANT_PARAMETERS: Final = np.dtype(
             "load_pu",
             "pv_pu",
             "genset_rated_pu",
+            # battery.py, dc_link.py
             "capacity_j",
-            "resistance_pu",
             "converter_loss_ratio",
+            "cell_r",
+            "cell_fast_r",
+            "cell_slow_r",
+            "ambient_c",
+            "dc_store_s",
+            "dc_supply_s",
             "fuel_idle_ul_s",
             "fuel_ul_j",
         )
@@ -106,6 +112,9 @@ PLANT: Final = np.dtype(
     + [("disturbed", np.int64)]
     # loads.py: voltage behind the motors' reactance [pu] and its speed [rad/s].
     + [(name, np.float64) for name in ("motor_cos", "motor_sin", "motor_w", "own_cos", "own_sin", "own_w")]
+    # battery.py: polarization and cell voltage on nominal; dc_link.py: energy on the full link's, supply's power.
+    + [(name, np.float64) for name in ("fast_pu", "slow_pu", "cell_pu", "dc_share", "dc_supply_pu")]
+    + [(name, np.int64) for name in ("battery_open", "beyond_rows", "bridge_stopped", "blocked")]
     # rotating.py: the bus voltage as the PV inverters and the genset follow it [pu], and its speed [rad/s].
     + [(name, np.float64) for name in ("bus_cos", "bus_sin", "bus_w")],
     align=True,

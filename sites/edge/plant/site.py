@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sites.edge.control.kernels.compiled import Record, kernel
+from sites.edge.plant.dc_link import modulated, move_dc_link, rest_dc_link
 from sites.edge.plant.disturbance import (
     disturbed_source,
     harmonics,
@@ -62,17 +63,19 @@ def join_faulted_phases(
     a: float,
     b: float,
     d: float,
-    c: Record,
+    e_a: float,
+    e_b: float,
+    e_c: float,
+    on: int,
     load_g: float,
     inj_a: float,
     inj_b: float,
     inj_c: float,
 ) -> None:
     """Find the voltage of the point at which a fault without earth joins its phases: its currents add up to zero."""
-    on = c["converter_on"]
-    w0, j0 = seen_from_fault(g, p, phases[0], a, c["ea"], on, load_g, inj_a)
-    w1, j1 = seen_from_fault(g, p, phases[1], b, c["eb"], on, load_g, inj_b)
-    w2, j2 = seen_from_fault(g, p, phases[2], d, c["ec"], on, load_g, inj_c)
+    w0, j0 = seen_from_fault(g, p, phases[0], a, e_a, on, load_g, inj_a)
+    w1, j1 = seen_from_fault(g, p, phases[1], b, e_b, on, load_g, inj_b)
+    w2, j2 = seen_from_fault(g, p, phases[2], d, e_c, on, load_g, inj_c)
     weight = w0 + w1 + w2
     point = (j0 + j1 + j2) / weight if weight > 0.0 else 0.0
     for k in range(3):
@@ -99,7 +102,15 @@ def advance_site(g: Record, p: Record, phases: Any, c: Record, w: Record, grid_h
     source_a = phase_source(phases[0], level, cos_a, sin_a, alpha)
     if p["disturbed"]:
         source_a = disturbed_source(p, phases[0], source_a, cos_a, sin_a)
-    on = c["converter_on"]
+    on = c["converter_on"] and not p["blocked"] and not p["bridge_stopped"]
+    e_a = c["ea"]
+    e_b = c["eb"]
+    e_c = c["ec"]
+    linked = g["dc_store_s"] > 0.0
+    if linked:
+        e_a = modulated(e_a, p["dc_share"])
+        e_b = modulated(e_b, p["dc_share"])
+        e_c = modulated(e_c, p["dc_share"])
     if g["special_loads"]:
         turn_motors(g, p, phases, on)
     # Constant power at the voltage they follow; at half voltage their current ends.
@@ -125,18 +136,36 @@ def advance_site(g: Record, p: Record, phases: Any, c: Record, w: Record, grid_h
         if p["fault_where"] != NOWHERE and not p["fault_to_earth"]:
             both = pv + gen
             join_faulted_phases(
-                g, p, phases, source_a, source_b, source_c, c, load_g, both * z_cos, both * z_b, both * z_c
+                g,
+                p,
+                phases,
+                source_a,
+                source_b,
+                source_c,
+                e_a,
+                e_b,
+                e_c,
+                on,
+                load_g,
+                both * z_cos,
+                both * z_b,
+                both * z_c,
             )
-        advance_phase(g, p, phases[0], w, source_a, c["ea"], on, load_g, pv * z_cos, gen * z_cos)
-        advance_phase(g, p, phases[1], w, source_b, c["eb"], on, load_g, pv * z_b, gen * z_b)
-        advance_phase(g, p, phases[2], w, source_c, c["ec"], on, load_g, pv * z_c, gen * z_c)
+        advance_phase(g, p, phases[0], w, source_a, e_a, on, load_g, pv * z_cos, gen * z_cos)
+        advance_phase(g, p, phases[1], w, source_b, e_b, on, load_g, pv * z_b, gen * z_b)
+        advance_phase(g, p, phases[2], w, source_c, e_c, on, load_g, pv * z_c, gen * z_c)
     else:
-        advance_phase(g, p, phases[0], w, source_a, c["ea"], on, load_g, pv * z_cos, gen * z_cos)
+        advance_phase(g, p, phases[0], w, source_a, e_a, on, load_g, pv * z_cos, gen * z_cos)
     if p["fault_where"] != NOWHERE:
         settle_fault(p, phases, g["phases"])
     if p["disturbed"]:
         p["disturbed"] = is_disturbed(p, phases, g["phases"])
     scale = 2.0 / g["phases"]
+    if linked and on:
+        bridge = e_a * phases[0]["i_filter"] + e_b * phases[1]["i_filter"] + e_c * phases[2]["i_filter"]
+        move_dc_link(g, p, scale * bridge)
+    elif not c["converter_on"]:
+        rest_dc_link(p)
     for j in range(5):
         now[j] *= scale
 
@@ -166,3 +195,5 @@ def sense(g: Record, p: Record, phases: Any, m: Record) -> None:
         m["ic"] = d["i_switch"]
         m["pc"] = d["i_filter"]
     m["poles_closed"] = poles_closed(g, phases)
+    m["pcs_running"] = int(p["blocked"] == 0 and p["bridge_stopped"] == 0)
+    m["dc_link_share"] = p["dc_share"]

@@ -1,4 +1,4 @@
-"""Battery, PV, genset and load between the samples: their slow states, once per 10 ms."""
+"""PV, genset and load between the samples: their slow states, once per 10 ms."""
 
 from __future__ import annotations
 
@@ -14,22 +14,6 @@ GENSET_START_S: Final = 9.0
 GENSET_RAMP_S: Final = 3.0
 GENSET_SHARE: Final = 0.75
 """Working point in the efficient band of 60-85 %."""
-AMBIENT_C: Final = 22.0
-
-
-@kernel
-def advance_battery(g: Record, p: Record, terminal_j: float, duration_s: float) -> None:
-    """Take an energy out of the battery (negative: put it in), measured at the converter's terminals [J].
-
-    Losses: a share in the converter, and the battery's resistance with the square of the power.
-    """
-    power_w = terminal_j / duration_s
-    per_unit = power_w / g["base_w"]
-    loss_w = g["converter_loss_ratio"] * abs(power_w) + g["resistance_pu"] * per_unit * per_unit * g["base_w"]
-    p["soc_ratio"] = min(max(p["soc_ratio"] - (power_w + loss_w) * duration_s / g["capacity_j"], 0.0), 1.0)
-    # 13 t and 2.5 kW/K per 2 MWh, scaled: time constant about 1.5 h, losses warm the cells.
-    heat_j_k = g["capacity_j"] * 1.9e-3
-    p["temperature_c"] += (0.4 * loss_w - heat_j_k / 5400.0 * (p["temperature_c"] - AMBIENT_C)) * duration_s / heat_j_k
 
 
 @kernel

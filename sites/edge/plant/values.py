@@ -9,10 +9,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from sites.edge.plant.battery import open_circuit_pu
 from sites.edge.plant.events import NEVER
 from sites.edge.plant.load_values import FILTER_B_PU, MOTOR_LOAD, load_values
 from sites.edge.plant.parameters import SWITCH_KINDS, SiteParameters
 from sites.edge.plant.records import PHASE, PLANT, PLANT_PARAMETERS
+from sites.edge.plant.store_values import store_values
 from sites.edge.plant.switch import CLOSE_DELAY_S, OPEN_DELAY_S, POLE_SCATTER_S
 
 StructuredArray = npt.NDArray[np.void]
@@ -23,9 +25,6 @@ FILTER_R_PU: Final = 0.005
 GRID_X_OVER_R: Final = 5.0
 NEIGHBOR_POWER_FACTOR: Final = 0.95
 SWITCH_R_PU: Final = 0.002
-CONVERTER_LOSS_RATIO: Final = 0.025
-RESISTANCE_PU: Final = 0.015
-"""Loss in cells and cables at rated power: 16 mOhm on a 768 V string at 1C is about 2 %."""
 FUEL_F0_L_KWH: Final = 0.033
 FUEL_F1_L_KWH: Final = 0.273
 """Litres per kWh: HOMER's line for a 50 kW set."""
@@ -65,9 +64,6 @@ def plant_parameters(site: SiteParameters, dt_s: float) -> StructuredArray:
         "load_pu": site.load_kw / site.pcs_kva,
         "pv_pu": site.pv_kw * site.pv_now_ratio / site.pcs_kva,
         "genset_rated_pu": site.genset_kw / site.pcs_kva,
-        "capacity_j": site.battery_kwh * 3.6e6,
-        "resistance_pu": RESISTANCE_PU,
-        "converter_loss_ratio": CONVERTER_LOSS_RATIO,
         "fuel_idle_ul_s": FUEL_F0_L_KWH * site.genset_kw * 1e6 / 3600.0,
         "fuel_ul_j": FUEL_F1_L_KWH * 1e6 / 3.6e6,
         "phases": site.phases,
@@ -77,6 +73,7 @@ def plant_parameters(site: SiteParameters, dt_s: float) -> StructuredArray:
         "pole_scatter_ticks": round(POLE_SCATTER_S[kind] / dt_s),
     }
     values |= load_values(site, dt_s)
+    values |= store_values(site)
     g = np.zeros(1, PLANT_PARAMETERS)
     for name, value in values.items():
         g[name] = value
@@ -90,7 +87,9 @@ def plant_state(site: SiteParameters, seed: int, index: int) -> StructuredArray:
     p["load_pu"] = site.load_kw / site.pcs_kva
     p["pv_pu"] = site.pv_kw * site.pv_now_ratio / site.pcs_kva
     p["soc_ratio"] = site.soc_ratio
-    p["temperature_c"] = 22.0
+    p["temperature_c"] = site.ambient_c
+    p["cell_pu"] = open_circuit_pu(site.soc_ratio)
+    p["dc_share"] = 1.0
     p["random"] = int(np.random.default_rng([seed, index]).integers(1, 2**62))
     p["event_at"] = NEVER
     p["noise_pu"] = site.noise_pu

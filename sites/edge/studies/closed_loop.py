@@ -25,8 +25,8 @@ from sites.edge.control.recorder import Waveform
 from sites.edge.control.settings import ControlSettings, control_parameters, initial_state
 from sites.edge.plant.parameters import SiteParameters
 from sites.edge.plant.records import ASSETS, METERS
+from sites.edge.plant.store_values import full_power_efficiency
 from sites.edge.plant.values import (
-    CONVERTER_LOSS_RATIO,
     FILTER_R_PU,
     FILTER_X_PU,
     phase_states,
@@ -107,6 +107,8 @@ class ClosedLoop(Disturbances):
         self._m = np.zeros(len(sites), records.SAMPLES)
         self._m["soc_ratio"] = self._p["soc_ratio"]
         self._m["temperature_c"] = self._p["temperature_c"]
+        self._m["charge_limit_pu"] = self._m["discharge_limit_pu"] = 1.0
+        self._m["dc_link_share"] = self._m["pcs_running"] = 1
         self._w = np.zeros(len(sites), METERS)
         self._w["trigger_sample"] = -1
         self._table = transition_table()
@@ -329,7 +331,7 @@ def control_settings(site: SiteParameters, rate_hz: int) -> ControlSettings:
         capacity_pu_h=site.battery_kwh / site.pcs_kva,
         reserve_ratio=site.reserve_kwh / site.battery_kwh,
         # What is left of a stored kWh at full power, so that the promise holds at any power.
-        discharge_efficiency=1.0 / (1.0 + CONVERTER_LOSS_RATIO + 0.02),
+        discharge_efficiency=full_power_efficiency(site),
         enter_service_delay_s=site.enter_service_delay_s,
         genset_fitted=site.genset_kw > 0.0,
         converter=site.converter,

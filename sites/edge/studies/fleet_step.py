@@ -7,9 +7,10 @@ from typing import Any, Final
 from sites.edge.control.kernels import modes
 from sites.edge.control.kernels.compiled import Record, kernel
 from sites.edge.control.kernels.controller import control_step
+from sites.edge.plant.battery import advance_battery, guard_battery, is_blocked, power_limits
 from sites.edge.plant.events import take_events
 from sites.edge.plant.site import advance_site, sense
-from sites.edge.plant.sources import advance_battery, advance_sources, burnt_fuel_ul
+from sites.edge.plant.sources import advance_sources, burnt_fuel_ul
 
 TWO_PI: Final = 6.283185307179586
 ROWS_PER_BLOCK: Final = 10
@@ -54,7 +55,7 @@ def keep_sample(m: Record, phases: Any, w: Record, c: Record, ring: Any, count: 
 
 @kernel
 def close_row(
-    g: Record, p: Record, k: Record, c: Record, m: Record, w: Record, out: Any, ticks: int, sample: int
+    g: Record, p: Record, phases: Any, c: Record, m: Record, w: Record, out: Any, ticks: int, sample: int
 ) -> None:
     """Close a row of 10 ms: slow states of the plant, service energy, and a line of the 100 Hz record."""
     duration_s = ticks * g["dt_s"]
@@ -64,6 +65,11 @@ def close_row(
     pcc_w = w["row"][0] * to_w
     genset_j = w["row"][3] * to_w * duration_s
     advance_battery(g, p, battery_w * duration_s, duration_s)
+    guard_battery(g, p, battery_w / base_w)
+    p["blocked"] = is_blocked(p, phases, g["phases"])
+    charge, discharge = power_limits(p)
+    m["charge_limit_pu"] = charge
+    m["discharge_limit_pu"] = discharge
     advance_sources(g, p, duration_s, c["pv_limit_ratio"], c["genset_run"])
     w["fuel_ul"] += burnt_fuel_ul(g, p, genset_j, duration_s)
     write_row(g, p, c, m, w, out, ticks, sample, battery_w, pcc_w)
@@ -158,7 +164,7 @@ def advance_fleet(
             keep_sample(m, ph, w, c, ring, count, sample, post_ticks)
             place += 1
             if place % row_ticks == 0:
-                close_row(g, p, k, c, m, w, rows[row, i], row_ticks, sample)
+                close_row(g, p, ph, c, m, w, rows[row, i], row_ticks, sample)
                 row += 1
                 if place == block_ticks:
                     place = 0

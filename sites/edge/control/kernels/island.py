@@ -60,7 +60,7 @@ def supervise_island(k: Record, c: Record, m: Record, table: Any) -> None:
         elif m["soc_ratio"] > k["genset_stop_ratio"]:
             c["genset_run"] = 0
     # A full battery cannot take the sun's surplus: hold the PV back until the converter no longer charges.
-    if m["soc_ratio"] > 0.97:
+    if m["soc_ratio"] > 0.97 or c["power_pu"] < -m["charge_limit_pu"]:
         c["pv_limit_ratio"] = min(max(c["pv_limit_ratio"] + 0.005 * c["power_pu"], 0.0), 1.0)
     else:
         c["pv_limit_ratio"] = follow(c["pv_limit_ratio"], 1.0, 0.0002)

@@ -20,12 +20,17 @@ RING_MS: Final = 10
 
 SAMPLES: Final = np.dtype(
     [(name, np.float64) for name in ("va", "vb", "vc", "ua", "ub", "uc", "ia", "ib", "ic", "pa", "pb", "pc")]
-    + [("soc_ratio", np.float64), ("temperature_c", np.float64), ("poles_closed", np.int64)],
+    + [("soc_ratio", np.float64), ("temperature_c", np.float64), ("poles_closed", np.int64)]
+    # grid_forming.py: what the converter and the battery's management report of themselves.
+    + [(name, np.float64) for name in ("charge_limit_pu", "discharge_limit_pu", "dc_link_share")]
+    + [("pcs_running", np.int64)],
     align=True,
 )
 """One instant: v load bus, u utility side of the switch, i through the switch into the bus, p converter
 into the bus [pu]; state of charge and temperature as the battery's own management reports them; how
-many poles of the static switch its auxiliary contacts report closed."""
+many poles of the static switch its auxiliary contacts report closed; how much of the converter's rating the
+battery's management lets it charge and discharge, energy in the DC link on the full link's, and 1 while the
+converter's bridge runs or could."""
 
 PARAMETERS: Final = np.dtype(
     [

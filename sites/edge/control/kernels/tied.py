@@ -33,6 +33,8 @@ def supervise_tied(k: Record, c: Record, m: Record, table: Any, sample: int) -> 
         # Contacts that open without a command: nothing in the table expects it.
         event = modes.SWITCH_OPENED
     wanted = power_reference(k, c, m, sample, c["frequency_hz"])
+    # What the battery's own management allows at this moment wins over every promise.
+    wanted = min(max(wanted, -m["charge_limit_pu"]), m["discharge_limit_pu"])
     drive_power(k, c, wanted)
     # The level that exchanges no reactive power at the bus: its voltage plus the drop of the power.
     drop = k["filter_x"] * wanted
