@@ -21,6 +21,7 @@ BROKER_VARIABLE = "VPP_EDGE_BROKER_URL"
 STUDIES = {
     "islanding-suite": ("suite", "the controller against losses, dips and nuisances, with its targets"),
     "realtime-report": ("realtime_report", "wake latency and step time of the control loop on this machine"),
+    "respond": ("respond", "a product's response over a recorded frequency"),
 }
 """Command -> (module of ``studies`` with ``add_arguments(parser)`` and ``run(options, environment)``, help)."""
 
