@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import platform
 import sys
@@ -20,7 +21,8 @@ from sites.edge.studies.suite_report import (
     class_result,
     converter_figures,
 )
-from sites.edge.studies.suite_run import compare_baselines, run_cases
+from sites.edge.studies.suite_run import compare_baselines, run_cases, spread
+from sites.edge.studies.suite_transitions import by_class, stories, story_classes, tell
 
 COMPARED: Final = (
     "loss 3 of 3 phases, sic",
@@ -45,7 +47,7 @@ def run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     """Run the matrix; return 0 when every guaranteed class keeps its targets, else 1."""
     started_s = time.monotonic()
     cases = all_cases(quick=options.quick)
-    names = list(dict.fromkeys(case.class_name for case in cases))
+    names = [*dict.fromkeys(case.class_name for case in cases), *story_classes(stories(quick=options.quick))]
     chosen = [name for name in names if options.classes is None or name.startswith(tuple(options.classes))]
     if not chosen:
         sys.stderr.write(f"vpp-edge islanding-suite: no class {options.classes}, accepted: {'; '.join(names)}\n")
@@ -69,7 +71,14 @@ def study(
     """Return (JSON document, terminal text, Markdown, failed classes) of the chosen classes."""
     wanted = [case for case in cases if case.class_name in chosen]
     outcomes = run_cases(wanted, workers=workers)
-    results = [class_result(name, [o.run for o in outcomes if o.class_name == name]) for name in chosen]
+    told = [story for story in stories(quick=quick) if set(story[0].split("; ")) & set(chosen)]
+    lived = by_class(list(itertools.chain.from_iterable(spread(tell, told, workers=workers))))
+    results = [
+        class_result(name, *lived[name])
+        if name in lived
+        else class_result(name, [o.run for o in outcomes if o.class_name == name])
+        for name in chosen
+    ]
     compared = [case for case in wanted if case.class_name.startswith(COMPARED)]
     baselines = baseline_figures(compare_baselines(compared, workers=workers)) if compared else {}
     if compared:
@@ -78,7 +87,9 @@ def study(
         baselines["converter"] = {
             name: converter_figures([o.run for o in ways if o.class_name == name]) for name in names
         }
-    document = as_json(results, baselines) | {"runs": len(wanted) + len(compared)}
+    document = as_json(results, baselines) | {
+        "runs": len(wanted) + len(compared) + sum(len(runs) for runs, _ in lived.values())
+    }
     return (
         document,
         as_text(results, baselines),

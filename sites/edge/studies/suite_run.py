@@ -6,10 +6,10 @@ import itertools
 import math
 import multiprocessing
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,9 @@ from sites.edge.studies.suite_figures import COLUMNS, RunFigures, run_figures
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 SITES_PER_LOOP: Final = 192
 REST_S: Final = 0.6
 """Time before an event for a site at rest: its estimates have settled."""
@@ -32,6 +35,8 @@ DELIVERY_HZ: Final = -0.6
 PICKED: Final = tuple(WAVEFORM_COLUMNS.index(name) for name in COLUMNS)
 BEFORE: Final = round(LONG_BEFORE_S * RATE_HZ)
 RAMP_S: Final = 0.4
+WHOLE_CYCLES: Final = {50.0: 200, 60.0: 500}
+"""Samples that hold whole cycles of a grid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +51,18 @@ class Outcome:
 
 def run_cases(cases: Sequence[Case], *, workers: int | None = None) -> list[Outcome]:
     """Run all cases and return their outcomes, in no particular order."""
-    groups = grouped(cases)
-    workers = workers or min(os.cpu_count() or 1, len(groups))
+    return list(itertools.chain.from_iterable(spread(run_group, grouped(cases), workers=workers)))
+
+
+def spread(work: Callable[[T], R], items: Sequence[T], *, workers: int | None = None) -> list[R]:
+    """Return the work's results over items, run in as many processes as there are cores."""
+    workers = min(workers or os.cpu_count() or 1, len(items))
     if workers <= 1:
-        return list(itertools.chain.from_iterable(map(run_group, groups)))
+        return [work(item) for item in items]
     # The compiled kernels must not be forked while a thread of the parent compiles.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        return list(itertools.chain.from_iterable(pool.map(run_group, groups)))
+        return list(pool.map(work, items))
 
 
 def grouped(cases: Iterable[Case]) -> list[list[Case]]:
@@ -108,7 +117,7 @@ def recorded(cases: Sequence[Case], *, stuck: bool = False) -> tuple[Float32Arra
     loop.advance(grid_hz[: event - CHUNK])
     loop.drain_waveforms()
     loop.drain_records()
-    kept = _collect(loop, grid_hz[event - CHUNK :])
+    kept = collect(loop, grid_hz[event - CHUNK :])
     return kept[:, CHUNK - BEFORE :], [at - event + BEFORE for at in starts]
 
 
@@ -132,7 +141,7 @@ def _schedule(loop: ClosedLoop, index: int, case: Case, at: int) -> None:
         getattr(loop, happening.method)(index, at_sample=begins, **arguments)
 
 
-def _collect(loop: ClosedLoop, grid_hz: FloatArray) -> Float32Array:
+def collect(loop: ClosedLoop, grid_hz: FloatArray) -> Float32Array:
     """Advance and keep the picked columns of every sample, from the rings and from the recordings fetched off them."""
     first = loop.sample
     kept = np.full((len(loop.sites), len(grid_hz), len(COLUMNS)), np.nan, np.float32)
@@ -148,26 +157,24 @@ def _collect(loop: ClosedLoop, grid_hz: FloatArray) -> Float32Array:
             place = kept[waveform.index, max(0, begins) :][: len(samples)]
             place[:] = samples[: len(place)]
     loop.drain_records()
-    # Between a recording's end and its fetching nothing is kept: take the last sample before for it.
-    for index in range(len(loop.sites)):
-        missing = np.isnan(kept[index, :, 0])
-        if missing.any():
-            place = np.maximum.accumulate(np.where(missing, 0, np.arange(len(missing))))
-            kept[index] = kept[index, place]
+    for index, site in enumerate(loop.sites):
+        fill_gaps(kept[index], WHOLE_CYCLES[site.nominal_hz])
     return kept
+
+
+def fill_gaps(samples: Float32Array, period: int) -> None:
+    """Repeat the last whole cycles where nothing was kept: between a recording's end and its fetching, 0.1 s at most.
+
+    ``period`` is a number of samples that holds whole cycles; gaps stand as NaN in the first column.
+    """
+    for at in map(int, np.flatnonzero(np.isnan(samples[:, 0]))):
+        samples[at] = samples[max(0, at - period)]
 
 
 def compare_baselines(cases: Sequence[Case], *, workers: int | None = None) -> dict[str, dict[str, list[float]]]:
     """Return {detector: {class: decisions in ms, NaN for none}} on runs in which no switch opens."""
-    groups = grouped(cases)
-    workers = workers or min(os.cpu_count() or 1, len(groups))
-    context = multiprocessing.get_context("spawn")
     found: dict[str, dict[str, list[float]]] = {name: {} for name in ("this_controller", *BASELINES)}
-    if workers <= 1:
-        parts = [_baseline_group(group) for group in groups]
-    else:
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            parts = list(pool.map(_baseline_group, groups))
+    parts = spread(_baseline_group, grouped(cases), workers=workers)
     for part in parts:
         for name, class_name, decision_ms in part:
             found[name].setdefault(class_name, []).append(decision_ms)

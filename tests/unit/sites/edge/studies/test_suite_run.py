@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,16 @@ import pytest
 
 from sites.edge.__main__ import main
 from sites.edge.studies.suite_cases import POINTS, Case, Happening, all_cases
-from sites.edge.studies.suite_run import BEFORE, grid_frequency, grouped, recorded, run_group
+from sites.edge.studies.suite_run import BEFORE, fill_gaps, grid_frequency, grouped, recorded, run_group
+from sites.edge.studies.suite_transitions import (
+    UNPLANNED,
+    StoryOutcome,
+    black_start,
+    soak,
+    stories,
+    story_classes,
+    unplanned_and_back,
+)
 
 
 def some_cases(class_name: str, *, delivers: bool = False) -> list[Case]:
@@ -74,6 +84,29 @@ def test_the_grid_falls_and_comes_back_within_the_ramp() -> None:
     assert np.abs(np.diff(hertz)).max() * 10_000 == pytest.approx(3.0)
 
 
+def test_a_gap_is_filled_with_the_cycle_before_it() -> None:
+    wave = np.cos(2 * np.pi * 50.0 * np.arange(1_000) / 10_000)[:, None].astype(np.float32)
+    kept = wave.copy()
+    kept[450:900] = np.nan
+    fill_gaps(kept, 200)
+    assert np.abs(kept - wave).max() < 1e-5
+
+
+@pytest.mark.parametrize("story", [unplanned_and_back, black_start])
+def test_a_story_ends_as_it_should_or_says_what_is_wrong(story: Callable[[float], list[StoryOutcome]]) -> None:
+    outcomes = story(50.0)
+    assert {outcome.class_name for outcome in outcomes} <= set(story_classes(stories(quick=True)))
+    for outcome in outcomes:
+        assert outcome.failure == ""
+        if outcome.class_name == UNPLANNED:
+            assert outcome.run.decided
+            assert not outcome.run.ends_dark
+
+
+def test_a_quiet_fleet_stays_on_its_grid() -> None:
+    assert not any(outcome.run.decided for outcome in soak(5, 3.0, 3))
+
+
 def test_an_unknown_class_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["islanding-suite", "--class", "thunder"]) == 2
     assert "accepted: loss 3 of 3 phases, sic" in capsys.readouterr().err
@@ -96,7 +129,8 @@ def test_the_command_writes_its_documents(tmp_path: Path, capsys: pytest.Capture
 def test_the_whole_matrix_runs_and_its_status_follows_its_verdicts(tmp_path: Path) -> None:
     status = main(["islanding-suite", "--json", str(tmp_path / "out.json")])
     document = json.loads((tmp_path / "out.json").read_text())
-    assert set(document["classes"]) == {case.class_name for case in all_cases()}
+    told = story_classes(stories(quick=False))
+    assert set(document["classes"]) == {case.class_name for case in all_cases()} | set(told)
     kept = [found["verdict"] in ("kept", "not promised") for found in document["verdicts"].values()]
     assert status == int(not all(kept))
     assert set(document["baselines"]) >= {"half_cycle_rms", "dsogi_positive_sequence", "frozen_frame_deviation"}
