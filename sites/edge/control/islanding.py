@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sites.core.curves import ResponseCurve
-from sites.edge.control.kernels import detector, droop, modes
+from sites.edge.control.kernels import detector, droop, modes, records
 from sites.edge.control.kernels.controller import control_step
 from sites.edge.control.settings import ControlSettings, control_parameters, initial_state
 
@@ -39,6 +39,9 @@ CAUSE_NAMES: Final = {
     detector.CAUSE_OVERVOLTAGE: "overvoltage",
     detector.CAUSE_FREQUENCY: "frequency",
     detector.CAUSE_OVERLOAD: "overload",
+    records.CAUSE_VOLTAGE: "voltage_window",
+    records.CAUSE_ROCOF: "rocof_window",
+    records.CAUSE_ISLAND: "anti_islanding",
 }
 
 TRANSITIONS: Final[dict[tuple[str, str], str]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import Final
@@ -9,13 +10,30 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from sites.core.gridcode_profile import Quantity, Side
 from sites.core.gridcodes import GridCodeProfile, profile_for
-from sites.edge.control.kernels import modes, records
+from sites.edge.control.kernels import modes, records, windows
+from sites.edge.control.kernels.anti_islanding import CODE_LENGTH, SLOT_MS
 
 StructuredArray = npt.NDArray[np.void]
 
 CONVERTERS: Final = ("grid_forming", "grid_following")
 """Grid-forming all the time, or following the grid until its loss is detected: the latter to compare with."""
+# Natural frequency 70 rad/s, damping 0.8: about 1 mHz of noise at 0.3 %, 25 ms of lag.
+PLL_KP: Final = 112.0
+PLL_KI: Final = 4900.0
+POWER_GAIN_RAD_S: Final = 9.0
+PROBE_PU: Final = 0.003
+DRIVE_PU: Final = 0.05
+CLEARING_MARGIN_S: Final = 0.03
+"""Of a clearing time: up to a window of 20 ms until the r.m.s. has crossed the level, and the switch."""
+STAGE_KINDS: Final = {
+    (Quantity.VOLTAGE_PU, Side.BELOW): windows.VOLTAGE_BELOW,
+    (Quantity.VOLTAGE_PU, Side.ABOVE): windows.VOLTAGE_ABOVE,
+    (Quantity.FREQUENCY_HZ, Side.BELOW): windows.FREQUENCY_BELOW,
+    (Quantity.FREQUENCY_HZ, Side.ABOVE): windows.FREQUENCY_ABOVE,
+    (Quantity.ROCOF_HZ_PER_S, Side.ABOVE): windows.ROCOF_ABOVE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +57,12 @@ class ControlSettings:
     reserve_ratio: float = 0.2
     discharge_efficiency: float = 0.95
     enter_service_delay_s: float | None = None
-    low_hz: float = 47.5
-    high_hz: float = 52.0
-    frequency_hold_ms: int = 200
+    anti_islanding: bool = True
+    """The active method (anti_islanding.py): a probe of half a per cent of the rating."""
+    feeder: str = ""
+    """Sites behind the same feeder carry the same name here, and probe together."""
+    clock_offset_ms: int = 0
+    """Milliseconds since the epoch (UTC) at sample 0, so that they do it at the same time."""
     sync_angle_deg: float = 8.0
     """Wanted; the grid code's limit of the size class counts when it is smaller. So for slip and voltage."""
     sync_slip_hz: float = 0.25
@@ -75,7 +96,6 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
     k = np.zeros(1, records.PARAMETERS)
     dt_s = 1.0 / settings.rate_hz
     nominal_rad_s = 2.0 * math.pi * settings.nominal_hz
-    scale = settings.nominal_hz / 50.0
     memory_s = 0.5e-3
     profile = settings.profile
     enter = profile.enter_service
@@ -93,9 +113,8 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
         "filter_r": settings.filter_r_pu,
         "virtual_r": settings.virtual_r_pu,
         "level_memory": math.exp(-dt_s / 30e-3),
-        # Natural frequency 70 rad/s, damping 0.8: about 1 mHz of noise at 0.3 %, 25 ms of lag.
-        "pll_kp": 112.0,
-        "pll_ki": 4900.0,
+        "pll_kp": PLL_KP,
+        "pll_ki": PLL_KI,
         "lost_share": 0.4,
         "lost_memory": 1.0 - math.exp(-dt_s / memory_s),
         "lost_hold_ticks": max(1, round(0.3e-3 * settings.rate_hz)),
@@ -103,12 +122,9 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
         "overload_hold_ticks": max(1, round(0.2e-3 * settings.rate_hz)),
         "overvoltage_pu": 1.3,
         "overvoltage_hold_ticks": round(2e-3 * settings.rate_hz),
-        "low_hz": settings.low_hz * scale,
-        "high_hz": settings.high_hz * scale,
-        "frequency_hold_ms": settings.frequency_hold_ms,
         "blanking_ticks": round(0.02 * settings.rate_hz),
         "switch_timeout_ticks": round(0.1 * settings.rate_hz),
-        "power_gain_rad_s": 9.0,
+        "power_gain_rad_s": POWER_GAIN_RAD_S,
         # 1 % of frequency at full load.
         "island_droop_rad_s": 0.01 * nominal_rad_s,
         "service_ramp_per_ms": 0.02,
@@ -122,6 +138,14 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
         "sync_slip_rad_s": 2.0 * math.pi * min(settings.sync_slip_hz, sync.slip_hz),
         "sync_voltage_pu": min(settings.sync_voltage_pu, sync.voltage_pu),
         "momentary_island": int(may_island),
+        # A whole number of half cycles and of milliseconds.
+        "rms_ms": 20 if settings.nominal_hz == 50.0 else 25,
+        "probe_pu": PROBE_PU if settings.anti_islanding else 0.0,
+        "drive_pu": DRIVE_PU,
+        "probe_code": feeder_code(settings.feeder),
+        "probe_offset_ms": settings.clock_offset_ms % (CODE_LENGTH * 2 * SLOT_MS),
+        # The PLL follows the power loop's detour with the quotient of its gains.
+        "island_rad_s2": POWER_GAIN_RAD_S * PLL_KI / PLL_KP,
         "sync_dwell_ms": 50,
         "black_start_ms": 1000,
         "reserve_ratio": settings.reserve_ratio,
@@ -147,7 +171,32 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
     }
     for name, value in values.items():
         k[name] = value
+    _set_stages(k, profile)
     return k
+
+
+def _set_stages(k: StructuredArray, profile: GridCodeProfile) -> None:
+    """Write the code's trip stages as the windows count them.
+
+    A code that names a delay is taken at it. One that names only a clearing time gets the longest delay that
+    leaves room for what measuring and opening the switch take.
+    """
+    step_ms = 10
+    for at, stage in enumerate(profile.trips):
+        hold_s = stage.delay_s or max(0.001, stage.clear_by_s - CLEARING_MARGIN_S)
+        k["stage_kind"][0][at] = STAGE_KINDS[stage.quantity, stage.side]
+        k["stage_level"][0][at] = stage.level
+        k["stage_hold_ms"][0][at] = round(1000.0 * hold_s)
+        if stage.window_s:
+            step_ms = round(1000.0 * stage.window_s / records.ROCOF_STEPS)
+    k["stages"] = len(profile.trips)
+    k["rocof_step_ms"] = step_ms
+
+
+def feeder_code(feeder: str) -> int:
+    """Return the 63 signs of a feeder's probe, as many plus as its name's hash gives."""
+    digest = hashlib.sha256(feeder.encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def initial_state(k: StructuredArray, *, starts_dead: bool = False) -> StructuredArray:

@@ -17,6 +17,7 @@ from sites.edge.control.kernels.protection import supervise_lockout
 from sites.edge.control.kernels.sequence import track_sequence
 from sites.edge.control.kernels.synchronism import watch_angle
 from sites.edge.control.kernels.tied import supervise_tied
+from sites.edge.control.kernels.windows import gather_squares
 
 TWO_PI: Final = 6.283185307179586
 INVERSE_SQRT3: Final = 0.5773502691896258
@@ -38,6 +39,7 @@ def control_step(k: Record, c: Record, m: Record, table: Any, sample: int) -> No
     mode = c["mode"]
     c["mode_ticks"] += 1
     if mode == modes.GRID_TIED:
+        gather_squares(k, c, m)
         cause = watch_samples(k, c, m, v_alpha, v_beta)
         if cause != detector.CAUSE_NONE and c["mode_ticks"] > k["blanking_ticks"]:
             c["cause"] = cause

@@ -173,4 +173,3 @@ def reset_detector(c: Record) -> None:
     c["deep_windows"] = 0
     c["middle_windows"] = 0
     c["shallow_windows"] = 0
-    c["off_frequency_ms"] = 0

@@ -15,6 +15,14 @@ ANGLE_MS: Final = 125
 """Longest ring of the angle behind the frequency estimate [ms]: five windows of 25 ms."""
 REST_MS: Final = 50
 """Sliding mean of what flows beside the converter [ms]: whole half-cycles of 50 and of 60 Hz."""
+CAUSE_VOLTAGE: Final = 20
+CAUSE_ROCOF: Final = 21
+CAUSE_ISLAND: Final = 22
+"""Causes of windows.py and anti_islanding.py, beside those of the detector."""
+
+MAX_STAGES: Final = 10
+MAX_RMS_MS: Final = 25
+ROCOF_STEPS: Final = 10
 RING_MS: Final = 10
 """Length of the sliding means of power and voltage [ms]: half a cycle at 50 Hz."""
 
@@ -55,9 +63,6 @@ PARAMETERS: Final = np.dtype(
         ("overload_hold_ticks", np.int64),
         ("overvoltage_pu", np.float64),
         ("overvoltage_hold_ticks", np.int64),
-        ("low_hz", np.float64),
-        ("high_hz", np.float64),
-        ("frequency_hold_ms", np.int64),
         ("blanking_ticks", np.int64),
         ("switch_timeout_ticks", np.int64),
         # Power loop and island droop.
@@ -101,6 +106,20 @@ PARAMETERS: Final = np.dtype(
         ("import_limit_pu", np.float64),
         ("export_limit_pu", np.float64),
         ("recovery_stagger_ms", np.int64),
+        # windows.py: the grid code's stages, [kind, level, clock].
+        ("stages", np.int64),
+        ("stage_kind", np.int64, (MAX_STAGES,)),
+        ("stage_level", np.float64, (MAX_STAGES,)),
+        ("stage_hold_ms", np.int64, (MAX_STAGES,)),
+        ("rms_ms", np.int64),
+        ("rocof_step_ms", np.int64),
+        # anti_islanding.py: probe and drive [pu of rating], the code of the feeder, its clock against the samples,
+        # how fast the frequency runs in an island for each pu of missing power.
+        ("probe_pu", np.float64),
+        ("drive_pu", np.float64),
+        ("probe_code", np.int64),
+        ("probe_offset_ms", np.int64),
+        ("island_rad_s2", np.float64),
     ],
     align=True,
 )
@@ -134,7 +153,6 @@ STATE: Final = np.dtype(
         ("deep_windows", np.int64),
         ("middle_windows", np.int64),
         ("shallow_windows", np.int64),
-        ("off_frequency_ms", np.int64),
         # Mode machine.
         ("mode", np.int64),
         ("mode_ticks", np.int64),
@@ -148,6 +166,30 @@ STATE: Final = np.dtype(
         ("in_sync_ms", np.int64),
         ("fault_ms", np.int64),
         ("request", np.int64),
+        # windows.py: mean squares of the grid's phases, rate of change, clocks of the stages.
+        ("grid_square", np.float64, (3,)),
+        ("grid_sum", np.float64, (3,)),
+        ("grid_ring", np.float64, (3, MAX_RMS_MS)),
+        ("grid_at", np.int64),
+        ("rocof_ring", np.float64, (ROCOF_STEPS,)),
+        ("rocof_at", np.int64),
+        ("rocof_ms", np.int64),
+        ("rocof_hz_per_s", np.float64),
+        ("stage_ms", np.int64, (MAX_STAGES,)),
+        # anti_islanding.py: the pair under way, the last pairs' shares, the drive.
+        ("probe_now_pu", np.float64),
+        ("probe_held_pu", np.float64),
+        ("probe_power", np.float64),
+        ("probe_run", np.float64),
+        ("probe_omega", np.float64),
+        ("power_share", np.float64, (3,)),
+        ("frequency_share", np.float64, (3,)),
+        ("probe_valid", np.int64),
+        ("probe_pairs", np.int64),
+        ("drive_pairs", np.int64),
+        ("driven_pairs", np.int64),
+        ("probe_rest_ms", np.int64),
+        ("suspicions", np.int64),
         # Grid-forming converter.
         ("cos_e", np.float64),
         ("sin_e", np.float64),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sites.edge.control.kernels import detector, modes
+from sites.edge.control.kernels.anti_islanding import probe_power, reset_probe, watch_probe
 from sites.edge.control.kernels.compiled import Record, kernel
 from sites.edge.control.kernels.detector import watch_window
 from sites.edge.control.kernels.modes import change_mode
 from sites.edge.control.kernels.service import drive_power, power_reference
-from sites.edge.control.kernels.windows import watch_frequency
+from sites.edge.control.kernels.windows import reset_windows, watch_windows
 
 STUCK_CONTACTS_MS: Final = 200
 """After closing, contacts that have not all reported closed by then were not closed by us."""
@@ -25,7 +26,13 @@ def supervise_tied(k: Record, c: Record, m: Record, table: Any, sample: int) -> 
         if cause != detector.CAUSE_NONE and c["mode_ticks"] > k["blanking_ticks"]:
             c["cause"] = cause
             event = modes.GRID_LOST
-    cause = watch_frequency(k, c, c["frequency_hz"])
+    probe_ms = ms + k["probe_offset_ms"]
+    if c["mode_ticks"] <= k["ticks_per_ms"]:
+        reset_windows(k, c, c["frequency_hz"])
+        reset_probe(c)
+    cause = watch_windows(k, c, c["frequency_hz"])
+    if cause == detector.CAUSE_NONE:
+        cause = watch_probe(k, c, probe_ms)
     if cause != detector.CAUSE_NONE:
         c["cause"] = cause
         event = modes.GRID_LOST
@@ -34,8 +41,10 @@ def supervise_tied(k: Record, c: Record, m: Record, table: Any, sample: int) -> 
         event = modes.SWITCH_OPENED
     wanted = power_reference(k, c, m, sample, c["frequency_hz"])
     # What the battery's own management allows at this moment wins over every promise.
-    wanted = min(max(wanted, -m["charge_limit_pu"]), m["discharge_limit_pu"])
-    drive_power(k, c, wanted)
+    lowest = -m["charge_limit_pu"]
+    highest = m["discharge_limit_pu"]
+    wanted = min(max(wanted, lowest), highest)
+    drive_power(k, c, probe_power(k, c, probe_ms, wanted, max(lowest, -1.0), min(highest, 1.0)))
     # The level that exchanges no reactive power at the bus: its voltage plus the drop of the power.
     drop = k["filter_x"] * wanted
     level = c["reference"] + (k["virtual_r"] + k["filter_r"]) * wanted + 0.5 * drop * drop

@@ -37,7 +37,8 @@ def samples(
 
 def decision_ms(m: npt.NDArray[np.void], at: int) -> tuple[float, str]:
     """Feed samples to a fresh controller; return (ms from ``at`` to its decision or NaN, cause)."""
-    controller = Controller(ControlSettings())
+    # Samples made beforehand do not answer a probe.
+    controller = Controller(ControlSettings(anti_islanding=False))
     for n in range(len(m)):
         controller.step(m[n : n + 1])
         if controller.state["decided"][0]:
@@ -96,7 +97,8 @@ def test_a_dip_to_0_75_pu_is_left_within_the_half_second_of_the_itic_curve() -> 
 
 
 def test_a_frequency_outside_the_window_islands_after_its_hold() -> None:
-    m = np.concatenate([samples(n=2000), samples(n=9000, start=0, frequency_hz=47.0)])
+    m = np.concatenate([samples(n=2000), samples(n=9000, start=0, frequency_hz=46.8)])
     took_ms, cause = decision_ms(m, 2000)
     assert cause == "frequency"
-    assert 200.0 < took_ms < 500.0
+    # ENA G99: 47 Hz for 0.5 s; the estimate needs the rest to get there.
+    assert 500.0 < took_ms < 620.0
