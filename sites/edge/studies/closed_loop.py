@@ -133,7 +133,8 @@ class ClosedLoop(Disturbances):
         rows = np.empty((count, len(self.sites), len(RECORD_COLUMNS)), np.float32)
         now = (grid_hz, self.sample, self._offset, self._row_ticks, self._post_ticks, rows)
         arguments: tuple[Any, ...] = (*self.step_arrays(), *now)
-        advance_fleet(*arguments)
+        if len(self._ac):
+            advance_fleet(*arguments)
         every = (self._g, self._p, self._phases, self._events, self._k, self._c, self._m, self._w)
         self.dc.advance(every, self._rings, now)
         if count:

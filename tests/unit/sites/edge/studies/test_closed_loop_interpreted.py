@@ -13,10 +13,12 @@ RUN = """
 import hashlib, numpy as np
 from sites.edge.plant.fleet import synthetic_fleet
 from sites.edge.studies.closed_loop import ClosedLoop
-loop = ClosedLoop(synthetic_fleet(3, 1), seed=1)
+fleet = synthetic_fleet(9, 1)
+loop = ClosedLoop([*fleet[:3], fleet[8]], seed=1)
 loop.open_feeder(0, 150)
+loop.open_feeder(3, 150)
 loop.advance(np.full(400, 49.9))
-state = loop._c.tobytes() + loop._m.tobytes() + loop.registers().tobytes()
+state = loop._c.tobytes() + loop._m.tobytes() + loop.dc._d.tobytes() + loop.registers().tobytes()
 print(loop.measured()["mode"].tolist(), hashlib.sha256(state).hexdigest())
 """
 
@@ -37,7 +39,7 @@ def outcome(**environment: str) -> str:
 
 def test_interpreted_and_compiled_kernels_agree_to_the_bit() -> None:
     compiled = outcome()
-    assert compiled.startswith("[2, 0, 0]")
+    assert compiled.startswith("[2, 0, 0, 2]")
     assert outcome(NUMBA_DISABLE_JIT="1") == compiled
 
 
