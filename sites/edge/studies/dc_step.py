@@ -20,7 +20,9 @@ DAY_S: Final = 86_400.0
 
 
 @kernel
-def keep_dc_sample(m: Record, dm: Record, phases: Any, w: Record, c: Record, dk: Record, ring: Any, post: int) -> int:
+def keep_dc_sample(
+    m: Record, dm: Record, phases: Any, w: Record, c: Record, dk: Record, ring: Any, count: int, post: int
+) -> int:
     """Write one sample of the waveform ring, in the order of ``DC_WAVEFORM_COLUMNS``; 1 when a recording starts."""
     if w["trigger_sample"] >= 0 and w["post_ticks"] <= 0:
         return 0  # Complete, and not fetched yet.
@@ -38,7 +40,11 @@ def keep_dc_sample(m: Record, dm: Record, phases: Any, w: Record, c: Record, dk:
     row[9] = dm["pv_a"]
     row[10] = dm["load_a"]
     row[11] = dm["rectifier_on"]
-    row[12] = 1.0 - phases[0]["breaker_closed"]
+    opened = 0.0
+    for k in range(count):
+        if phases[k]["breaker_closed"] == 0:
+            opened = 1.0
+    row[12] = opened
     row[13] = c["decided"]
     row[14] = 1.0 if m["poles_closed"] == 0 else 0.0
     w["ring_at"] = at + 1 if at + 1 < ring.shape[0] else 0
@@ -110,7 +116,7 @@ def advance_dc_fleet(
             for asset in range(5):
                 w["row"][asset] += w["now"][asset]
             w["frequency_sum"] += c["frequency_hz"]
-            if keep_dc_sample(m, dm, ph, w, c, dk, rings[i], post_ticks):
+            if keep_dc_sample(m, dm, ph, w, c, dk, rings[i], g["phases"], post_ticks):
                 w["trigger_sample"] = sample
             place += 1
             if place % row_ticks == 0:
