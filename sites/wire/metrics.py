@@ -112,6 +112,9 @@ NODE_METRICS: Final = (
     MetricDeclaration("charge_kw", _D, "kW", 0.0, _KW, "headroom for service out of the bus"),
     MetricDeclaration("usable_energy_kwh", _D, "kWh", 0.0, _KWH, "energy above the site's reserve"),
     MetricDeclaration("absorbable_energy_kwh", _D, "kWh", 0.0, _KWH, "room left for charging"),
+    MetricDeclaration(
+        "saturates_in_s", _D, "s", 0.0, 86_400.0, "until the energy ends at the present power; 86400: not within a day"
+    ),
     MetricDeclaration("samples_late", _I, "", 0, _REGISTER, "late or overrun control ticks so far"),
 )
 """Live values of a site, once a second by alias."""

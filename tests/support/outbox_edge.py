@@ -21,7 +21,7 @@ DEVICES = ("pcc", "battery", "load")
 NODE_VALUES = {
     "frequency_hz": 49.98, "voltage_pu": 1.0, "mode": "grid_tied", "service_kw": 1.5, "required_kw": 2.0,
     "discharge_kw": 30.0, "charge_kw": 20.0, "usable_energy_kwh": 60.0, "absorbable_energy_kwh": 40.0,
-    "samples_late": 0,
+    "saturates_in_s": 86_400.0, "samples_late": 0,
 }  # fmt: skip
 
 

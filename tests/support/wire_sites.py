@@ -19,6 +19,7 @@ NODE_VALUES: dict[str, Any] = {
     "charge_kw": 60.0,
     "usable_energy_kwh": 120.0,
     "absorbable_energy_kwh": 33.0,
+    "saturates_in_s": 86_400.0,
     "samples_late": 0,
 }
 BATTERY_VALUES: dict[str, Any] = {"power_kw": 12.5, "soc_ratio": 0.61, "temperature_c": 25.0}

@@ -31,6 +31,7 @@ MEASURED_FIELDS: Final = (
     "charge_kw",
     "usable_energy_kwh",
     "absorbable_energy_kwh",
+    "saturates_in_s",
     "switch_closed",
     "armed_kw",
     "baseline_kw",

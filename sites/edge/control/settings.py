@@ -14,6 +14,7 @@ from sites.core.gridcode_profile import Quantity, Side
 from sites.core.gridcodes import GridCodeProfile, profile_for
 from sites.edge.control.kernels import modes, records, windows
 from sites.edge.control.kernels.anti_islanding import CODE_LENGTH, SLOT_MS
+from sites.edge.control.kernels.service import NOT_SOON_S
 
 StructuredArray = npt.NDArray[np.void]
 
@@ -217,6 +218,7 @@ def initial_state(k: StructuredArray, *, starts_dead: bool = False) -> Structure
         "voltage_pu": 1.0,
         "frequency_hz": nominal_rad_s / (2.0 * math.pi),
         "response_hz": nominal_rad_s / (2.0 * math.pi),
+        "saturates_in_s": NOT_SOON_S,
         "pv_limit_ratio": 1.0,
         "switch_command": 1,
         "converter_on": 1,
