@@ -130,9 +130,7 @@ def islanding_figures(
     if "bus_pu" in columns:
         return _dc_figures(columns, values, rate_hz)
     needed = ("va_pu", "vb_pu", "vc_pu", "feeder_open", "decision", "switch_open")
-    for name in needed:
-        if name not in columns:
-            raise ValueError(f"waveform has no column {name!r}, accepted: {', '.join(needed)}")
+    _require(columns, needed)
     at = {name: list(columns).index(name) for name in needed}
     time_s = np.arange(len(values)) / rate_hz
     phases = values[:, [at["va_pu"], at["vb_pu"], at["vc_pu"]]]
@@ -164,7 +162,9 @@ def islanding_figures(
 
 def _dc_figures(columns: Sequence[str], values: FloatArray, rate_hz: float) -> IslandingFigures:
     """Return the figures of a load on a DC bus: no switch stands before it, so its transfer takes no time."""
-    bus_pu, opens, decides = (values[:, list(columns).index(name)] for name in ("bus_pu", "feeder_open", "decision"))
+    needed = ("bus_pu", "feeder_open", "decision")
+    _require(columns, needed)
+    bus_pu, opens, decides = (values[:, list(columns).index(name)] for name in needed)
     low, high = DC_WINDOW_PU
     outside = bool(np.any((bus_pu < low) | (bus_pu > high)))
     lowest = float(bus_pu.min()) if len(bus_pu) else float("nan")
@@ -175,6 +175,12 @@ def _dc_figures(columns: Sequence[str], values: FloatArray, rate_hz: float) -> I
     transfer_ms = 0.0 if bool(np.all(bus_pu[opened:] >= low)) else float("nan")
     after = float(later.min()) if len(later) else float("nan")
     return IslandingFigures((decided - opened) * 1000.0 / rate_hz, transfer_ms, outside, after, lowest)
+
+
+def _require(columns: Sequence[str], needed: Sequence[str]) -> None:
+    for name in needed:
+        if name not in columns:
+            raise ValueError(f"waveform has no column {name!r}, accepted: {', '.join(needed)}")
 
 
 def _first(flags: npt.NDArray[np.bool_]) -> int | None:

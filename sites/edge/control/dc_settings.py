@@ -158,6 +158,7 @@ def dc_initial_state(dk: StructuredArray, *, bus_v: float, load_a: float, pv_a: 
         "rectifier_a": rectifier_a,
         "trim_v": bus_v,
         "charge_limit_a": float(dk["charge_a"][0]),
+        "target_ratio": float(dk["full_ratio"][0]),
         "upper_v": float(dk["float_v"][0]),
         "v_ref_v": bus_v + droop_ohm * rectifier_a,
         "limit_a": float(dk["rectifier_a"][0]),

@@ -15,8 +15,10 @@ def warm_kernels() -> None:
     Removes the caches of earlier states of the sources.
     """
     drop_stale_caches()
-    site = synthetic_fleet(1, 1)[0]
-    ClosedLoop([site], seed=1).advance(np.full(100, site.nominal_hz))
+    fleet = synthetic_fleet(20, 1)
+    # One of each kind of step: AC sites and DC sites have their own.
+    sites = [fleet[0], next(site for site in fleet if site.is_dc)]
+    ClosedLoop(sites, seed=1).advance(np.full(100, sites[0].nominal_hz))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ DEAD_MS: Final = 500
 OVERVOLTAGE_MS: Final = 100
 SMOOTH: Final = 0.3
 """Share of a new reading, once per millisecond: about 3 ms of memory."""
+SPENT_RATIO: Final = 0.005
+"""Charge that an outage may take without being put back: the battery's own figure jumps by 0.001."""
 ARRIVAL_SHARE: Final = 0.12
 """Share per millisecond, twice in a row: 16 ms on average."""
 IDLE_SHARE: Final = 0.005
@@ -135,10 +137,12 @@ def supervise_dc(k: Record, c: Record, m: Record, dk: Record, dc: Record, dm: Re
     if c["mode"] == modes.GRID_TIED:
         event = supervise_mains(k, c, sample)
         dc_power_reference(k, c, m, dk, dc, sample)
+        if not dc["recharging"]:
+            dc["resting_ratio"] = m["soc_ratio"]
     elif c["mode"] == modes.ISLANDED:
         event = supervise_outage(k, c, m, dk, dc, dm)
     elif c["mode"] == modes.RESYNCHRONIZING:
-        event = supervise_walk_in(k, c, dk, dc, dm)
+        event = supervise_walk_in(k, c, m, dk, dc, dm)
     elif c["mode"] == modes.BLACK_START:
         event = supervise_dead_bus(c, dk, dc)
     elif c["request"] == modes.START_REQUESTED:
@@ -201,14 +205,20 @@ def supervise_outage(k: Record, c: Record, m: Record, dk: Record, dc: Record, dm
 
 
 @kernel
-def supervise_walk_in(k: Record, c: Record, dk: Record, dc: Record, dm: Record) -> int:
+def supervise_walk_in(k: Record, c: Record, m: Record, dk: Record, dc: Record, dm: Record) -> int:
     """Mains are back: wait until the rectifiers carry what is asked of them; return an event."""
     if dc["fit_ms"] == 0:
         return modes.GRID_UNFIT
     settled = dm["rectifier_on"] and (dc["battery_a"] <= 0.0 or not dm["limiting"])
     dc["walked_ms"] = dc["walked_ms"] + 1 if settled else 0
     overdue = c["mode_ticks"] > 2 * (dk["walk_in_ms"] + 1000) * k["ticks_per_ms"]
-    return modes.SWITCH_CLOSED if dc["walked_ms"] >= SHORT_RETURN_MS or overdue else modes.NOTHING
+    if dc["walked_ms"] < SHORT_RETURN_MS and not overdue:
+        return modes.NOTHING
+    if m["soc_ratio"] < dc["resting_ratio"] - SPENT_RATIO:
+        # What the outage took is put back: the next one may come soon.
+        dc["recharging"] = 1
+        dc["target_ratio"] = dc["resting_ratio"]
+    return modes.SWITCH_CLOSED
 
 
 @kernel
@@ -250,7 +260,8 @@ def wanted_battery_a(m: Record, dk: Record, dc: Record) -> float:
     soc = m["soc_ratio"]
     if soc < dk["recharge_ratio"]:
         dc["recharging"] = 1
-    elif soc >= dk["full_ratio"]:
+        dc["target_ratio"] = dk["full_ratio"]
+    elif soc >= dc["target_ratio"]:
         dc["recharging"] = 0
     current_a = 0.0
     if dc["serving"]:

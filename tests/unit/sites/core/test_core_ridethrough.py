@@ -103,3 +103,31 @@ def test_one_phase_is_transferred_when_its_voltage_is_back_not_while_the_mean_re
 def test_a_missing_column_is_named() -> None:
     with pytest.raises(ValueError, match="'decision'"):
         islanding_figures(("va_pu", "vb_pu", "vc_pu", "feeder_open"), np.zeros((10, 4)), RATE_HZ)
+
+
+DC_COLUMNS = ("ua_pu", "bus_pu", "feeder_open", "decision")
+
+
+def a_dc_event(lowest_pu: float) -> np.ndarray:
+    """100 ms of a 48 V bus: the feeder opens at 20 ms, the decision comes 3 ms later, the bus sags at 40 ms."""
+    samples = np.zeros((1000, 4))
+    samples[:, 1] = 1.04
+    samples[400:420, 1] = lowest_pu
+    samples[200:, 2] = 1.0
+    samples[230:, 3] = 1.0
+    return samples
+
+
+def test_a_dc_load_is_transferred_in_no_time_and_judged_by_its_window() -> None:
+    figures = islanding_figures(DC_COLUMNS, a_dc_event(0.95), RATE_HZ)
+    assert figures.decision_ms == pytest.approx(3.0)
+    assert (figures.transfer_ms, figures.load_outside_itic) == (0.0, False)
+    assert figures.min_pu_after_2ms == figures.min_pu == pytest.approx(0.95)
+
+
+def test_a_dc_bus_below_40_5_volts_is_outside_and_never_transferred() -> None:
+    figures = islanding_figures(DC_COLUMNS, a_dc_event(40.0 / 51.2), RATE_HZ)
+    assert figures.load_outside_itic
+    assert np.isnan(figures.transfer_ms)
+    with pytest.raises(ValueError, match="no column 'decision', accepted: bus_pu, feeder_open, decision"):
+        islanding_figures(DC_COLUMNS[:3], a_dc_event(0.95)[:, :3], RATE_HZ)

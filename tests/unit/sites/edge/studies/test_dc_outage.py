@@ -210,3 +210,21 @@ def test_a_full_battery_curtails_the_sun_at_its_upper_voltage() -> None:
     assert behind["high_v"] < 55.0
     assert measured["pv_kw"] < 5.0
     assert measured["soc_ratio"] < 1.0
+
+
+def test_what_an_outage_took_is_put_back_and_no_more() -> None:
+    site = a_dc_site(battery_kwh=5.12, reserve_kwh=1.0, pv_kw=0.0, mains_return_delay_s=1.0, walk_in_s=2.0)
+    loop = ClosedLoop([site], seed=1)
+    run(loop, 1.0)
+    loop.open_feeder(0, loop.sample)
+    run(loop, 90.0)
+    spent_ratio = loop.measured()["soc_ratio"][0]
+    assert spent_ratio < 0.69
+    loop.close_feeder(0, loop.sample)
+    run(loop, 10.0)
+    assert mode(loop) == "grid_tied"
+    assert loop.measured()["battery_kw"][0] < -2.0
+    run(loop, 120.0)
+    measured = loop.measured()[0]
+    assert measured["soc_ratio"] == pytest.approx(0.7, abs=0.002)
+    assert measured["battery_kw"] == pytest.approx(0.0, abs=0.05)
