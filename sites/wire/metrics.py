@@ -89,7 +89,7 @@ STORED_THROUGH: Final = "stored_through/"
 DESIRED: Final = "desired"
 CONTROL_DEVICE: Final = "control"
 
-MODES: Final = ("grid_tied", "islanding", "islanded", "resynchronizing", "black_start", "lockout")
+MODES: Final = ("grid_tied", "islanding", "islanded", "resynchronizing", "black_start", "lockout", "maintenance")
 QUALITIES: Final = ("good", "questionable", "invalid")
 REPORTED_STATES: Final = ("idle", "armed", "refused")
 

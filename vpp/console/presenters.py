@@ -27,6 +27,7 @@ MODES: Final = {
     "resynchronizing": "Resynchronizing",
     "black_start": "Black start",
     "lockout": "Lockout",
+    "maintenance": "Maintenance",
     "unknown": "Unknown",
 }
 BOOKS: Final = {"markets.gridsupportentry": "Grid-support book", "carbon.carbonentry": "Carbon book"}

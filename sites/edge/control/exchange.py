@@ -13,7 +13,15 @@ import numpy.typing as npt
 from sites.core.assignments import Assignment
 
 ASSETS: Final = ("pcc", "battery", "pv", "genset", "load")
-MODE_NAMES: Final = ("grid_tied", "islanding", "islanded", "resynchronizing", "black_start", "lockout")
+MODE_NAMES: Final = (
+    "grid_tied",
+    "islanding",
+    "islanded",
+    "resynchronizing",
+    "black_start",
+    "lockout",
+    "maintenance",
+)
 MEASURED_FIELDS: Final = (
     "frequency_hz",
     "voltage_pu",

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sites.core.curves import ResponseCurve
+from sites.edge.control.exchange import MODE_NAMES as MODE_NAMES
 from sites.edge.control.kernels import detector, droop, modes, records
 from sites.edge.control.kernels.controller import control_step
 from sites.edge.control.settings import ControlSettings, control_parameters, initial_state
 
 StructuredArray = npt.NDArray[np.void]
 
-MODE_NAMES: Final = ("grid_tied", "islanding", "islanded", "resynchronizing", "black_start", "lockout")
 EVENT_NAMES: Final = (
     "nothing",
     "grid_lost",
@@ -30,6 +30,19 @@ EVENT_NAMES: Final = (
     "bus_fault",
     "bus_up",
     "start_requested",
+    "island_planned",
+    "emergency_stop",
+    "fire",
+    "bms_trip",
+    "bond_open",
+    "bond_closed",
+    "bus_live",
+    "energy_out",
+    "grid_returned",
+    "service_entered",
+    "maintenance_began",
+    "maintenance_ended",
+    "overloaded",
 )
 CAUSE_NAMES: Final = {
     detector.CAUSE_NONE: "",
@@ -42,20 +55,46 @@ CAUSE_NAMES: Final = {
     records.CAUSE_VOLTAGE: "voltage_window",
     records.CAUSE_ROCOF: "rocof_window",
     records.CAUSE_ISLAND: "anti_islanding",
+    modes.CAUSE_PLANNED: "planned",
+    modes.CAUSE_SWITCH: "switch",
+    modes.CAUSE_BOND: "bond",
 }
 
+_ALONE: Final = ("islanded", "resynchronizing")
+_RUNNING: Final = ("grid_tied", "islanding", "islanded", "resynchronizing", "black_start")
+_INPUTS: Final = ("emergency_stop", "fire", "bms_trip")
+
 TRANSITIONS: Final[dict[tuple[str, str], str]] = {
+    # T1 planned and T2 unplanned island of IEEE 2030.7; poles that part by themselves; a bond that stays closed.
     ("grid_tied", "grid_lost"): "islanding",
+    ("grid_tied", "island_planned"): "islanding",
+    ("grid_tied", "switch_opened"): "islanding",
+    ("grid_tied", "bond_closed"): "islanding",
     ("islanding", "switch_opened"): "islanded",
     ("islanding", "switch_stuck"): "lockout",
+    # T3 reconnection.
     ("islanded", "grid_fit"): "resynchronizing",
-    ("islanded", "bus_fault"): "lockout",
     ("resynchronizing", "switch_closed"): "grid_tied",
     ("resynchronizing", "grid_unfit"): "islanded",
-    ("resynchronizing", "bus_fault"): "lockout",
-    ("black_start", "bus_up"): "islanded",
-    ("black_start", "bus_fault"): "lockout",
+    ("resynchronizing", "switch_stuck"): "islanded",
+    ("islanded", "switch_stuck"): "lockout",
+    # Protection of the island.
+    **{(mode, event): "lockout" for mode in _ALONE for event in ("bus_fault", "overloaded", "bond_open", "energy_out")},
+    # T4 black start.
     ("lockout", "start_requested"): "black_start",
+    ("lockout", "grid_returned"): "black_start",
+    ("black_start", "bus_up"): "islanded",
+    **{("black_start", event): "lockout" for event in ("bus_fault", "bus_live", "switch_stuck", "bond_open")},
+    # A blocked site whose load lives on the grid joins it; work at the site.
+    ("lockout", "service_entered"): "grid_tied",
+    ("grid_tied", "maintenance_began"): "maintenance",
+    ("lockout", "maintenance_began"): "maintenance",
+    ("maintenance", "maintenance_ended"): "lockout",
+    # What wins over everything. At work the battery's management may trip: nothing gives power anyway.
+    **{(mode, event): "lockout" for mode in _RUNNING for event in _INPUTS},
+    ("maintenance", "emergency_stop"): "lockout",
+    ("maintenance", "fire"): "lockout",
+    ("maintenance", "bms_trip"): "maintenance",
 }
 """(mode, event) -> next mode. A pair that does not stand here is unexpected and means lockout."""
 

@@ -35,6 +35,8 @@ STAGE_KINDS: Final = {
     (Quantity.FREQUENCY_HZ, Side.ABOVE): windows.FREQUENCY_ABOVE,
     (Quantity.ROCOF_HZ_PER_S, Side.ABOVE): windows.ROCOF_ABOVE,
 }
+SYNC_SHARE: Final = 0.8
+"""Share of the code's synchronism limits that is used: the rest is for the estimates' own error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,24 @@ class ControlSettings:
     """Of the connection, on the converter's rating; 100: none."""
     recovery_stagger_s: float = 0.0
     """The site's own delay before it takes energy back, so that a fleet does not do it at once."""
+    # transfer.py
+    enter_ramp_s: float | None = None
+    """Time over which the power may reach its rating after entering service; 0: at once."""
+    momentary_s: float = 1.0
+    """Longest absence of the grid after which a site that may leave in a dip returns at once."""
+    # protection.py
+    bond_fitted: bool = False
+    """The site switches its own neutral-earth bond."""
+    bond_refuses: bool = False
+    """A bond closed beside the grid's own leads to an island; otherwise it is a warning."""
+    bond_hold_s: float = 0.5
+    # tiers.py: rated load of each tier on the converter's rating, state of charge below which it is shed.
+    tier_pu: tuple[float, float, float] = (0.25, 0.15, 0.1)
+    tier_low_ratio: tuple[float, float, float] = (0.05, 0.12, 0.25)
+    tier_restore_s: float = 10.0
+    # genset.py
+    genset_rated_pu: float = 0.0
+    genset_minimum_run_s: float = 300.0
 
     def __post_init__(self) -> None:
         """Raise GridCodeError for an unknown code, WrongNominalFrequency for one of another frequency."""
@@ -102,6 +122,7 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
     enter = profile.enter_service
     delay_s = enter.delay_s if settings.enter_service_delay_s is None else settings.enter_service_delay_s
     sync = profile.synchronism_for(settings.rated_kva)
+    ramp_s = enter.ramp_s if settings.enter_ramp_s is None else settings.enter_ramp_s
     may_island = profile.momentary_island.permitted if settings.momentary_island is None else settings.momentary_island
     values = {
         "phases": settings.phases,
@@ -135,9 +156,9 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
         "enter_high_hz": enter.high_hz,
         "enter_low_pu": enter.low_pu,
         "enter_high_pu": enter.high_pu,
-        "sync_angle_rad": math.radians(min(settings.sync_angle_deg, sync.angle_deg)),
-        "sync_slip_rad_s": 2.0 * math.pi * min(settings.sync_slip_hz, sync.slip_hz),
-        "sync_voltage_pu": min(settings.sync_voltage_pu, sync.voltage_pu),
+        "sync_angle_rad": math.radians(min(settings.sync_angle_deg, SYNC_SHARE * sync.angle_deg)),
+        "sync_slip_rad_s": 2.0 * math.pi * min(settings.sync_slip_hz, SYNC_SHARE * sync.slip_hz),
+        "sync_voltage_pu": min(settings.sync_voltage_pu, SYNC_SHARE * sync.voltage_pu),
         "momentary_island": int(may_island),
         # A whole number of half cycles and of milliseconds.
         "rms_ms": 20 if settings.nominal_hz == 50.0 else 25,
@@ -147,6 +168,16 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
         "probe_offset_ms": settings.clock_offset_ms % (CODE_LENGTH * 2 * SLOT_MS),
         # The PLL follows the power loop's detour with the quotient of its gains.
         "island_rad_s2": POWER_GAIN_RAD_S * PLL_KI / PLL_KP,
+        "apart_square": (2.0 * math.sin(math.radians(sync.angle_deg) / 2.0)) ** 2 + sync.voltage_pu**2,
+        "entry_ramp_per_ms": 2.0 if ramp_s == 0.0 else 0.001 / ramp_s,
+        "momentary_ms": round(settings.momentary_s * 1000.0) * int(may_island),
+        "momentary_delay_ticks": round(0.2 * settings.rate_hz),
+        "bond_fitted": int(settings.bond_fitted),
+        "bond_refuses": int(settings.bond_refuses),
+        "bond_hold_ms": round(settings.bond_hold_s * 1000.0),
+        "tier_pu": settings.tier_pu,
+        "tier_low_ratio": settings.tier_low_ratio,
+        "tier_restore_ms": round(settings.tier_restore_s * 1000.0),
         "sync_dwell_ms": 50,
         "black_start_ms": 1000,
         "reserve_ratio": settings.reserve_ratio,
@@ -169,6 +200,8 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
         "import_limit_pu": settings.import_limit_pu,
         "export_limit_pu": settings.export_limit_pu,
         "recovery_stagger_ms": round(settings.recovery_stagger_s * 1000.0),
+        "genset_rated_pu": settings.genset_rated_pu,
+        "genset_minimum_run_ms": round(settings.genset_minimum_run_s * 1000.0),
     }
     for name, value in values.items():
         k[name] = value
@@ -222,6 +255,9 @@ def initial_state(k: StructuredArray, *, starts_dead: bool = False) -> Structure
         "pv_limit_ratio": 1.0,
         "switch_command": 1,
         "converter_on": 1,
+        "pv_connected": 1,
+        "tiers_closed": records.TIERS,
+        "entry_room_pu": 2.0,
         "mode": modes.GRID_TIED,
         "ea": 1.0,
         "eb": -0.5,
@@ -230,8 +266,17 @@ def initial_state(k: StructuredArray, *, starts_dead: bool = False) -> Structure
         "points": 2,
     }
     if starts_dead:
-        values |= {"switch_command": 0, "mode": modes.BLACK_START, "level_e": 0.0, "ea": 0.0, "eb": 0.0, "ec": 0.0}
+        values |= {
+            "switch_command": 0,
+            "mode": modes.BLACK_START,
+            "level_e": 0.0,
+            "converter_on": 0,
+            "ea": 0.0,
+            "eb": 0.0,
+            "ec": 0.0,
+        }
         values |= {"x_alpha": 0.0, "q_beta": 0.0, "level_u": 0.0, "voltage_pu": 0.0}
+        values |= {"pv_connected": 0, "tiers_closed": 0, "bond_command": 1}
     for name, value in values.items():
         c[name] = value
     c["weight"] = 0.1

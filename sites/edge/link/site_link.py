@@ -349,7 +349,7 @@ class SiteLink:
         )
 
     def _is_locked_out(self) -> bool:
-        return self._measured is not None and MODE_NAMES[int(self._measured["mode"])] == "lockout"
+        return self._measured is not None and MODE_NAMES[int(self._measured["mode"])] in ("lockout", "maintenance")
 
     def _record_window_us(self) -> tuple[int, int] | None:
         held: Assignment | None = self.holding.held

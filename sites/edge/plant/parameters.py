@@ -70,6 +70,17 @@ class SiteParameters:
     0 for a link that the battery feeds directly. 12 mF at 800 V carry 500 kW for 2.6 ms."""
     dc_supply_ms: float = 1.0
     """Time constant of the battery's DC-DC converter behind such a link."""
+    # What the mode machine needs (auxiliaries.py, genset.py).
+    load_tiers: tuple[float, float, float] = (0.5, 0.3, 0.2)
+    """Shares of the load behind contactors of their own: critical, essential, deferrable. An island that cannot
+    carry all of it sheds the last first."""
+    bond_fitted: bool = True
+    """The site closes its own neutral-earth bond in an island."""
+    bond_refuses: bool = False
+    """A bond that stays closed beside the grid's sends the site into an island; else it is a warning."""
+    momentary_s: float = 1.0
+    """Longest absence of the grid after which a site whose code permits momentary islands returns at once."""
+    genset_minimum_run_s: float = 300.0
     # Special loads (loads.py).
     neighbor_motor_share: float = 0.0
     """Share of the neighbors' load that is motors: their back-EMF holds the voltage after the feeder opened."""
@@ -120,6 +131,8 @@ class SiteParameters:
             _require(self, "starts_dead", not self.starts_dead, "false at a DC bus")
             for name in ("load_motor_share", "load_rectifier_share"):
                 _require(self, name, getattr(self, name) == 0.0, "0 at a DC bus")
+        tiers = len(self.load_tiers) == 3 and min(self.load_tiers) >= 0.0 and abs(sum(self.load_tiers) - 1.0) < 1e-6
+        _require(self, "load_tiers", tiers, "three shares that add up to 1")
         for name, low, high in (
             ("nominal_voltage_v", 50.0, 50_000.0),
             ("pcs_kva", 0.1, 100_000.0),
@@ -143,6 +156,8 @@ class SiteParameters:
             ("ambient_c", -40.0, 60.0),
             ("dc_link_ms", 0.0, 1000.0),
             ("dc_supply_ms", 0.05, 1e6),
+            ("momentary_s", 0.0, 3600.0),
+            ("genset_minimum_run_s", 0.0, 86_400.0),
             ("neighbor_motor_share", 0.0, 0.95),
             ("neighbor_motor_tau_s", 0.002, 2.0),
             ("load_motor_share", 0.0, 0.8),

@@ -32,6 +32,9 @@ PLANT_PARAMETERS: Final = np.dtype(
             "load_pu",
             "pv_pu",
             "genset_rated_pu",
+            # genset.py: the alternator's companion branch.
+            "genset_g",
+            "genset_l",
             # battery.py, dc_link.py
             "capacity_j",
             "converter_loss_ratio",
@@ -70,6 +73,8 @@ PLANT_PARAMETERS: Final = np.dtype(
         )
     ]
     + [("special_loads", np.int64)]
+    # auxiliaries.py: share of the load behind the first 0, 1, 2, 3 tiers. genset.py: samples of a millisecond.
+    + [("tier_shares", np.float64, (4,)), ("ticks_per_ms", np.int64)]
     + [
         (name, np.int64)
         for name in ("phases", "switch_kind", "open_delay_ticks", "close_delay_ticks", "pole_scatter_ticks")
@@ -85,9 +90,36 @@ PLANT: Final = np.dtype(
             "random",
             "switch_target",
             "switch_ticks",
+            # dc_sources.py
             "genset_ticks",
         )
     ]
+    # auxiliaries.py: contactors of the load's tiers and of the neutral-earth bond.
+    + [("tier_share", np.float64)]
+    + [(name, np.int64) for name in ("tiers_ordered", "bond_ordered", "bond_held")]
+    # genset.py: panel, alternator, engine.
+    + [
+        (name, np.int64)
+        for name in ("genset_state", "gen_ms", "gen_at", "gen_ticks", "gen_sync_ms", "gen_reverse_ms", "gen_dead_ms")
+    ]
+    + [
+        (name, np.float64)
+        for name in (
+            "gen_cos",
+            "gen_sin",
+            "gen_w",
+            "gen_e",
+            "gen_angle",
+            "gen_p_sum",
+            "gen_now",
+            "gen_speed",
+            "gen_slope",
+            "gen_sum",
+            "gen_torque",
+            "gen_turbo",
+        )
+    ]
+    + [("gen_orders", np.float64, (30,))]
     # events.py: the next event's place in the site's schedule and its sample; what lasts.
     + [("event_at", np.int64), ("event_place", np.int64), ("fault_where", np.int64), ("fault_to_earth", np.int64)]
     # disturbance.py: harmonics of the source [pu] and the transients on it.
@@ -133,7 +165,9 @@ PHASE: Final = np.dtype(
     + [(name, np.float64) for name in ("fault_g", "fault_v", "i_fault")]
     + [("fault_command", np.int64), ("switch_stuck", np.int64)]
     # loads.py: currents of the special loads and the direct voltage of the rectifiers.
-    + [(name, np.float64) for name in ("i_coil", "i_motor", "e_motor", "i_own", "e_own", "i_rectifier", "v_rectifier")],
+    + [(name, np.float64) for name in ("i_coil", "i_motor", "e_motor", "i_own", "e_own", "i_rectifier", "v_rectifier")]
+    # genset.py: current of the alternator into the bus.
+    + [("i_genset", np.float64)],
     align=True,
 )
 """One phase: load bus and utility side voltage, currents of the branches, poles, source, fault."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sites.edge.control.kernels.compiled import Record, kernel
+from sites.edge.control.kernels.genset import ON_BUS as GENSET_ON_BUS
+from sites.edge.control.kernels.genset import STOPPED
 from sites.edge.plant.dc_link import modulated, move_dc_link, rest_dc_link
 from sites.edge.plant.disturbance import (
     disturbed_source,
@@ -14,6 +16,7 @@ from sites.edge.plant.disturbance import (
     phase_source,
 )
 from sites.edge.plant.events import NOWHERE, ON_BUS
+from sites.edge.plant.genset import alternator, turn_genset
 from sites.edge.plant.grid import next_random, turn_source
 from sites.edge.plant.loads import turn_motors
 from sites.edge.plant.network import seen_from_fault, settle_fault, solve_phase
@@ -36,17 +39,23 @@ def advance_phase(
     load_g: float,
     pv: float,
     gen: float,
+    gen_g: float,
 ) -> None:
-    """Advance one phase and add its powers to the sample's meters; ``pv``, ``gen`` are currents [pu]."""
+    """Advance one phase and add its powers to the sample's meters [pu].
+
+    ``pv`` is a current; ``gen`` and ``gen_g`` the alternator's branch as current at no voltage and conductance.
+    """
     v_before = ph["v"]
-    solve_phase(g, p, ph, source, converter, on, load_g, pv + gen)
+    solve_phase(g, p, ph, source, converter, on, load_g + gen_g, pv + gen)
     v = ph["v"]
+    i_genset = gen - gen_g * v
+    ph["i_genset"] = i_genset
     now = w["now"]
     now[0] += v * ph["i_switch"]
     # The filter's capacitor and the arrester belong to the converter: the battery's meter stands behind them.
     now[1] += v * (ph["i_filter"] - ph["i_arrester"] - g["filter_c"] * (v - v_before))
     now[2] += v * pv
-    now[3] += v * gen
+    now[3] += v * i_genset
     now[4] -= v * load_g * v
     if g["special_loads"]:
         now[4] -= v * (ph["i_own"] + ph["i_rectifier"])
@@ -118,9 +127,22 @@ def advance_site(g: Record, p: Record, phases: Any, c: Record, w: Record, grid_h
     z_cos = p["bus_cos"]
     z_sin = p["bus_sin"]
     inverse = 1.0 / max(z_cos * z_cos + z_sin * z_sin, 0.25)
-    pv = p["pv_pu"] * inverse
-    gen = p["genset_pu"] * inverse
-    load_g = max(p["load_pu"] - g["own_motor_pu"] - g["rectifier_pu"], 0.0)
+    pv = p["pv_pu"] * inverse * c["pv_connected"]
+    load_g = max(p["load_pu"] - g["own_motor_pu"] - g["rectifier_pu"], 0.0) * p["tier_share"]
+    gen_g = 0.0
+    gen_a = 0.0
+    gen_b = 0.0
+    gen_c = 0.0
+    if p["genset_state"] != STOPPED:
+        turn_genset(g, p, p["gen_now"], c["genset_run"], c["genset_close"], c["genset_target_pu"], 0)
+        if p["genset_state"] == GENSET_ON_BUS:
+            gen_g = g["genset_g"]
+            e_cos = p["gen_cos"]
+            gen_a = alternator(g, p, phases[0], e_cos)
+            if g["phases"] == 3:
+                side = HALF_SQRT3 * p["gen_sin"]
+                gen_b = alternator(g, p, phases[1], side - 0.5 * e_cos)
+                gen_c = alternator(g, p, phases[2], -side - 0.5 * e_cos)
     if g["phases"] == 3:
         cos_b = HALF_SQRT3 * sin_a - 0.5 * cos_a
         sin_b = -HALF_SQRT3 * cos_a - 0.5 * sin_a
@@ -134,28 +156,17 @@ def advance_site(g: Record, p: Record, phases: Any, c: Record, w: Record, grid_h
             source_b = disturbed_source(p, phases[1], source_b, cos_b, sin_b)
             source_c = disturbed_source(p, phases[2], source_c, cos_c, sin_c)
         if p["fault_where"] != NOWHERE and not p["fault_to_earth"]:
-            both = pv + gen
+            inj_a = pv * z_cos + gen_a
+            inj_b = pv * z_b + gen_b
+            inj_c = pv * z_c + gen_c
             join_faulted_phases(
-                g,
-                p,
-                phases,
-                source_a,
-                source_b,
-                source_c,
-                e_a,
-                e_b,
-                e_c,
-                on,
-                load_g,
-                both * z_cos,
-                both * z_b,
-                both * z_c,
+                g, p, phases, source_a, source_b, source_c, e_a, e_b, e_c, on, load_g + gen_g, inj_a, inj_b, inj_c
             )
-        advance_phase(g, p, phases[0], w, source_a, e_a, on, load_g, pv * z_cos, gen * z_cos)
-        advance_phase(g, p, phases[1], w, source_b, e_b, on, load_g, pv * z_b, gen * z_b)
-        advance_phase(g, p, phases[2], w, source_c, e_c, on, load_g, pv * z_c, gen * z_c)
+        advance_phase(g, p, phases[0], w, source_a, e_a, on, load_g, pv * z_cos, gen_a, gen_g)
+        advance_phase(g, p, phases[1], w, source_b, e_b, on, load_g, pv * z_b, gen_b, gen_g)
+        advance_phase(g, p, phases[2], w, source_c, e_c, on, load_g, pv * z_c, gen_c, gen_g)
     else:
-        advance_phase(g, p, phases[0], w, source_a, e_a, on, load_g, pv * z_cos, gen * z_cos)
+        advance_phase(g, p, phases[0], w, source_a, e_a, on, load_g, pv * z_cos, gen_a, gen_g)
     if p["fault_where"] != NOWHERE:
         settle_fault(p, phases, g["phases"])
     if p["disturbed"]:
@@ -168,6 +179,7 @@ def advance_site(g: Record, p: Record, phases: Any, c: Record, w: Record, grid_h
         rest_dc_link(p)
     for j in range(5):
         now[j] *= scale
+    p["gen_now"] = now[3]
 
 
 @kernel

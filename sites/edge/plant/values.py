@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from sites.edge.plant.auxiliaries import FREE
 from sites.edge.plant.battery import open_circuit_pu
 from sites.edge.plant.events import NEVER
 from sites.edge.plant.load_values import FILTER_B_PU, MOTOR_LOAD, load_values
@@ -25,6 +26,9 @@ FILTER_R_PU: Final = 0.005
 GRID_X_OVER_R: Final = 5.0
 NEIGHBOR_POWER_FACTOR: Final = 0.95
 SWITCH_R_PU: Final = 0.002
+GENSET_X_PU: Final = 0.2
+"""Transient reactance of the alternator on its own rating."""
+GENSET_R_PU: Final = 0.02
 FUEL_F0_L_KWH: Final = 0.033
 FUEL_F1_L_KWH: Final = 0.273
 """Litres per kWh: HOMER's line for a 50 kW set."""
@@ -47,6 +51,9 @@ def plant_parameters(site: SiteParameters, dt_s: float) -> StructuredArray:
     filter_l = FILTER_X_PU / omega / dt_s
     kind = SWITCH_KINDS.index(site.switch_kind)
     base_w = site.pcs_kva * 1000.0
+    # A site without a set keeps the branch of a small one that is never connected.
+    genset_pu = max(site.genset_kw / site.pcs_kva, 1e-3)
+    genset_l = GENSET_X_PU / genset_pu / omega / dt_s
     values = {
         "dt_s": dt_s,
         "nominal_rad_s": omega,
@@ -64,6 +71,10 @@ def plant_parameters(site: SiteParameters, dt_s: float) -> StructuredArray:
         "load_pu": site.load_kw / site.pcs_kva,
         "pv_pu": site.pv_kw * site.pv_now_ratio / site.pcs_kva,
         "genset_rated_pu": site.genset_kw / site.pcs_kva,
+        "genset_g": 1.0 / (GENSET_R_PU / genset_pu + genset_l),
+        "genset_l": genset_l,
+        "tier_shares": np.cumsum((0.0, *site.load_tiers)),
+        "ticks_per_ms": round(1e-3 / dt_s),
         "fuel_idle_ul_s": FUEL_F0_L_KWH * site.genset_kw * 1e6 / 3600.0,
         "fuel_ul_j": FUEL_F1_L_KWH * 1e6 / 3.6e6,
         "phases": site.phases,
@@ -98,6 +109,10 @@ def plant_state(site: SiteParameters, seed: int, index: int) -> StructuredArray:
     p["motor_w"] = p["own_w"] = p["bus_w"] = 2.0 * math.pi * site.nominal_hz
     p["h5"] = site.fifth_harmonic_pu
     p["h7"] = 0.5 * site.fifth_harmonic_pu
+    p["tier_share"] = 0.0 if site.starts_dead else 1.0
+    p["tiers_ordered"] = 0 if site.starts_dead else len(site.load_tiers)
+    p["bond_held"] = FREE
+    p["gen_cos"] = 1.0
     p["switch_target"] = 0 if site.starts_dead else 1
     return p
 

@@ -15,11 +15,10 @@ from sites.edge.control import recorder
 from sites.edge.control.islanding import (
     CAUSE_NAMES,
     MODE_NAMES,
-    alarm_text,
     arm_curve,
     transition_table,
 )
-from sites.edge.control.kernels import modes, records
+from sites.edge.control.kernels import genset, modes, records
 from sites.edge.control.kernels.service import NOT_SOON_S
 from sites.edge.control.recorder import Waveform
 from sites.edge.control.settings import ControlSettings, control_parameters, initial_state
@@ -41,6 +40,7 @@ from sites.edge.studies.dc_sites import (
 )
 from sites.edge.studies.disturbances import Disturbances, no_events
 from sites.edge.studies.fleet_step import advance_fleet
+from sites.edge.studies.operation import Operation
 
 __all__ = ["MODE_NAMES", "ClosedLoop", "Waveform"]
 
@@ -59,7 +59,7 @@ MEASURED: Final = np.dtype(
             "genset_running", "saturates_in_s",
         )
     ]
-    + [("mode", np.int64), ("limited_by", np.int64)]
+    + [(name, np.int64) for name in ("mode", "limited_by", "tiers_closed", "latched", "warnings")]
 )  # fmt: skip
 REGISTERS: Final = np.dtype(
     [(f"{asset}_{way}_j", np.float64) for asset in ASSETS for way in ("into", "from")]
@@ -73,7 +73,7 @@ MAX_ROW_CHUNKS: Final = 600
 """A minute of 100 Hz rows is kept for whoever drains them; older ones are dropped."""
 
 
-class ClosedLoop(Disturbances):
+class ClosedLoop(Disturbances, Operation):
     """Sites with their controllers, advanced by samples of the grid's frequency. One caller at a time."""
 
     def __init__(
@@ -109,6 +109,7 @@ class ClosedLoop(Disturbances):
         self._m["temperature_c"] = self._p["temperature_c"]
         self._m["charge_limit_pu"] = self._m["discharge_limit_pu"] = 1.0
         self._m["dc_link_share"] = self._m["pcs_running"] = 1
+        self._m["neutral_earth_closed"] = [site.starts_dead for site in sites]
         self._w = np.zeros(len(sites), METERS)
         self._w["trigger_sample"] = -1
         self._table = transition_table()
@@ -199,7 +200,7 @@ class ClosedLoop(Disturbances):
         out = np.zeros(len(self.sites), MEASURED)
         base_kw = self._g["base_w"] / 1000.0
         c, k, soc = self._c, self._k, self._m["soc_ratio"]
-        for name in ("frequency_hz", "voltage_pu", "mode", "limited_by"):
+        for name in ("frequency_hz", "voltage_pu", "mode", "limited_by", "tiers_closed", "latched", "warnings"):
             out[name] = c[name]
         for j, asset in enumerate(ASSETS):
             out[f"{asset}_kw"] = self._w["mean_w"][:, j] / 1000.0
@@ -222,7 +223,8 @@ class ClosedLoop(Disturbances):
         armed = (c["armed"] == 1) & (self.sample < c["armed_ends"])
         out["armed_kw"] = c["armed_pu"] * base_kw * armed
         out["baseline_kw"] = c["baseline_pu"] * base_kw * armed
-        out["genset_running"] = self._p["genset_pu"] > 0.0
+        turning = (self._m["genset_state"] >= genset.READY) & (self._m["genset_state"] <= genset.COOLING)
+        out["genset_running"] = turning | (self._p["genset_ticks"] > 0) & (self._p["genset_pu"] > 0.0)
         return out
 
     def registers(self, words: FloatArray | None = None) -> StructuredArray:
@@ -265,14 +267,6 @@ class ClosedLoop(Disturbances):
     def disarm(self, index: int) -> None:
         """Return one site to its own use."""
         self._c["armed"][index] = 0
-
-    def request_start(self, index: int) -> None:
-        """Ask a locked-out site to start again: alarm cleared, black start."""
-        self._c["request"][index] = modes.START_REQUESTED
-
-    def alarm(self, index: int) -> str:
-        """Name the alarm that a site has latched, empty when none."""
-        return alarm_text(int(self._c["alarm"][index]))
 
     def drain_records(self) -> tuple[int, Float32Array]:
         """Return (first sample, rows [n, sites, RECORD_COLUMNS]) of the 100 Hz record since the last call.
@@ -321,6 +315,7 @@ def charge_headroom_kw(site: SiteParameters) -> float:
 
 def control_settings(site: SiteParameters, rate_hz: int) -> ControlSettings:
     """Return the settings that a site's controller is commissioned with: nameplates, nothing of the moment."""
+    load_pu = site.load_kw / site.pcs_kva
     return ControlSettings(
         phases=site.phases,
         rate_hz=float(rate_hz),
@@ -341,4 +336,10 @@ def control_settings(site: SiteParameters, rate_hz: int) -> ControlSettings:
         import_limit_pu=site.import_limit_kw / site.pcs_kva,
         export_limit_pu=site.export_limit_kw / site.pcs_kva,
         recovery_stagger_s=zlib.crc32(site.site_id.encode()) % RECOVERY_SPREAD_S,
+        genset_rated_pu=site.genset_kw / site.pcs_kva,
+        genset_minimum_run_s=site.genset_minimum_run_s,
+        momentary_s=site.momentary_s,
+        bond_fitted=site.bond_fitted,
+        bond_refuses=site.bond_refuses,
+        tier_pu=(site.load_tiers[0] * load_pu, site.load_tiers[1] * load_pu, site.load_tiers[2] * load_pu),
     )

@@ -7,10 +7,12 @@ from typing import Any, Final
 from sites.edge.control.kernels import modes
 from sites.edge.control.kernels.compiled import Record, kernel
 from sites.edge.control.kernels.controller import control_step
+from sites.edge.plant.auxiliaries import move_contactors
 from sites.edge.plant.battery import advance_battery, guard_battery, is_blocked, power_limits
 from sites.edge.plant.events import take_events
+from sites.edge.plant.genset import burnt_fuel_ul, start_or_stop
 from sites.edge.plant.site import advance_site, sense
-from sites.edge.plant.sources import advance_sources, burnt_fuel_ul
+from sites.edge.plant.sources import advance_sources
 
 TWO_PI: Final = 6.283185307179586
 ROWS_PER_BLOCK: Final = 10
@@ -70,8 +72,10 @@ def close_row(
     charge, discharge = power_limits(p)
     m["charge_limit_pu"] = charge
     m["discharge_limit_pu"] = discharge
-    advance_sources(g, p, duration_s, c["pv_limit_ratio"], c["genset_run"])
-    w["fuel_ul"] += burnt_fuel_ul(g, p, genset_j, duration_s)
+    advance_sources(g, p, duration_s, c["pv_limit_ratio"])
+    w["fuel_ul"] += burnt_fuel_ul(g, p["genset_state"], genset_j, duration_s)
+    start_or_stop(g, p, m, c["genset_run"])
+    move_contactors(g, p, c, m)
     write_row(g, p, c, m, w, out, ticks, sample, battery_w, pcc_w)
 
 

@@ -13,9 +13,10 @@ from sites.edge.control.kernels.grid_following import drive_converter
 from sites.edge.control.kernels.grid_forming import measure_power
 from sites.edge.control.kernels.island import supervise_island
 from sites.edge.control.kernels.modes import change_mode
-from sites.edge.control.kernels.protection import supervise_lockout
+from sites.edge.control.kernels.protection import supervise_lockout, supervise_maintenance, watch_inputs
+from sites.edge.control.kernels.requests import take_requests
 from sites.edge.control.kernels.sequence import track_sequence
-from sites.edge.control.kernels.synchronism import watch_angle
+from sites.edge.control.kernels.synchronism import guard_closing, watch_angle
 from sites.edge.control.kernels.tied import supervise_tied
 from sites.edge.control.kernels.windows import gather_squares
 
@@ -38,6 +39,7 @@ def control_step(k: Record, c: Record, m: Record, table: Any, sample: int) -> No
         u_beta = 0.0
     mode = c["mode"]
     c["mode_ticks"] += 1
+    c["sample"] = sample
     if mode == modes.GRID_TIED:
         gather_squares(k, c, m)
         cause = watch_samples(k, c, m, v_alpha, v_beta)
@@ -51,6 +53,8 @@ def control_step(k: Record, c: Record, m: Record, table: Any, sample: int) -> No
             change_mode(k, c, table, modes.SWITCH_STUCK)
     else:
         watch_angle(k, c, v_alpha, v_beta)
+        if mode == modes.RESYNCHRONIZING:
+            guard_closing(k, c, v_alpha - u_alpha, v_beta - u_beta, m["poles_closed"])
     if not (c["mode"] == modes.ISLANDING and m["poles_closed"] > 0):
         # While the poles still conduct, the utility side shows the converter's own voltage.
         track_sequence(k, c, u_alpha, u_beta)
@@ -79,8 +83,11 @@ def hold_phasor(k: Record, c: Record) -> None:
 def supervise(k: Record, c: Record, m: Record, table: Any, sample: int) -> None:
     """Everything that a millisecond is soon enough for."""
     measure_power(k, c)
+    watch_inputs(k, c, m, table)
+    take_requests(k, c, m, table)
     grid_hz = estimate_frequency(k, c)
     mode = c["mode"]
+    c["mode_ms"][mode] += 1
     if mode == modes.GRID_TIED or mode == modes.ISLANDING:
         c["frequency_hz"] = grid_hz
     else:
@@ -90,7 +97,8 @@ def supervise(k: Record, c: Record, m: Record, table: Any, sample: int) -> None:
     elif mode == modes.ISLANDED or mode == modes.RESYNCHRONIZING:
         supervise_island(k, c, m, table)
     elif mode == modes.BLACK_START:
-        supervise_black_start(k, c, table)
+        supervise_black_start(k, c, m, table)
     elif mode == modes.LOCKOUT:
-        supervise_lockout(k, c, table)
-    c["request"] = 0
+        supervise_lockout(k, c, m, table)
+    elif mode == modes.MAINTENANCE:
+        supervise_maintenance(c)

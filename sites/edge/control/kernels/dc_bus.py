@@ -22,6 +22,7 @@ from sites.edge.control.kernels.dc_disconnect import supervise_tiers
 from sites.edge.control.kernels.dc_service import LIVE_V_SHARE, dc_power_reference
 from sites.edge.control.kernels.detector import watch_samples, watch_window
 from sites.edge.control.kernels.frequency import estimate_frequency
+from sites.edge.control.kernels.requests import active_latches, tripped_event
 from sites.edge.control.kernels.sequence import track_sequence
 
 INVERSE_SQRT3: Final = 0.5773502691896258
@@ -54,6 +55,7 @@ def change_dc_mode(k: Record, c: Record, dc: Record, table: Any, event: int) -> 
     if following == mode:
         return
     c["mode"] = following
+    modes.log_change(c, mode, event, following)
     c["mode_ticks"] = 0
     c["base_pu"] = 0.0
     c["service_pu"] = 0.0
@@ -109,6 +111,7 @@ def dc_control_step(
         u_alpha = m["ua"]
         u_beta = 0.0
     c["mode_ticks"] += 1
+    c["sample"] = sample
     if c["mode"] == modes.GRID_TIED:
         cause = watch_samples(k, c, m, u_alpha, u_beta)
         if cause != detector.CAUSE_NONE and c["mode_ticks"] > k["blanking_ticks"]:
@@ -145,8 +148,8 @@ def supervise_dc(k: Record, c: Record, m: Record, dk: Record, dc: Record, dm: Re
         event = supervise_walk_in(k, c, m, dk, dc, dm)
     elif c["mode"] == modes.BLACK_START:
         event = supervise_dead_bus(c, dk, dc)
-    elif c["request"] == modes.START_REQUESTED:
-        event = modes.START_REQUESTED
+    else:
+        event = take_start(c, m)
     c["request"] = 0
     if c["mode"] != modes.LOCKOUT:
         supervise_tiers(c, m, dk, dc, dm)
@@ -154,9 +157,25 @@ def supervise_dc(k: Record, c: Record, m: Record, dk: Record, dc: Record, dm: Re
     fault = watch_bus(c, dk, dc)
     if fault != modes.NOTHING:
         event = fault
+    tripped = tripped_event(m)
+    if tripped != modes.NOTHING:
+        c["latched"] |= active_latches(m)
+        event = tripped
     if event != modes.NOTHING:
         change_dc_mode(k, c, dc, table, event)
     set_voltages(c, m, dk, dc, dm)
+
+
+@kernel
+def take_start(c: Record, m: Record) -> int:
+    """Locked out: the key at the site clears what is latched and gone; from afar only a start without latches."""
+    if c["request"] & modes.REQUEST_START_LOCAL:
+        c["latched"] &= active_latches(m)
+    if c["request"] & (modes.REQUEST_START_LOCAL | modes.REQUEST_START_REMOTE):
+        if c["latched"] == 0:
+            return modes.START_REQUESTED
+        c["refusals"] += 1
+    return modes.NOTHING
 
 
 @kernel

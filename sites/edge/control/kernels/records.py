@@ -23,6 +23,12 @@ CAUSE_ISLAND: Final = 22
 MAX_STAGES: Final = 10
 MAX_RMS_MS: Final = 25
 ROCOF_STEPS: Final = 10
+TIERS: Final = 3
+"""Groups of load behind contactors of their own: critical, essential, deferrable (tiers.py)."""
+LOG_LENGTH: Final = 16
+"""Changes of mode that a controller keeps until somebody reads them (modes.py)."""
+MODE_COUNT: Final = 7
+
 RING_MS: Final = 10
 """Length of the sliding means of power and voltage [ms]: half a cycle at 50 Hz."""
 
@@ -31,14 +37,18 @@ SAMPLES: Final = np.dtype(
     + [("soc_ratio", np.float64), ("temperature_c", np.float64), ("poles_closed", np.int64)]
     # grid_forming.py: what the converter and the battery's management report of themselves.
     + [(name, np.float64) for name in ("charge_limit_pu", "discharge_limit_pu", "dc_link_share")]
-    + [("pcs_running", np.int64)],
+    + [("pcs_running", np.int64)]
+    # protection.py: contacts that win over everything (1 = tripped), the bond's auxiliary contact, the local key.
+    + [(name, np.int64) for name in ("emergency_stop", "fire", "bms_trip", "neutral_earth_closed", "local_reset")]
+    # genset.py: what the set's own panel reports, GENSET_*, and its power into the bus [pu].
+    + [("genset_state", np.int64), ("genset_pu", np.float64)],
     align=True,
 )
 """One instant: v load bus, u utility side of the switch, i through the switch into the bus, p converter
 into the bus [pu]; state of charge and temperature as the battery's own management reports them; how
 many poles of the static switch its auxiliary contacts report closed; how much of the converter's rating the
 battery's management lets it charge and discharge, energy in the DC link on the full link's, and 1 while the
-converter's bridge runs or could."""
+converter's bridge runs or could; the site's digital inputs."""
 
 PARAMETERS: Final = np.dtype(
     [
@@ -81,6 +91,20 @@ PARAMETERS: Final = np.dtype(
         ("sync_voltage_pu", np.float64),
         ("sync_dwell_ms", np.int64),
         ("black_start_ms", np.int64),
+        # synchronism.py: distance of the two voltages at an instant that withdraws a closing [pu squared].
+        ("apart_square", np.float64),
+        # transfer.py: ramp after entering service, momentary islands.
+        ("entry_ramp_per_ms", np.float64),
+        ("momentary_ms", np.int64),
+        ("momentary_delay_ticks", np.int64),
+        # protection.py: neutral-earth bond.
+        ("bond_fitted", np.int64),
+        ("bond_refuses", np.int64),
+        ("bond_hold_ms", np.int64),
+        # tiers.py: rated load of each tier [pu], state of charge below which it is shed.
+        ("tier_pu", np.float64, (TIERS,)),
+        ("tier_low_ratio", np.float64, (TIERS,)),
+        ("tier_restore_ms", np.int64),
         # Energy limits.
         ("reserve_ratio", np.float64),
         ("capacity_pu_s", np.float64),
@@ -90,6 +114,8 @@ PARAMETERS: Final = np.dtype(
         ("genset_stop_ratio", np.float64),
         # Kind of converter (grid_following.py).
         ("grid_following", np.int64),
+        ("genset_rated_pu", np.float64),
+        ("genset_minimum_run_ms", np.int64),
         # Grid code (windows.py, detector.py): 1 when the site may leave in a dip for its load's sake.
         ("momentary_island", np.int64),
         # Frequency estimate (frequency.py): turn of the nominal phasor in 1 ms, a window's length and that of the
@@ -190,6 +216,51 @@ STATE: Final = np.dtype(
         ("driven_pairs", np.int64),
         ("probe_rest_ms", np.int64),
         ("suspicions", np.int64),
+        # requests.py, protection.py: what was asked for, what is latched (bits), what was refused.
+        ("latched", np.int64),
+        ("warnings", np.int64),
+        ("refusals", np.int64),
+        ("key_was", np.int64),
+        ("start_wanted", np.int64),
+        ("island_wanted", np.int64),
+        ("wanted_ms", np.int64),
+        ("hold_island", np.int64),
+        ("energy_out", np.int64),
+        ("bond_ms", np.int64),
+        ("dead_ms", np.int64),
+        ("leak_ms", np.int64),
+        ("fault_peak_pu", np.float64),
+        # modes.py: the changes of mode not read yet, and how long each mode has lasted.
+        ("sample", np.int64),
+        ("log_count", np.int64),
+        ("log_sample", np.int64, (LOG_LENGTH,)),
+        ("log_mode", np.int64, (LOG_LENGTH,)),
+        ("log_event", np.int64, (LOG_LENGTH,)),
+        ("log_after", np.int64, (LOG_LENGTH,)),
+        ("log_cause", np.int64, (LOG_LENGTH,)),
+        ("mode_ms", np.int64, (MODE_COUNT,)),
+        # transfer.py: exchange with the grid, planned island, ramp after entering service, momentary islands.
+        ("pcc_pu", np.float64),
+        ("planned_pu", np.float64),
+        ("entry_pu", np.float64),
+        ("entry_room_pu", np.float64),
+        ("island_ms", np.int64),
+        ("momentary", np.int64),
+        ("momentary_islands", np.int64),
+        ("lost_pu", np.float64),
+        ("apart_ticks", np.int64),
+        ("withdrawals", np.int64),
+        # tiers.py, black_start.py, genset.py.
+        ("overload_ms", np.int64),
+        ("under_ms", np.int64),
+        ("tier_wait_ms", np.int64),
+        ("sheds", np.int64),
+        ("start_stage", np.int64),
+        ("start_ms", np.int64),
+        ("utility_dead", np.int64),
+        ("stuck_ms", np.int64),
+        ("genset_ms", np.int64),
+        ("genset_leaves", np.int64),
         # Grid-forming converter.
         ("cos_e", np.float64),
         ("sin_e", np.float64),
@@ -275,6 +346,11 @@ STATE: Final = np.dtype(
         ("converter_on", np.int64),
         ("genset_run", np.int64),
         ("pv_limit_ratio", np.float64),
+        ("pv_connected", np.int64),
+        ("tiers_closed", np.int64),
+        ("bond_command", np.int64),
+        ("genset_close", np.int64),
+        ("genset_target_pu", np.float64),
     ],
     align=True,
 )

@@ -1,12 +1,20 @@
-"""Enter-service delay and synchronism check before the static switch closes."""
+"""Enter-service delay and synchronism check before the static switch closes.
+
+Two checks stand one behind the other: angle, slip and voltage have to stay inside the window for the dwell
+time before the order, and until the poles touch every sample compares both sides, so that a feeder that falls
+away or comes back out of step in the meantime withdraws the order.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from sites.edge.control.kernels.compiled import Record, kernel
 
-TWO_PI = 6.283185307179586
+TWO_PI: Final = 6.283185307179586
+APART_TICKS: Final = 3
+"""Samples in a row that withdraw an order: noise and a notch's edge do not."""
 
 
 @kernel
@@ -40,6 +48,23 @@ def watch_angle(k: Record, c: Record, v_alpha: float, v_beta: float) -> None:
     share = 0.03 if k["phases"] == 3 else 0.005
     c["sync_dot"] += share * (dot - c["sync_dot"])
     c["sync_cross"] += share * (cross - c["sync_cross"])
+
+
+@kernel
+def guard_closing(k: Record, c: Record, alpha: float, beta: float, poles_closed: int) -> None:
+    """Take the difference of both sides' vectors at one sample [pu]; withdraw the order when they are apart.
+
+    ``in_sync_ms`` starts anew, so that nothing closes before another full dwell time.
+    """
+    if alpha * alpha + beta * beta > k["apart_square"]:
+        c["apart_ticks"] += 1
+        if c["apart_ticks"] >= APART_TICKS:
+            c["in_sync_ms"] = 0
+            if c["switch_command"] == 1 and poles_closed < k["phases"]:
+                c["switch_command"] = 0
+                c["withdrawals"] += 1
+    else:
+        c["apart_ticks"] = 0
 
 
 @kernel

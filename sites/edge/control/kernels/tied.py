@@ -10,6 +10,7 @@ from sites.edge.control.kernels.compiled import Record, kernel
 from sites.edge.control.kernels.detector import watch_window
 from sites.edge.control.kernels.modes import change_mode
 from sites.edge.control.kernels.service import drive_power, power_reference
+from sites.edge.control.kernels.transfer import planned_event, steer_exchange
 from sites.edge.control.kernels.windows import reset_windows, watch_windows
 
 STUCK_CONTACTS_MS: Final = 200
@@ -40,7 +41,10 @@ def supervise_tied(k: Record, c: Record, m: Record, table: Any, sample: int) -> 
         # Contacts that open without a command: nothing in the table expects it.
         event = modes.SWITCH_OPENED
     wanted = power_reference(k, c, m, sample, c["frequency_hz"])
+    wanted = steer_exchange(k, c, m, wanted)
     # What the battery's own management allows at this moment wins over every promise.
+    if event == modes.NOTHING:
+        event = planned_event(c)
     lowest = -m["charge_limit_pu"]
     highest = m["discharge_limit_pu"]
     wanted = min(max(wanted, lowest), highest)

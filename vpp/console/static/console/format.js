@@ -9,6 +9,7 @@ const MODES = {
   resynchronizing: "Resynchronizing",
   black_start: "Black start",
   lockout: "Lockout",
+  maintenance: "Maintenance",
 };
 
 export const STALE_AFTER_S = 10;

@@ -10,6 +10,7 @@ const VERDICTS = {
   resynchronizing: "Safe, going back to the grid",
   black_start: "Starting up again",
   lockout: "Needs service: locked out",
+  maintenance: "Being worked on: own power blocked",
 };
 
 function receive(message) {

@@ -28,9 +28,14 @@ def test_every_pair_of_mode_and_event_leads_where_the_table_says_or_to_lockout(m
     change_mode(controller.parameters[0], state, transition_table(), EVENT_NAMES.index(event))
     expected = mode if event == "nothing" else TRANSITIONS.get((mode, event), "lockout")
     assert controller.mode == expected
+    back_from_work = (mode, event) == ("maintenance", "maintenance_ended")
     if expected == "lockout" and mode != "lockout":
-        assert alarm_text(state["alarm"]) == f"{mode}: {event}"
-        assert (state["converter_on"], state["switch_command"]) == (0, 0)
+        assert alarm_text(state["alarm"]) == ("" if back_from_work else f"{mode}: {event}")
+        sources = ("converter_on", "pv_connected", "genset_run", "genset_close")
+        assert [int(state[name]) for name in sources] == [0, 0, 0, 0]
+        # The load stays on a grid that is there when only the battery is at fault, and when work ends.
+        kept = back_from_work or (mode, event) == ("grid_tied", "bms_trip")
+        assert state["switch_command"] == int(kept)
 
 
 def test_a_lockout_keeps_its_first_alarm_until_a_start_is_requested() -> None:

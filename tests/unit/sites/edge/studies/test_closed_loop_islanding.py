@@ -165,11 +165,11 @@ def test_a_dead_site_black_starts_and_joins_the_grid_when_it_comes() -> None:
     assert modes_of(loop) == ["grid_tied"]
 
 
-def test_an_island_that_cannot_hold_its_load_locks_out_and_says_why() -> None:
-    site = dataclasses.replace(CABINET, load_kw=6.0 * CABINET.pcs_kva, pv_kw=0.0)
-    loop = ClosedLoop([site], seed=1)
+def test_an_island_with_a_fault_on_its_bus_locks_out_and_says_why() -> None:
+    loop = ClosedLoop([CABINET], seed=1)
     loop.advance(np.full(5_000, 50.0))
     loop.open_feeder(0, 5_000)
+    loop.fault(0, 10_000, phases=(0, 1, 2), to_earth=True, resistance_pu=0.01, cleared_at_sample=10**9, where="bus")
     loop.advance(np.full(20_000, 50.0))
     assert modes_of(loop) == ["lockout"]
     assert loop.alarm(0) == "islanded: bus_fault"
