@@ -42,9 +42,9 @@ def supervise_tied(k: Record, c: Record, m: Record, table: Any, sample: int) -> 
         event = modes.SWITCH_OPENED
     wanted = power_reference(k, c, m, sample, c["frequency_hz"])
     wanted = steer_exchange(k, c, m, wanted)
-    # What the battery's own management allows at this moment wins over every promise.
     if event == modes.NOTHING:
         event = planned_event(c)
+    # What the battery's own management allows at this moment wins over every promise.
     lowest = -m["charge_limit_pu"]
     highest = m["discharge_limit_pu"]
     wanted = min(max(wanted, lowest), highest)
