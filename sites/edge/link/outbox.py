@@ -34,6 +34,8 @@ WAVEFORM_STREAM: Final = "waveform"
 DROP_ORDER: Final = (RECORD_STREAM, WAVEFORM_STREAM)
 """Streams that may lose rows when the outbox is full, first one first."""
 
+MAX_WAVEFORMS_DUE: Final = 50
+"""Waveforms given out in one go, some 8 MB."""
 MAX_ADOPTED: Final = 1_000_000_000
 """Highest mark taken up by a new outbox: a row a second for 31 years."""
 
@@ -226,6 +228,7 @@ class Outbox:
     def due(self, *, sent_before_ms: int, limit: int, site_ids: Sequence[str] | None = None) -> list[Row]:
         """Return rows with final numbers that were never sent or not since an instant, lowest numbers first.
 
+        Waveforms come last and few at a time: a hundred times the size of any other row, and never urgent.
         ``site_ids`` limits the answer to sites whose link is up.
         """
         clause, values = "", []
@@ -234,14 +237,17 @@ class Outbox:
                 return []
             clause = f"AND site_id IN ({','.join('?' * len(site_ids))})"
             values = list(site_ids)
-        found = self._database.execute(
-            "SELECT site_id, stream, number, payload FROM outbox "  # noqa: S608
-            f"WHERE (sent_at_ms IS NULL OR sent_at_ms < ?) {clause} AND EXISTS (SELECT 1 FROM counter "
-            "WHERE counter.site_id = outbox.site_id AND counter.name = 'adopted/' || outbox.stream) "
-            "ORDER BY number, site_id, stream LIMIT ?",
-            (sent_before_ms, *values, limit),
-        )
-        return [Row(*row) for row in found]
+        rows: list[Row] = []
+        for is_waveform, most in ((0, limit), (1, MAX_WAVEFORMS_DUE)):
+            found = self._database.execute(
+                "SELECT site_id, stream, number, payload FROM outbox "  # noqa: S608
+                f"WHERE (stream = ?) = ? AND (sent_at_ms IS NULL OR sent_at_ms < ?) {clause} AND EXISTS (SELECT 1 "
+                "FROM counter WHERE counter.site_id = outbox.site_id AND counter.name = 'adopted/' || outbox.stream) "
+                "ORDER BY number, site_id, stream LIMIT ?",
+                (WAVEFORM_STREAM, is_waveform, sent_before_ms, *values, min(most, limit - len(rows))),
+            )
+            rows += [Row(*row) for row in found]
+        return rows
 
     def forget_sent(self, site_id: str) -> None:
         """Treat a site's rows as never sent: the link was lost, and with it what was on the way."""

@@ -218,11 +218,11 @@ class SiteLink:
         chunks = self._cutter.add(first_us=first_us, rows=rows, window_us=self._record_window_us())
         return [message for chunk in chunks for message in self._keep_chunk(chunk, now_ms)]
 
-    def add_waveform(self, waveform: CapturedWaveform, *, now_ms: int) -> list[Message]:
-        """Keep and send a captured waveform."""
+    def add_waveform(self, waveform: CapturedWaveform, *, now_ms: int) -> None:
+        """Keep a captured waveform; it is sent with what waits, when the link has time for it."""
         number = self._outbox.next_number(self.site_id, WAVEFORM_STREAM)
         metrics = waveform_metrics(waveform, number)
-        return self._keep(WAVEFORM_STREAM, number, metrics, waveform.trigger_at_us // 1000, now_ms)
+        self._put(WAVEFORM_STREAM, number, metrics, waveform.trigger_at_us // 1000, now_ms)
 
     def resend(self, row: Row, *, now_ms: int) -> Message:
         """Return a kept row as a historical message."""
@@ -364,16 +364,22 @@ class SiteLink:
 
     def _keep(self, stream: str, number: int, metrics: list[Metric], at_ms: int, now_ms: int) -> list[Message]:
         """Keep a row in the outbox; return it as a message when the platform listens and its number is final."""
-        payload = encode_payload(Payload(at_ms, None, metrics))
-        try:
-            self._outbox.put(site_id=self.site_id, stream=stream, number=number, payload=payload, at_ms=now_ms)
-        except OutboxFull as error:
-            self._refuse(error.name, str(error))
+        if not self._put(stream, number, metrics, at_ms, now_ms):
             return []
         if not self.is_born or not self._outbox.is_adopted(self.site_id, stream):
             return []
         self._outbox.mark_sent([(self.site_id, stream, number)], at_ms=now_ms)
         return [self._session.stream_data(now_ms, device_of(stream), metrics, False)]
+
+    def _put(self, stream: str, number: int, metrics: list[Metric], at_ms: int, now_ms: int) -> bool:
+        """Keep a row in the outbox; tell whether it found room."""
+        payload = encode_payload(Payload(at_ms, None, metrics))
+        try:
+            self._outbox.put(site_id=self.site_id, stream=stream, number=number, payload=payload, at_ms=now_ms)
+        except OutboxFull as error:
+            self._refuse(error.name, str(error))
+            return False
+        return True
 
     def _note_away(self, now_ms: int) -> None:
         if self._away_since_ms is None:

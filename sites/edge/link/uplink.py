@@ -191,16 +191,13 @@ class Uplink:
             queue.append((records.first_us, records.rows[:, index]))
 
     def _take_waveforms(self, waveforms: Sequence[CapturedWaveform], now_ms: int) -> None:
-        outgoing = []
         with self._outbox.transaction():
             for waveform in waveforms:
-                messages = self.links[waveform.index].add_waveform(waveform, now_ms=now_ms)
-                outgoing += [(waveform.index, message) for message in messages]
+                self.links[waveform.index].add_waveform(waveform, now_ms=now_ms)
         for waveform in waveforms:
             if self._events is not None:
                 self._events.keep(waveform)
             self._port.settle_waveform(waveform)
-        self._send(outgoing)
 
     async def _tick(self) -> None:
         """Serve each site once a second in its own slot: live data, intervals, records, loss of link."""
@@ -236,7 +233,7 @@ class Uplink:
         return messages
 
     async def _resend(self) -> None:
-        """Send rows again that the platform has not confirmed, while it is there to take them."""
+        """Send rows that the platform has not confirmed, and waveforms at all, while it is there to take them."""
         by_site = {link.site_id: index for index, link in enumerate(self.links)}
         while True:
             await asyncio.sleep(RESEND_EVERY_S)

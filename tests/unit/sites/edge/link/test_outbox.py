@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sites.edge.link.outbox import RECORD_STREAM, WAVEFORM_STREAM, Outbox, OutboxError, OutboxFull
+from sites.edge.link.outbox import MAX_WAVEFORMS_DUE, RECORD_STREAM, WAVEFORM_STREAM, Outbox, OutboxError, OutboxFull
 
 
 def an_outbox(path: Path, max_bytes: int = 10_000) -> Outbox:
@@ -111,6 +111,17 @@ class TestNewFile:
         with pytest.raises(ValueError, match="final"):
             outbox.adopt(site_id="s", stream="battery", stored_through=9)
         assert outbox.next_number("s", "battery") == 2
+
+
+def test_waveforms_wait_until_everything_else_has_been_given_out(tmp_path: Path) -> None:
+    outbox = an_outbox(tmp_path)
+    for _ in range(MAX_WAVEFORMS_DUE + 1):
+        put(outbox, WAVEFORM_STREAM, b"w")
+    for _ in range(3):
+        put(outbox)
+    assert [row.stream for row in outbox.due(sent_before_ms=0, limit=3)] == ["battery"] * 3
+    assert [row.stream for row in outbox.due(sent_before_ms=0, limit=5)] == ["battery"] * 3 + ["waveform"] * 2
+    assert len(outbox.due(sent_before_ms=0, limit=1000)) == 3 + MAX_WAVEFORMS_DUE
 
 
 class TestWhenFull:
