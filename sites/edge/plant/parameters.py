@@ -8,8 +8,8 @@ from typing import Final
 from sites.core.gridcodes import profile_for
 
 SWITCH_KINDS: Final = ("sic", "forced", "natural", "contactor")
-"""Static switch by how it opens: SiC in 50 us, SCR with forced commutation in about 0.8 ms, SCR at each
-pole's own current zero, contactor after its mechanical delay at each pole's current zero."""
+"""Static switch by how it opens: SiC in 50 us, SCR with forced commutation in 0.15 ms and 0.8 ms more at rated
+current, SCR at each pole's own current zero, contactor 15-40 ms later at each pole's current zero."""
 SITE_KINDS: Final = ("telecom", "cabinet", "data_center")
 BUSES: Final = ("ac", "dc48", "dc400")
 """What the site's own bus is: AC behind a static switch, or DC behind rectifiers that give nothing back."""

@@ -75,10 +75,7 @@ PLANT_PARAMETERS: Final = np.dtype(
     + [("special_loads", np.int64)]
     # auxiliaries.py: share of the load behind the first 0, 1, 2, 3 tiers. genset.py: samples of a millisecond.
     + [("tier_shares", np.float64, (4,)), ("ticks_per_ms", np.int64)]
-    + [
-        (name, np.int64)
-        for name in ("phases", "switch_kind", "open_delay_ticks", "close_delay_ticks", "pole_scatter_ticks")
-    ],
+    + [(name, np.int64) for name in ("phases", "switch_kind", "close_delay_ticks")],
     align=True,
 )
 
@@ -163,7 +160,7 @@ PHASE: Final = np.dtype(
     + [("impulse_ticks", np.int64)]
     # A fault at this phase: conductance, the voltage of the point where the phases meet, current into it.
     + [(name, np.float64) for name in ("fault_g", "fault_v", "i_fault")]
-    + [("fault_command", np.int64), ("switch_stuck", np.int64)]
+    + [("fault_command", np.int64), ("switch_stuck", np.int64), ("open_ticks", np.int64)]
     # loads.py: currents of the special loads and the direct voltage of the rectifiers.
     + [(name, np.float64) for name in ("i_coil", "i_motor", "e_motor", "i_own", "e_own", "i_rectifier", "v_rectifier")]
     # genset.py: current of the alternator into the bus.

@@ -16,7 +16,7 @@ from sites.edge.plant.load_values import FILTER_B_PU, MOTOR_LOAD, load_values
 from sites.edge.plant.parameters import SWITCH_KINDS, SiteParameters
 from sites.edge.plant.records import PHASE, PLANT, PLANT_PARAMETERS
 from sites.edge.plant.store_values import store_values
-from sites.edge.plant.switch import CLOSE_DELAY_S, OPEN_DELAY_S, POLE_SCATTER_S
+from sites.edge.plant.switch import CLOSE_DELAY_S
 
 StructuredArray = npt.NDArray[np.void]
 
@@ -79,9 +79,7 @@ def plant_parameters(site: SiteParameters, dt_s: float) -> StructuredArray:
         "fuel_ul_j": FUEL_F1_L_KWH * 1e6 / 3.6e6,
         "phases": site.phases,
         "switch_kind": kind,
-        "open_delay_ticks": max(1, math.ceil(OPEN_DELAY_S[kind] / dt_s - 1e-9)),
         "close_delay_ticks": max(1, math.ceil(CLOSE_DELAY_S[kind] / dt_s - 1e-9)),
-        "pole_scatter_ticks": round(POLE_SCATTER_S[kind] / dt_s),
     }
     values |= load_values(site, dt_s)
     values |= store_values(site)

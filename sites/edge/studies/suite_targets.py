@@ -39,9 +39,9 @@ def _loss(name: str, decision_ms: float, transfer_ms: float | None, hardware: st
 FAST: Final[Mapping[str, Any]] = {"min_pu_after_2ms": 0.7, "stays_inside_itic": True}
 TARGETS: Final = (
     _loss("loss 3 of 3 phases, sic", 1.0, 1.2, "SiC switch, 50 us", **FAST),
-    _loss("loss 3 of 3 phases, forced", 1.0, 2.0, "thyristors with forced commutation, 0.95 ms", **FAST),
+    _loss("loss 3 of 3 phases, forced", 1.0, 2.0, "thyristors, forced: 0.15 + 0.8 ms per pu of current", **FAST),
     _loss("loss 3 of 3 phases, natural", 1.0, 11.0, "thyristors, each pole to its own current zero"),
-    _loss("loss 3 of 3 phases, contactor", 1.0, None, "contactor, 25 ms and pole scatter", guaranteed=False),
+    _loss("loss 3 of 3 phases, contactor", 1.0, None, "contactor, 15-40 ms and pole scatter", guaranteed=False),
     _loss("loss 1 of 3 phases", 2.0, None, "SiC switch or forced commutation", stays_inside_itic=True),
     _loss("loss 2 of 3 phases", 2.0, None, "SiC switch or forced commutation", stays_inside_itic=True),
     _loss("loss, one-phase site", 2.0, None, "SiC switch or relay of two transistors", stays_inside_itic=True),

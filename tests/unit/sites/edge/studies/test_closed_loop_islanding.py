@@ -95,8 +95,10 @@ def test_a_naturally_commutated_switch_cannot_keep_two_milliseconds() -> None:
 
 def test_a_contactor_lets_the_load_fall_out_of_the_curve() -> None:
     figures = figures_over_the_wave(dataclasses.replace(CABINET, switch_kind="contactor", neighbor_load_pu=4.0))
-    assert all(f.load_outside_itic for f in figures)
-    assert all(f.transfer_ms > 20.0 for f in figures)
+    assert all(f.transfer_ms > 16.0 for f in figures)
+    # Its poles part 15 to 40 ms after the order: a quick one may just keep the curve's 20 ms.
+    assert all(f.load_outside_itic for f in figures if f.transfer_ms > 28.0)
+    assert sum(f.load_outside_itic for f in figures) > len(figures) // 2
 
 
 @pytest.mark.parametrize("base", [CABINET, TELECOM], ids=["three phases", "one phase"])
