@@ -81,12 +81,18 @@ def bus_branches(g: Record, ph: Record, converter: float, converter_on: int, loa
 def seen_from_fault(
     g: Record, p: Record, ph: Record, source: float, converter: float, converter_on: int, load_g: float, injected: float
 ) -> Any:
-    """Return (weight, weight * open voltage) of one phase in the voltage of a fault's common point."""
+    """Return (weight, weight * open voltage) of one phase in the voltage of a fault's common point.
+
+    ``arrester_side`` 1 or -1 of the phase takes its arrester in.
+    """
     fault_g = ph["fault_g"]
     if fault_g == 0.0:
         return 0.0, 0.0
     u_g, u_j, _, _ = utility_branches(g, ph, source)
     v_g, v_j, _, _ = bus_branches(g, ph, converter, converter_on, load_g, injected)
+    if ph["arrester_side"] != 0.0:
+        v_g += ARRESTER_G
+        v_j += ARRESTER_G * ARRESTER_PU * ph["arrester_side"]
     switch_g = g["switch_g"] if ph["switch_closed"] else 0.0
     u, v, _ = node_voltages(u_g, u_j, v_g, v_j, switch_g)
     if p["fault_where"] == ON_FEEDER:
@@ -97,6 +103,19 @@ def seen_from_fault(
         voltage = v
     weight = seen_g * fault_g / (seen_g + fault_g)
     return weight, weight * voltage
+
+
+@kernel
+def mark_arrester(ph: Record, weight: float, weighted: float, point: float) -> int:
+    """Take a faulted phase's arrester in when its bus voltage beside the common point would stand above the knee."""
+    if weight == 0.0:
+        return 0
+    # The current into the fault, over the fault's own resistance.
+    voltage = point + (weighted - weight * point) / ph["fault_g"]
+    if abs(voltage) <= ARRESTER_PU:
+        return 0
+    ph["arrester_side"] = math.copysign(1.0, voltage)
+    return 1
 
 
 @kernel
@@ -115,8 +134,9 @@ def solve_phase(
     switch_g = g["switch_g"] if ph["switch_closed"] else 0.0
     u, v, i_switch = node_voltages(u_g, u_j, v_g, v_j, switch_g)
     ph["i_arrester"] = 0.0
-    if abs(v) > ARRESTER_PU:
-        knee = math.copysign(ARRESTER_PU, v)
+    joined = p["fault_where"] == ON_BUS and not p["fault_to_earth"] and ph["fault_g"] > 0.0
+    if ph["arrester_side"] != 0.0 if joined else abs(v) > ARRESTER_PU:
+        knee = ARRESTER_PU * ph["arrester_side"] if joined else math.copysign(ARRESTER_PU, v)
         u, v, i_switch = node_voltages(u_g, u_j, v_g + ARRESTER_G, v_j + ARRESTER_G * knee, switch_g)
         ph["i_arrester"] = ARRESTER_G * (v - knee)
     i_grid = grid_j - grid_g * u

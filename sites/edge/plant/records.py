@@ -159,7 +159,7 @@ PHASE: Final = np.dtype(
     + [(name, np.float64) for name in ("level", "turn_cos", "turn_sin", "ring_share", "impulse_pu")]
     + [("impulse_ticks", np.int64)]
     # A fault at this phase: conductance, the voltage of the point where the phases meet, current into it.
-    + [(name, np.float64) for name in ("fault_g", "fault_v", "i_fault")]
+    + [(name, np.float64) for name in ("fault_g", "fault_v", "i_fault", "arrester_side")]
     + [("fault_command", np.int64), ("switch_stuck", np.int64), ("open_ticks", np.int64)]
     # loads.py: currents of the special loads and the direct voltage of the rectifiers.
     + [(name, np.float64) for name in ("i_coil", "i_motor", "e_motor", "i_own", "e_own", "i_rectifier", "v_rectifier")]

@@ -19,7 +19,7 @@ from sites.edge.plant.events import NOWHERE, ON_BUS
 from sites.edge.plant.genset import alternator, turn_genset
 from sites.edge.plant.grid import next_random, turn_source
 from sites.edge.plant.loads import turn_motors
-from sites.edge.plant.network import seen_from_fault, settle_fault, solve_phase
+from sites.edge.plant.network import mark_arrester, seen_from_fault, settle_fault, solve_phase
 from sites.edge.plant.rotating import follow_bus
 from sites.edge.plant.switch import move_switch, poles_closed
 
@@ -82,11 +82,22 @@ def join_faulted_phases(
     inj_c: float,
 ) -> None:
     """Find the voltage of the point at which a fault without earth joins its phases: its currents add up to zero."""
-    w0, j0 = seen_from_fault(g, p, phases[0], a, e_a, on, load_g, inj_a)
-    w1, j1 = seen_from_fault(g, p, phases[1], b, e_b, on, load_g, inj_b)
-    w2, j2 = seen_from_fault(g, p, phases[2], d, e_c, on, load_g, inj_c)
-    weight = w0 + w1 + w2
-    point = (j0 + j1 + j2) / weight if weight > 0.0 else 0.0
+    point = 0.0
+    for k in range(3):
+        phases[k]["arrester_side"] = 0.0
+    # First without arresters; then with those of the phases that would stand above their knee.
+    for attempt in range(2):
+        w0, j0 = seen_from_fault(g, p, phases[0], a, e_a, on, load_g, inj_a)
+        w1, j1 = seen_from_fault(g, p, phases[1], b, e_b, on, load_g, inj_b)
+        w2, j2 = seen_from_fault(g, p, phases[2], d, e_c, on, load_g, inj_c)
+        weight = w0 + w1 + w2
+        point = (j0 + j1 + j2) / weight if weight > 0.0 else 0.0
+        if attempt == 1 or p["fault_where"] != ON_BUS:
+            break
+        over = mark_arrester(phases[0], w0, j0, point) + mark_arrester(phases[1], w1, j1, point)
+        over += mark_arrester(phases[2], w2, j2, point)
+        if over == 0:
+            break
     for k in range(3):
         phases[k]["fault_v"] = point
 

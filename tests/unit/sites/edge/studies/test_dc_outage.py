@@ -67,7 +67,7 @@ def test_rectifiers_walk_in_after_the_mains_return() -> None:
     _, rows = loop.drain_records()
     pcc_kw = rows[:, 0, 3].reshape(-1, 10).mean(axis=1)
     # First the modules' empty DC links; then 6 kW in 8 s, 75 W in 100 ms, and nowhere a step.
-    assert pcc_kw[:4].max() < 0.6
+    assert pcc_kw[:4].max() < 0.7
     assert np.abs(np.diff(pcc_kw[4:])).max() < 0.12
     assert pcc_kw[:30].max() < 2.6
     assert pcc_kw[-1] > 2.5
