@@ -20,6 +20,8 @@ LEAST_DUE_SHARE: Final = 0.02
 LEAST_RISE_SHARE: Final = 0.1
 """An excursion is a rise of the required power of at least this share of the contract."""
 REACHED_SHARE: Final = 0.9
+TOLERANCE_SHARE: Final = 0.03
+"""Of the contract: what a row may stand beside the timed envelope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,9 @@ def score(
         due_mean = _means(least, length)
         counts = due_mean >= LEAST_DUE_SHARE * contract_kw
         if counts.any():
-            ratios.append(float(1.0 - (_means(lacking, length)[counts] / due_mean[counts]).max()))
+            # A swing about the required power is no lack; a surplus beyond the tolerance makes up for none.
+            given_mean = _means(np.minimum(given, most + TOLERANCE_SHARE * contract_kw), length)
+            ratios.append(min(1.0, float((given_mean[counts] / due_mean[counts]).min())))
         over = max(over, float(_means(excess, length).max()) / contract_kw)
         outside = np.maximum(outside, np.maximum(excess, lacking))
     outside /= contract_kw
@@ -74,7 +78,7 @@ def score(
         delivered_ratio_worst=min(ratios) if ratios else None,
         over_delivery_max=over,
         outside_worst=float(outside.max()),
-        outside_s=float((outside > 0.03).sum()) * row_s,
+        outside_s=float((outside > TOLERANCE_SHARE).sum()) * row_s,
     )
 
 

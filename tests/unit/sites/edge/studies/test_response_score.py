@@ -70,8 +70,13 @@ class TestInsideTheAllowedLag:
         required = a_step(0.0, 50.0)
         delivered = np.where(np.arange(6000) % 1000 < 500, 0.0, 100.0)
         result = scored(required, delivered)
-        assert result.delivered_ratio_worst == pytest.approx(0.5)
+        # Of the surplus of 50 kW, 3 % of the contract count.
+        assert result.delivered_ratio_worst == pytest.approx(0.53)
         assert result.over_delivery_max == pytest.approx(0.25)
+
+    def test_a_small_swing_about_the_required_power_is_complete(self) -> None:
+        result = scored(np.full(6000, 50.0), 50.0 + 2.0 * np.sin(np.arange(6000) / 3.0))
+        assert result.delivered_ratio_worst == pytest.approx(1.0, abs=1e-3)
 
     def test_power_on_the_wrong_side_delivers_nothing_and_is_too_much_there(self) -> None:
         result = scored(a_step(0.0, 50.0), np.full(6000, -20.0))
