@@ -218,7 +218,7 @@ class ClosedLoop(Disturbances, Operation):
         for i, site in enumerate(self.sites):
             out["discharge_kw"][i] = discharge_headroom_kw(site) if tied[i] and usable[i] > 0.0 else 0.0
             out["charge_kw"][i] = charge_headroom_kw(site) if tied[i] and absorbable[i] > 0.0 else 0.0
-        self.dc.write_headroom(out, self._c, self._m)
+        self.dc.write_headroom(out)
         out["switch_closed"] = self._m["poles_closed"] == self._g["phases"]
         armed = (c["armed"] == 1) & (self.sample < c["armed_ends"])
         out["armed_kw"] = c["armed_pu"] * base_kw * armed

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sites.edge.control.dc_settings import DcSettings, dc_control_parameters, dc_initial_state, dc_transition_table
-from sites.edge.control.kernels import modes
 from sites.edge.control.kernels.dc_records import DC_PARAMETERS, DC_SAMPLES, DC_STATE, TIERS
 from sites.edge.plant.dc_load import RADIO_SHARE, radio_share
 from sites.edge.plant.dc_records import DC_METERS, DC_PLANT, DC_PLANT_PARAMETERS
@@ -91,26 +90,11 @@ class DcSites:
             *timing, rows = now
             advance_dc_fleet(*(members, *every, *own, rings, *timing, self.starts_s, rows))
 
-    def write_headroom(self, out: StructuredArray, c: StructuredArray, m: StructuredArray) -> None:
-        """Write what the DC sites may be asked for now into rows of ``measured()`` [kW].
-
-        Into the grid's favor: what the rectifiers would carry if the battery did nothing, for nothing is
-        exported. Charging: what rectifiers, connection and battery have left over the load.
-        """
-        for j, i in enumerate(self.members.tolist()):
-            dk, dc, dm = self._dk[j], self._dc[j], self._dm[j]
-            able = c["mode"][i] == modes.GRID_TIED and dm["battery_closed"]
-            bus_v = float(dc["bus_v"])
-            net_kw = bus_v * float(dc["load_a"] - dc["pv_a"]) / 1000.0
-            fitted_w = float(dk["rectifier_w"]) * int(dm["modules"]) / int(dk["modules"])
-            most_kw = min(fitted_w, float(dk["import_w"])) / 1000.0
-            discharge_kw = min(MARGIN * net_kw, bus_v * float(dk["discharge_a"]) / 1000.0)
-            charge_kw = min(MARGIN * most_kw - net_kw, bus_v * float(dk["charge_a"]) / 1000.0)
-            for name, kw, energy in (
-                ("discharge_kw", discharge_kw, "usable_energy_kwh"),
-                ("charge_kw", charge_kw, "absorbable_energy_kwh"),
-            ):
-                out[name][i] = round(max(kw, 0.0), 3) if able and out[energy][i] > 0.0 else 0.0
+    def write_headroom(self, out: StructuredArray) -> None:
+        """Write what the DC sites' controllers offer now into rows of ``measured()`` [kW]; 0 where energy lacks."""
+        for way, energy in (("discharge", "usable_energy_kwh"), ("charge", "absorbable_energy_kwh")):
+            offered_kw = np.round(self._dc[f"offered_{way}_w"] / 1000.0, 3)
+            out[f"{way}_kw"][self.members] = np.where(out[energy][self.members] > 0.0, offered_kw, 0.0)
 
     def fail_modules(self, index: int, count: int) -> None:
         """Let ``count`` rectifier modules of a site fail, or with a negative count come back.
@@ -144,10 +128,6 @@ class DcSites:
         for name in ("low_v", "high_v"):
             self._dw[name] = self._d["bus_v"]
         return out
-
-
-MARGIN: Final = 0.95
-"""Share of what is there now that is offered: the load walks by some per cent in the minutes of an activation."""
 
 
 def dc_discharge_headroom_kw(site: SiteParameters) -> float:

@@ -19,7 +19,7 @@ from sites.edge.control.kernels.dc_battery import (
     upper_voltage_v,
 )
 from sites.edge.control.kernels.dc_disconnect import supervise_tiers
-from sites.edge.control.kernels.dc_service import LIVE_V_SHARE, dc_power_reference
+from sites.edge.control.kernels.dc_service import LIVE_V_SHARE, dc_power_reference, offer_headroom
 from sites.edge.control.kernels.detector import watch_samples, watch_window
 from sites.edge.control.kernels.frequency import estimate_frequency
 from sites.edge.control.kernels.requests import active_latches, tripped_event
@@ -164,6 +164,7 @@ def supervise_dc(k: Record, c: Record, m: Record, dk: Record, dc: Record, dm: Re
     if event != modes.NOTHING:
         change_dc_mode(k, c, dc, table, event)
     set_voltages(c, m, dk, dc, dm)
+    offer_headroom(c, dk, dc, dm)
 
 
 @kernel
@@ -301,7 +302,7 @@ def set_voltages(c: Record, m: Record, dk: Record, dc: Record, dm: Record) -> No
     fed = c["mode"] == modes.GRID_TIED or c["mode"] == modes.RESYNCHRONIZING or on_genset
     safe_v = max(dc["bus_v"], LIVE_V_SHARE * dk["nominal_v"])
     share = dm["modules"] / dk["modules"]
-    limit_a = min(dk["rectifier_a"] * share, dk["import_w"] / safe_v)
+    limit_a = min(dk["rectifier_a"] * share, min(dk["rectifier_w"] * share, dk["import_w"]) / safe_v)
     if on_genset:
         limit_a = min(limit_a, dk["genset_w"] / safe_v)
     dc["limit_a"] = limit_a if c["mode"] != modes.LOCKOUT else 0.0

@@ -78,6 +78,8 @@ DC_STATE: Final = np.dtype(
             "charge_limit_a",
             "wanted_a",
             "service_w",
+            "offered_discharge_w",
+            "offered_charge_w",
             "resting_ratio",
             "target_ratio",
             "on_way_a",

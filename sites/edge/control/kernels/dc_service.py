@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from sites.edge.control.kernels import modes
 from sites.edge.control.kernels.compiled import Record, kernel
 from sites.edge.control.kernels.droop import follow, limit_by_energy, required_power
 from sites.edge.control.kernels.service import (
@@ -23,6 +24,11 @@ from sites.edge.control.kernels.service import (
     time_to_saturation,
 )
 
+OFFER_SHARE: Final = 0.90
+"""Of what is there now: the load walks by some per cent in the minutes of an activation."""
+OFFER_HIGH: Final = 0.985
+OFFER_LOW: Final = 0.80
+"""Shares of what is there between which an offer stands as it was made."""
 LIVE_V_SHARE: Final = 0.5
 """Bus voltage over nominal from which on a power means a current."""
 
@@ -71,3 +77,33 @@ def limited_dc_power(k: Record, c: Record, m: Record, dk: Record, dc: Record, wa
         by = LIMITED_BY_RATING
     c["limited_by"] = by
     return power
+
+
+@kernel
+def held_offer(offered_w: float, true_w: float) -> float:
+    """Return what is offered of a power that is there now [W]: nine tenths, and that for as long as it holds.
+
+    An offer that followed the load at every instant would be gone by the time it is taken.
+    """
+    if offered_w > OFFER_HIGH * true_w or offered_w < OFFER_LOW * true_w:
+        return max(OFFER_SHARE * true_w, 0.0)
+    return offered_w
+
+
+@kernel
+def offer_headroom(c: Record, dk: Record, dc: Record, dm: Record) -> None:
+    """Leave what the site may be asked for now in ``offered_discharge_w`` and ``offered_charge_w``.
+
+    For the grid: what the rectifiers would carry if the battery did nothing, for nothing is exported. Charging:
+    what rectifiers and connection have left over the load, as far as the battery takes it.
+    """
+    if c["mode"] != modes.GRID_TIED or not dm["battery_closed"]:
+        dc["offered_discharge_w"] = 0.0
+        dc["offered_charge_w"] = 0.0
+        return
+    drawn_w = dc["bus_v"] * (dc["load_a"] - dc["pv_a"])
+    left_w = dc["bus_v"] * dc["limit_a"] - max(drawn_w, 0.0)
+    discharge_w = min(drawn_w, dc["bus_v"] * dk["discharge_a"])
+    charge_w = min(left_w, dc["bus_v"] * dc["charge_limit_a"])
+    dc["offered_discharge_w"] = held_offer(dc["offered_discharge_w"], discharge_w)
+    dc["offered_charge_w"] = held_offer(dc["offered_charge_w"], charge_w)
