@@ -53,6 +53,11 @@ def variants(nominal_hz: float) -> list[SiteParameters]:
     ]
 
 
+def planned_and_back(nominal_hz: float) -> list[StoryOutcome]:
+    """Planned island on request, steady island, return on request."""
+    return _island_and_back(PLANNED, nominal_hz, "request_island", "request_reconnect", at_sample=False)
+
+
 def unplanned_and_back(nominal_hz: float) -> list[StoryOutcome]:
     """The feeder opens; steady island; the feeder comes back and the sites follow by themselves."""
     return _island_and_back(UNPLANNED, nominal_hz, "open_feeder", "close_feeder", at_sample=True)
@@ -148,6 +153,7 @@ def stories(*, quick: bool) -> list[Story]:
     hertz = (50.0,) if quick else (50.0, 60.0)
     told: list[Story] = []
     for nominal_hz in hertz:
+        told.append((f"{PLANNED}; {RECONNECTION}", planned_and_back, (nominal_hz,)))
         told.append((f"{UNPLANNED}; {RECONNECTION}", unplanned_and_back, (nominal_hz,)))
         told.append((BLACK_START, black_start, (nominal_hz,)))
     size = (20, 10.0) if quick else (50, 60.0)

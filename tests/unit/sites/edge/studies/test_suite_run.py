@@ -16,6 +16,7 @@ from sites.edge.studies.suite_transitions import (
     UNPLANNED,
     StoryOutcome,
     black_start,
+    planned_and_back,
     soak,
     stories,
     story_classes,
@@ -92,7 +93,7 @@ def test_a_gap_is_filled_with_the_cycle_before_it() -> None:
     assert np.abs(kept - wave).max() < 1e-5
 
 
-@pytest.mark.parametrize("story", [unplanned_and_back, black_start])
+@pytest.mark.parametrize("story", [planned_and_back, unplanned_and_back, black_start])
 def test_a_story_ends_as_it_should_or_says_what_is_wrong(story: Callable[[float], list[StoryOutcome]]) -> None:
     outcomes = story(50.0)
     assert {outcome.class_name for outcome in outcomes} <= set(story_classes(stories(quick=True)))
