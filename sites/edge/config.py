@@ -40,6 +40,10 @@ class EdgeConfig:
     phases: int
     grid_code: GridCodeProfile
     """What the site keeps to; ``[site] grid_code``, without one the default of its nominal frequency."""
+    anti_islanding: bool
+    """``[site] anti_islanding``: the active method against unintended islands, on unless it is said otherwise."""
+    feeder: str
+    """``[site] feeder``: sites behind the same one carry the same name, and probe together."""
     runtime_dir: Path
     """Holds the shared block, the lock and the outbox; only the edge's user may enter."""
     broker: BrokerAddress
@@ -99,6 +103,8 @@ def load_config(path: Path, environment: Mapping[str, str]) -> EdgeConfig:
         nominal_voltage_v=site.number("nominal_voltage_v", 100.0, 20_000.0),
         phases=int(site.choice("phases", (1, 3))),
         grid_code=_grid_code(site),
+        anti_islanding=bool(site.take("anti_islanding", True)),
+        feeder=site.text("feeder", default=""),
         runtime_dir=(path.parent / site.text("runtime_dir")).absolute(),
         broker=_broker(link, environment),
         host_id=link.text("host_id", pattern=SITE_ID, accepted="1 to 64 of A-Z a-z 0-9 _ -"),

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from sites.core.gridcode_profile import Quantity, Side
 from sites.core.gridcodes import GridCodeProfile, profile_for
 from sites.edge.control.kernels import modes, records, windows
-from sites.edge.control.kernels.anti_islanding import CODE_LENGTH, SLOT_MS
+from sites.edge.control.kernels.anti_islanding import CODE_MS
 from sites.edge.control.kernels.service import NOT_SOON_S
 
 StructuredArray = npt.NDArray[np.void]
@@ -165,7 +165,7 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
         "probe_pu": PROBE_PU if settings.anti_islanding else 0.0,
         "drive_pu": DRIVE_PU,
         "probe_code": feeder_code(settings.feeder),
-        "probe_offset_ms": settings.clock_offset_ms % (CODE_LENGTH * 2 * SLOT_MS),
+        "probe_offset_ms": settings.clock_offset_ms % CODE_MS,
         # The PLL follows the power loop's detour with the quotient of its gains.
         "island_rad_s2": POWER_GAIN_RAD_S * PLL_KI / PLL_KP,
         "apart_square": (2.0 * math.sin(math.radians(sync.angle_deg) / 2.0)) ** 2 + sync.voltage_pu**2,

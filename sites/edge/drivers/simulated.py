@@ -162,6 +162,8 @@ def site_parameters(config: EdgeConfig) -> SiteParameters:
         "nominal_voltage_v": config.nominal_voltage_v,
         "phases": config.phases,
         "grid_code": config.grid_code.name,
+        "anti_islanding": config.anti_islanding,
+        "feeder": config.feeder,
         "pcs_kva": rated_kw["battery"],
         "battery_kwh": assets["battery"].capacity_kwh,
         "reserve_kwh": assets["battery"].reserve_kwh,

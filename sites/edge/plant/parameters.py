@@ -56,6 +56,10 @@ class SiteParameters:
     """How long the grid must be healthy before the site returns; None: as the grid code says."""
     grid_code: str = ""
     """Name of the grid code that the site keeps to; empty: the default of its nominal frequency."""
+    anti_islanding: bool = True
+    """The active method against unintended islands."""
+    feeder: str = ""
+    """Sites behind the same feeder carry the same name, and probe together."""
     starts_dead: bool = False
     """Begin with a dead bus behind an open feeder: black start."""
     filter_error: float = 0.0

@@ -19,6 +19,7 @@ from sites.edge.control.islanding import (
     transition_table,
 )
 from sites.edge.control.kernels import genset, modes, records
+from sites.edge.control.kernels.anti_islanding import CODE_MS
 from sites.edge.control.kernels.service import NOT_SOON_S
 from sites.edge.control.recorder import Waveform
 from sites.edge.control.settings import ControlSettings, control_parameters, initial_state
@@ -81,7 +82,8 @@ class ClosedLoop(Disturbances, Operation):
     ) -> None:
         """Build the sites, in step with the grid.
 
-        ``starts_at_us`` (since the epoch) only aligns the 10 ms rows and 100 ms metering blocks to UTC.
+        ``starts_at_us`` (since the epoch) aligns the 10 ms rows, the 100 ms metering blocks and the anti-islanding
+        probe to UTC.
         Raises ValueError when there is no site or the rate is no multiple of 1000 Hz.
         """
         if not sites:
@@ -101,6 +103,7 @@ class ClosedLoop(Disturbances, Operation):
         self._phases = phase_states(sites)
         self._events = no_events(len(sites))
         self._k = np.concatenate([control_parameters(control_settings(site, sample_rate_hz)) for site in sites])
+        self._k["probe_offset_ms"] = starts_at_us // 1000 % CODE_MS
         self._c = np.concatenate(
             [initial_state(self._k[i : i + 1], starts_dead=site.starts_dead) for i, site in enumerate(sites)]
         )
@@ -321,6 +324,8 @@ def control_settings(site: SiteParameters, rate_hz: int) -> ControlSettings:
         rate_hz=float(rate_hz),
         nominal_hz=site.nominal_hz,
         grid_code=site.grid_code,
+        anti_islanding=site.anti_islanding,
+        feeder=site.feeder,
         rated_kva=site.pcs_kva,
         filter_x_pu=FILTER_X_PU * (1.0 + site.filter_error),
         filter_r_pu=FILTER_R_PU * (1.0 + site.filter_error),

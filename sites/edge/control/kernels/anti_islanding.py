@@ -13,8 +13,9 @@ Two slots make a pair. Its two shares, ideal values:
 
 Motors with inertia hold the frequency for a while and look like a weak grid: then the frequency share tells. A
 steep droop holds the frequency of an island against the probe: then the power share tells. Three pairs in a row
-that look like an island start the *drive*, the same with ten times the power; two pairs of it decide. Rates of
-change that the grid brings itself are the same in both slots and cancel; what is disturbed is not counted.
+that look like an island, or two that leave no doubt, start the *drive*: the same with some fifteen times the power;
+two pairs of it decide. Rates of change that the grid brings itself are the same in both slots and cancel; what is
+disturbed is not counted.
 
 All sites behind one feeder share code and clock (UTC), so that they ask together and do not hide each other.
 """
@@ -36,12 +37,16 @@ POWER_MS: Final = 60
 """From here on the mean power of 10 ms knows nothing of the slot before."""
 PAIRS: Final = 3
 CODE_LENGTH: Final = 63
+CODE_MS: Final = CODE_LENGTH * 2 * SLOT_MS
+"""After this time the signs repeat."""
 
 LEAST_FREQUENCY_SHARE: Final = 0.08
 MEAN_FREQUENCY_SHARE: Final = 0.20
 LARGEST_POWER_SHARE: Final = 0.75
 MEAN_POWER_SHARE: Final = 0.50
 """What three pairs in a row have to show for a suspicion: one of the two shares, each pair and their mean."""
+CLEAR_POWER_SHARE: Final = 0.45
+"""Two pairs are enough when the power stays behind by more than half in both."""
 DRIVEN_FREQUENCY_SHARE: Final = 0.12
 DRIVEN_POWER_SHARE: Final = 0.35
 """What both pairs of the drive have to show: the noise is the same, the probe ten times as large."""
@@ -111,12 +116,21 @@ def close_pair(k: Record, c: Record) -> int:
     c["power_share"][at] = power_share
     c["frequency_share"][at] = frequency_share
     c["probe_pairs"] += 1
-    if c["probe_pairs"] >= PAIRS and c["probe_rest_ms"] <= 0 and is_suspect(c):
+    clear = c["probe_pairs"] >= 2 and is_clear(c, at)
+    suspect = c["probe_pairs"] >= PAIRS and is_suspect(c)
+    if c["probe_rest_ms"] <= 0 and (clear or suspect):
         c["drive_pairs"] = DRIVE_PAIRS
         c["driven_pairs"] = 0
         c["probe_rest_ms"] = REST_MS
         c["suspicions"] += 1
     return CAUSE_NONE
+
+
+@kernel
+def is_clear(c: Record, at: int) -> int:
+    """Return 1 when in each of the last two pairs the power did not follow; no noise makes a grid look so."""
+    before = PAIRS - 1 if at == 0 else at - 1
+    return int(abs(c["power_share"][at]) <= CLEAR_POWER_SHARE and abs(c["power_share"][before]) <= CLEAR_POWER_SHARE)
 
 
 @kernel
