@@ -119,9 +119,7 @@ def step_time() -> None:
             loop.advance(np.full(2000, 50.0))
             best = min(best, time.perf_counter() - start)
         took.append(best / 2000 / 200 * 1e9)
-    print(
-        f"\nfused step: {took[0]:.1f} ns a site-sample without the method, {took[1]:.1f} ns with it"
-    )
+    print(f"\nfused step: {took[0]:.1f} ns a site-sample without the method, {took[1]:.1f} ns with it")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import pytest
 from sites.core.curves import curve_named
 from sites.edge.control.kernels import modes
 from sites.edge.plant.frequency import load_gb_trace
+from sites.edge.plant.parameters import SiteParameters
 from sites.edge.studies import zone
 from sites.edge.studies.closed_loop import ClosedLoop
 from sites.edge.studies.zone import ONE_PHASE, THREE_PHASE, ZoneCase
@@ -118,3 +119,23 @@ def test_the_probe_rests_while_a_dip_is_ridden_through() -> None:
     assert held == [0.0] * 15
     loop.advance(np.full(6_000, 50.0))
     assert abs(float(loop._c["probe_held_pu"][0])) > 0.0
+
+
+@pytest.mark.parametrize("base", [THREE_PHASE, ONE_PHASE], ids=["three-phase", "one-phase"])
+def test_neither_windows_nor_method_leave_in_what_ieee_1547_category_iii_must_ride(base: SiteParameters) -> None:
+    """Jumps of 20 degrees, 60 of one phase; sags and swells of each region for nine tenths of its time, up to 3 s."""
+    jumps = [(20.0, (0, 1, 2)), (-20.0, (0, 1, 2)), (59.0, (0,)), (-59.0, (0,))]
+    levels = [(0.86, 3.0), (0.72, 3.0), (0.52, 3.0), (0.30, 0.9), (1.12, 3.0), (1.18, 3.0)]
+    site = dataclasses.replace(base, nominal_hz=60.0, pv_kw=0.3 * base.pcs_kva, short_circuit_ratio=20.0)
+    loop = ClosedLoop([site] * (len(jumps) + len(levels)), seed=5)
+    loop.advance(np.full(20_000, 60.0))
+    for index, (angle, phases) in enumerate(jumps):
+        loop.jump_phase(index, np.radians(angle), loop.sample, phases)
+    for index, (level, seconds) in enumerate(levels, start=len(jumps)):
+        until = loop.sample + round(seconds * 10_000)
+        loop.sag(index, loop.sample, residual_pu=(level,) * 3, until_sample=until)
+    causes = []
+    for _ in range(5):
+        loop.advance(np.full(10_000, 60.0))
+        causes += [waveform.cause for waveform in loop.drain_waveforms()]
+    assert [cause for cause in causes if cause in SLOW_CAUSES] == []
