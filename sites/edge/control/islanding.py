@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from sites.core.curves import ResponseCurve
 from sites.edge.control.exchange import MODE_NAMES as MODE_NAMES
-from sites.edge.control.kernels import detector, droop, modes, records
+from sites.edge.control.kernels import droop, modes, records
 from sites.edge.control.kernels.controller import control_step
 from sites.edge.control.settings import ControlSettings, control_parameters, initial_state
 
@@ -45,13 +45,16 @@ EVENT_NAMES: Final = (
     "overloaded",
 )
 CAUSE_NAMES: Final = {
-    detector.CAUSE_NONE: "",
-    detector.CAUSE_PHASE_LOST: "phase_lost",
-    detector.CAUSE_DEEP_DIP: "deep_dip",
-    detector.CAUSE_LONG_DIP: "long_dip",
-    detector.CAUSE_OVERVOLTAGE: "overvoltage",
-    detector.CAUSE_FREQUENCY: "frequency",
-    detector.CAUSE_OVERLOAD: "overload",
+    records.CAUSE_NONE: "",
+    records.CAUSE_PHASE_LOST: "phase_lost",
+    records.CAUSE_DEEP_DIP: "deep_dip",
+    records.CAUSE_LONG_DIP: "long_dip",
+    records.CAUSE_OVERVOLTAGE: "overvoltage",
+    records.CAUSE_FREQUENCY: "frequency",
+    records.CAUSE_OVERLOAD: "overload",
+    records.CAUSE_POLE_OPEN: "pole_open",
+    records.CAUSE_COLLAPSE: "collapse",
+    records.CAUSE_DECAY: "decay",
     records.CAUSE_VOLTAGE: "voltage_window",
     records.CAUSE_ROCOF: "rocof_window",
     records.CAUSE_ISLAND: "anti_islanding",
@@ -60,6 +63,7 @@ CAUSE_NAMES: Final = {
     modes.CAUSE_BOND: "bond",
 }
 
+PATH_NAMES: Final = ("", "magnitude", "per_phase", "deviation", "current", "clock", "window", "active")
 _ALONE: Final = ("islanded", "resynchronizing")
 _RUNNING: Final = ("grid_tied", "islanding", "islanded", "resynchronizing", "black_start")
 _INPUTS: Final = ("emergency_stop", "fire", "bms_trip")

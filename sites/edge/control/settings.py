@@ -72,7 +72,10 @@ class ControlSettings:
     sync_voltage_pu: float = 0.08
     genset_fitted: bool = False
     converter: str = "grid_forming"
-    """One of ``CONVERTERS``."""
+    """One of ``CONVERTERS``. One that forms the voltage carries the load through a loss and stirs the current after
+    every jump: behind it a current through the switch that is gone has to stay away longer before it counts."""
+    current_known: bool = True
+    """The current through the static switch is measured."""
     # Response (kernels/frequency.py, kernels/service.py).
     grid_x_pu: float = 0.05
     """Reactance from the grid's stiff part up to the site, on the converter's rating, as commissioned."""
@@ -117,13 +120,14 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
     k = np.zeros(1, records.PARAMETERS)
     dt_s = 1.0 / settings.rate_hz
     nominal_rad_s = 2.0 * math.pi * settings.nominal_hz
-    memory_s = 0.5e-3
+    scale = settings.nominal_hz / 50.0
     profile = settings.profile
     enter = profile.enter_service
     delay_s = enter.delay_s if settings.enter_service_delay_s is None else settings.enter_service_delay_s
     sync = profile.synchronism_for(settings.rated_kva)
     ramp_s = enter.ramp_s if settings.enter_ramp_s is None else settings.enter_ramp_s
     may_island = profile.momentary_island.permitted if settings.momentary_island is None else settings.momentary_island
+    forms_voltage = settings.converter == "grid_forming"
     values = {
         "phases": settings.phases,
         "rate_hz": settings.rate_hz,
@@ -137,9 +141,31 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
         "level_memory": math.exp(-dt_s / 30e-3),
         "pll_kp": PLL_KP,
         "pll_ki": PLL_KI,
-        "lost_share": 0.4,
-        "lost_memory": 1.0 - math.exp(-dt_s / memory_s),
-        "lost_hold_ticks": max(1, round(0.3e-3 * settings.rate_hz)),
+        # Wave of a phase that has to be missed: peak times 1.1 ms at 50 Hz.
+        "dead_area": 1.12e-3 * settings.rate_hz / scale,
+        # A code that forbids to leave in a dip has it ridden through down to half the voltage.
+        "sag_share": 0.4 if may_island else 0.55,
+        "sag_memory": 1.0 - math.exp(-dt_s / 0.5e-3),
+        "sag_hold_ticks": max(1, round(0.3e-3 * settings.rate_hz)),
+        "decay_memory": 1.0 - math.exp(-dt_s / 3.0e-3),
+        "decay_ms": 9,
+        # Current below 7 % of its own peak is none: 0.07² · 2 of its mean square.
+        "flat_square": 0.0098,
+        "phasor_memory": 1.0 - math.exp(-dt_s / 1.2e-3),
+        "ratio_memory": 1.0 - math.exp(-dt_s / 0.25e-3),
+        "trend_memory": 1.0 - math.exp(-dt_s / 0.3e-3),
+        "news_memory": 1.0 - math.exp(-dt_s / 0.4e-3),
+        "lately_memory": 1.0 - math.exp(-dt_s / 0.1e-3),
+        "scale_memory": 1.0 - math.exp(-dt_s / 20e-3),
+        "collapse_ticks": round(1.6e-3 * settings.rate_hz),
+        "flat_ticks": round((4e-3 if forms_voltage else 0.6e-3) * settings.rate_hz),
+        "flat_poles": settings.phases if forms_voltage else 1,
+        # Current that was missed: peak of the phase times 0.15 ms.
+        "flat_area": 0.15e-3 * settings.rate_hz,
+        "open_latch_ticks": round(30e-3 * settings.rate_hz),
+        "current_known": int(settings.current_known),
+        "deep_windows": 2,
+        "lost_hold_ticks": max(1, round(0.4e-3 * settings.rate_hz)),
         "overload_pu": 1.2,
         "overload_hold_ticks": max(1, round(0.2e-3 * settings.rate_hz)),
         "overvoltage_pu": 1.3,
@@ -244,6 +270,11 @@ def initial_state(k: StructuredArray, *, starts_dead: bool = False) -> Structure
         "omega_u": nominal_rad_s,
         "level_u": 1.0,
         "reference": 1.0,
+        "seen": 3,
+        "trend": 1.0,
+        "smallest_pu": 1.0,
+        "news_usual": 0.05,
+        "cycle_ticks": float(k["rate_hz"][0]) / (nominal_rad_s / (2.0 * math.pi)),
         "cos_e": 1.0,
         "omega_e": nominal_rad_s,
         "level_e": 1.0,
@@ -279,6 +310,9 @@ def initial_state(k: StructuredArray, *, starts_dead: bool = False) -> Structure
         values |= {"pv_connected": 0, "tiers_closed": 0, "bond_command": 1}
     for name, value in values.items():
         c[name] = value
+    c["ratio_ms"] = 1.0
     c["weight"] = 0.1
+    for name in ("like", "own", "size", "slow_like", "slow_own"):
+        c[name] = 1.0
     c["v2_ring"] = 0.0 if starts_dead else 1.0
     return c

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,9 @@ from sites.edge.control.kernels.fleet_trip import FIELDS, WIDTH, watch_tiles
 from sites.edge.control.settings import ControlSettings, control_parameters, initial_state
 
 FloatArray = npt.NDArray[np.float64]
+
+LACK_MEMORY_S: Final = 0.5e-3
+LACK_SHARE: Final = 0.4
 
 
 class FleetTrip:
@@ -39,7 +44,8 @@ class FleetTrip:
             fields.reshape(count, WIDTH, len(FIELDS)).transpose(0, 2, 1).reshape(count, -1)
         )
         k = control_parameters(sites[0])[0]
-        self._numbers = tuple(float(k[name]) for name in ("dt_s", "pll_kp", "pll_ki", "lost_memory", "lost_share"))
+        memory = 1.0 - math.exp(-float(k["dt_s"]) / LACK_MEMORY_S)
+        self._numbers = (float(k["dt_s"]), float(k["pll_kp"]), float(k["pll_ki"]), memory, LACK_SHARE)
 
     def arranged(self, volts: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Return voltages [samples, 3, sites] in the order of the tiles [tiles, samples, 3 * WIDTH]."""

@@ -25,8 +25,7 @@ from __future__ import annotations
 from typing import Final
 
 from sites.edge.control.kernels.compiled import Record, kernel
-from sites.edge.control.kernels.detector import CAUSE_NONE
-from sites.edge.control.kernels.records import CAUSE_ISLAND
+from sites.edge.control.kernels.records import CAUSE_ISLAND, CAUSE_NONE
 
 SLOT_MS: Final = 100
 RAMP_MS: Final = 30

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sites.edge.control.kernels import detector, modes
+from sites.edge.control.kernels import modes
 from sites.edge.control.kernels.black_start import supervise_black_start
 from sites.edge.control.kernels.compiled import Record, kernel
 from sites.edge.control.kernels.detector import watch_samples
@@ -14,6 +14,7 @@ from sites.edge.control.kernels.grid_forming import measure_power
 from sites.edge.control.kernels.island import supervise_island
 from sites.edge.control.kernels.modes import change_mode
 from sites.edge.control.kernels.protection import supervise_lockout, supervise_maintenance, watch_inputs
+from sites.edge.control.kernels.records import CAUSE_NONE
 from sites.edge.control.kernels.requests import take_requests
 from sites.edge.control.kernels.sequence import track_sequence
 from sites.edge.control.kernels.synchronism import guard_closing, watch_angle
@@ -43,7 +44,7 @@ def control_step(k: Record, c: Record, m: Record, table: Any, sample: int) -> No
     if mode == modes.GRID_TIED:
         gather_squares(k, c, m)
         cause = watch_samples(k, c, m, v_alpha, v_beta)
-        if cause != detector.CAUSE_NONE and c["mode_ticks"] > k["blanking_ticks"]:
+        if cause != CAUSE_NONE and c["mode_ticks"] > k["blanking_ticks"]:
             c["cause"] = cause
             change_mode(k, c, table, modes.GRID_LOST)
     elif mode == modes.ISLANDING:

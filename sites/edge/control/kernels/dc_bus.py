@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sites.edge.control.kernels import detector, modes
+from sites.edge.control.kernels import modes
 from sites.edge.control.kernels.compiled import Record, kernel
 from sites.edge.control.kernels.dc_battery import (
     block_charge_ratio,
@@ -20,8 +20,9 @@ from sites.edge.control.kernels.dc_battery import (
 )
 from sites.edge.control.kernels.dc_disconnect import supervise_tiers
 from sites.edge.control.kernels.dc_service import LIVE_V_SHARE, dc_power_reference, offer_headroom
-from sites.edge.control.kernels.detector import watch_samples, watch_window
+from sites.edge.control.kernels.detector import reset_detector, watch_millisecond, watch_samples
 from sites.edge.control.kernels.frequency import estimate_frequency
+from sites.edge.control.kernels.records import CAUSE_NONE
 from sites.edge.control.kernels.requests import active_latches, tripped_event
 from sites.edge.control.kernels.sequence import track_sequence
 
@@ -72,7 +73,7 @@ def change_dc_mode(k: Record, c: Record, dc: Record, table: Any, event: int) -> 
         c["genset_run"] = 0
         c["reference"] = min(max(c["level_u"], 0.85), 1.15)
         dc["auxiliary_command"] = 0
-        detector.reset_detector(c)
+        reset_detector(c)
     elif following == modes.ISLANDED:
         dc["auxiliary_command"] = 1
         if mode == modes.GRID_TIED:
@@ -114,7 +115,7 @@ def dc_control_step(
     c["sample"] = sample
     if c["mode"] == modes.GRID_TIED:
         cause = watch_samples(k, c, m, u_alpha, u_beta)
-        if cause != detector.CAUSE_NONE and c["mode_ticks"] > k["blanking_ticks"]:
+        if cause != CAUSE_NONE and c["mode_ticks"] > k["blanking_ticks"]:
             c["cause"] = cause
             change_dc_mode(k, c, dc, table, modes.GRID_LOST)
     track_sequence(k, c, u_alpha, u_beta)
@@ -195,11 +196,10 @@ def watch_mains(c: Record, dc: Record) -> None:
 def supervise_mains(k: Record, c: Record, sample: int) -> int:
     """Grid-tied: judge the dips' slow windows; return an event. A load trips on no frequency."""
     ms = sample // k["ticks_per_ms"]
-    if ms % detector.WINDOW_MS == 0:
-        cause = watch_window(k, c)
-        if cause != detector.CAUSE_NONE and c["mode_ticks"] > k["blanking_ticks"]:
-            c["cause"] = cause
-            return modes.GRID_LOST
+    cause = watch_millisecond(k, c, ms)
+    if cause != CAUSE_NONE and c["mode_ticks"] > k["blanking_ticks"]:
+        c["cause"] = cause
+        return modes.GRID_LOST
     return modes.NOTHING
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from sites.edge.control.kernels.compiled import kernel
-from sites.edge.control.kernels.detector import HALF_SQRT3, LACK_FLOOR_PU
+from sites.edge.control.kernels.detector import HALF_SQRT3
 from sites.edge.control.kernels.sequence import DEAD_PU, Q_CLAMP, SOGI_GAIN
 
 WIDTH: Final = 64
@@ -48,6 +48,8 @@ THREE: Final = 17 * WIDTH
 TICKS: Final = 18 * WIDTH
 LONGEST: Final = 19 * WIDTH
 
+LACK_FLOOR_PU: Final = 0.05
+"""Missing wave below this is noise or notch, whatever its weight."""
 THIRD: Final = 1.0 / 3.0
 INVERSE_SQRT3: Final = 0.5773502691896258
 

@@ -11,10 +11,32 @@ from typing import Final
 
 import numpy as np
 
+CYCLE_RING: Final = 256
+"""Samples kept of each voltage and current: a cycle of 45 Hz at 10 kHz and some."""
 ANGLE_MS: Final = 125
 """Longest ring of the angle behind the frequency estimate [ms]: five windows of 25 ms."""
 REST_MS: Final = 50
 """Sliding mean of what flows beside the converter [ms]: whole half-cycles of 50 and of 60 Hz."""
+CAUSE_NONE: Final = 0
+CAUSE_PHASE_LOST: Final = 1
+CAUSE_DEEP_DIP: Final = 2
+CAUSE_LONG_DIP: Final = 3
+CAUSE_OVERVOLTAGE: Final = 4
+CAUSE_FREQUENCY: Final = 5
+CAUSE_OVERLOAD: Final = 6
+CAUSE_POLE_OPEN: Final = 7
+CAUSE_COLLAPSE: Final = 8
+CAUSE_DECAY: Final = 9
+
+PATH_NONE: Final = 0
+PATH_MAGNITUDE: Final = 1
+PATH_PER_PHASE: Final = 2
+PATH_DEVIATION: Final = 3
+PATH_CURRENT: Final = 4
+PATH_CLOCK: Final = 5
+PATH_WINDOW: Final = 6
+PATH_ACTIVE: Final = 7
+
 CAUSE_VOLTAGE: Final = 20
 CAUSE_ROCOF: Final = 21
 CAUSE_ISLAND: Final = 22
@@ -66,9 +88,27 @@ PARAMETERS: Final = np.dtype(
         ("pll_kp", np.float64),
         ("pll_ki", np.float64),
         # Loss detector.
-        ("lost_share", np.float64),
-        ("lost_memory", np.float64),
+        ("dead_area", np.float64),
+        ("sag_share", np.float64),
+        ("sag_memory", np.float64),
+        ("sag_hold_ticks", np.int64),
+        ("decay_memory", np.float64),
+        ("decay_ms", np.int64),
+        ("flat_square", np.float64),
         ("lost_hold_ticks", np.int64),
+        ("phasor_memory", np.float64),
+        ("ratio_memory", np.float64),
+        ("trend_memory", np.float64),
+        ("news_memory", np.float64),
+        ("scale_memory", np.float64),
+        ("lately_memory", np.float64),
+        ("collapse_ticks", np.int64),
+        ("flat_ticks", np.int64),
+        ("flat_poles", np.int64),
+        ("flat_area", np.float64),
+        ("open_latch_ticks", np.int64),
+        ("current_known", np.int64),
+        ("deep_windows", np.int64),
         ("overload_pu", np.float64),
         ("overload_hold_ticks", np.int64),
         ("overvoltage_pu", np.float64),
@@ -167,15 +207,53 @@ STATE: Final = np.dtype(
         ("sync_cross", np.float64),
         # Detector.
         ("reference", np.float64),
+        ("dead_area", np.float64, (3,)),
         ("lack", np.float64, (3,)),
         ("weight", np.float64, (3,)),
+        ("sag_ticks", np.int64),
+        ("window", np.float64, (3, 4)),
+        ("window_before", np.float64, (3, 4)),
+        ("slow_like", np.float64),
+        ("slow_own", np.float64),
+        ("ratio_ms", np.float64, (4,)),
+        ("decay_ms", np.int64),
+        ("decay_step", np.float64),
+        ("seen", np.int64, (3,)),
+        ("phasor_c", np.float64, (3,)),
+        ("phasor_s", np.float64, (3,)),
+        ("phasor_c2", np.float64),
+        ("phasor_s2", np.float64),
+        ("v_past", np.float64, (3,)),
+        ("i_past", np.float64, (3,)),
+        ("like", np.float64),
+        ("own", np.float64),
+        ("size", np.float64),
+        ("trend", np.float64),
+        ("news", np.float64, (3,)),
+        ("news_size", np.float64),
+        ("news_peak", np.float64),
+        ("news_usual", np.float64),
+        ("i_square", np.float64, (3,)),
+        ("i_lately", np.float64, (3,)),
+        ("still_ticks", np.int64, (3,)),
+        ("flat_longest", np.float64),
+        ("flat_ticks", np.int64, (3,)),
+        ("flat_area", np.float64, (3,)),
+        ("open_ticks", np.int64),
+        ("open_phases", np.int64),
+        ("collapse_ticks", np.int64),
+        ("blind_ticks", np.int64),
+        ("smallest_pu", np.float64),
+        ("fall_pu", np.float64),
+        ("even_falls", np.int64),
+        ("path", np.int64),
+        ("jump_rad", np.float64),
+        ("jump_ms", np.int64),
+        ("relocks", np.int64),
+        ("moving_ms", np.int64),
         ("lost_ticks", np.int64),
         ("overload_ticks", np.int64),
         ("over_ticks", np.int64),
-        ("window_lack", np.float64, (3,)),
-        ("window_weight", np.float64, (3,)),
-        ("previous_lack", np.float64, (3,)),
-        ("previous_weight", np.float64, (3,)),
         ("deep_windows", np.int64),
         ("middle_windows", np.int64),
         ("shallow_windows", np.int64),
@@ -275,6 +353,12 @@ STATE: Final = np.dtype(
         ("p_ring", np.float64, (RING_MS,)),
         ("v2_ring", np.float64, (RING_MS,)),
         ("ring_at", np.int64),
+        # One cycle of voltages and currents (cycle.py).
+        ("v_ring", np.float32, (3, CYCLE_RING)),
+        ("i_ring", np.float32, (3, CYCLE_RING)),
+        ("ring_put", np.int64),
+        ("ring_held", np.int64),
+        ("cycle_ticks", np.float64),
         ("ticks_to_ms", np.int64),
         ("power_pu", np.float64),
         ("voltage_pu", np.float64),

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sites.edge.control.kernels import detector, modes
+from sites.edge.control.kernels import modes
 from sites.edge.control.kernels.anti_islanding import probe_power, reset_probe, watch_probe
 from sites.edge.control.kernels.compiled import Record, kernel
-from sites.edge.control.kernels.detector import watch_window
+from sites.edge.control.kernels.detector import watch_millisecond
 from sites.edge.control.kernels.modes import change_mode
+from sites.edge.control.kernels.records import CAUSE_NONE
 from sites.edge.control.kernels.service import drive_power, power_reference
 from sites.edge.control.kernels.transfer import planned_event, steer_exchange
 from sites.edge.control.kernels.windows import reset_windows, watch_windows
 
+OWN_MOVE_PU_MS: Final = 0.001
+OWN_MOVE_MS: Final = 60
+"""The site's own power moves when its reference does, by more than 1 pu/s, and some cycles after."""
 STUCK_CONTACTS_MS: Final = 200
 """After closing, contacts that have not all reported closed by then were not closed by us."""
 
@@ -22,19 +26,18 @@ def supervise_tied(k: Record, c: Record, m: Record, table: Any, sample: int) -> 
     """Grid-tied: power reference, voltage reference, slow loss detectors."""
     ms = sample // k["ticks_per_ms"]
     event = modes.NOTHING
-    if ms % detector.WINDOW_MS == 0:
-        cause = watch_window(k, c)
-        if cause != detector.CAUSE_NONE and c["mode_ticks"] > k["blanking_ticks"]:
-            c["cause"] = cause
-            event = modes.GRID_LOST
+    cause = watch_millisecond(k, c, ms)
+    if cause != CAUSE_NONE and c["mode_ticks"] > k["blanking_ticks"]:
+        c["cause"] = cause
+        event = modes.GRID_LOST
     probe_ms = ms + k["probe_offset_ms"]
     if c["mode_ticks"] <= k["ticks_per_ms"]:
         reset_windows(k, c, c["frequency_hz"])
         reset_probe(c)
     cause = watch_windows(k, c, c["frequency_hz"])
-    if cause == detector.CAUSE_NONE:
+    if cause == CAUSE_NONE:
         cause = watch_probe(k, c, probe_ms)
-    if cause != detector.CAUSE_NONE:
+    if cause != CAUSE_NONE:
         c["cause"] = cause
         event = modes.GRID_LOST
     if m["poles_closed"] < k["phases"] and c["mode_ticks"] > STUCK_CONTACTS_MS * k["ticks_per_ms"]:
@@ -48,6 +51,8 @@ def supervise_tied(k: Record, c: Record, m: Record, table: Any, sample: int) -> 
     lowest = -m["charge_limit_pu"]
     highest = m["discharge_limit_pu"]
     wanted = min(max(wanted, lowest), highest)
+    # A current through the switch that fades because the site moves its own power is no pole that opens.
+    c["moving_ms"] = OWN_MOVE_MS if abs(wanted - c["wanted_pu"]) > OWN_MOVE_PU_MS else max(c["moving_ms"] - 1, 0)
     drive_power(k, c, probe_power(k, c, probe_ms, wanted, max(lowest, -1.0), min(highest, 1.0)))
     # The level that exchanges no reactive power at the bus: its voltage plus the drop of the power.
     drop = k["filter_x"] * wanted

@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Final
 
 from sites.edge.control.kernels.compiled import Record, kernel
-from sites.edge.control.kernels.detector import CAUSE_FREQUENCY, CAUSE_NONE
 from sites.edge.control.kernels.records import (
+    CAUSE_FREQUENCY,
+    CAUSE_NONE,
     CAUSE_ROCOF,
     CAUSE_VOLTAGE,
     ROCOF_STEPS,
