@@ -49,10 +49,10 @@ DEAD_FLOOR_PU: Final = 0.02
 it."""
 LACK_FLOOR_PU: Final = 0.05
 PUSHED_BACK: Final = 0.3
-SAGGED_AMPLITUDE: Final = 0.74
+SAGGED_AMPLITUDE: Final = 0.72
 """A converter that forms the voltage holds it up against a lost grid's load: a phase that lacks 40 % of its wave
 while the
-converter gives it current is lost, unless a sine of 0.8 fits it (a jump of the grid's phase by up to 60 degrees)."""
+converter gives it current is lost, unless a sine of 0.72 fits it (a jump of the grid's phase by up to 60 degrees)."""
 REVIVED: Final = 3.0
 """How much faster a phase that shows voltage clears itself than silence accuses it."""
 LOST_RATIO: Final = 0.50
