@@ -50,9 +50,11 @@ it."""
 LACK_FLOOR_PU: Final = 0.05
 PUSHED_BACK: Final = 0.3
 SAGGED_AMPLITUDE: Final = 0.72
+SAGGED_ALONE: Final = 0.75
 """A converter that forms the voltage holds it up against a lost grid's load: a phase that lacks 40 % of its wave
 while the
-converter gives it current is lost, unless a sine of 0.72 fits it (a jump of the grid's phase by up to 60 degrees)."""
+converter gives it current is lost, unless a sine of 0.72 fits it, of 0.75 at a site of one phase (a jump of the
+grid's phase by up to 60 degrees)."""
 REVIVED: Final = 3.0
 """How much faster a phase that shows voltage clears itself than silence accuses it."""
 LOST_RATIO: Final = 0.50
@@ -106,7 +108,7 @@ def watch_phase(k: Record, c: Record, phase: int, cosine: float, sine: float, vo
     area = area + past if size < DEAD_SHARE * past + DEAD_FLOOR_PU else max(0.0, area - REVIVED * size)
     c["dead_area"][phase] = area
     memory = k["sag_memory"]
-    lack = c["lack"][phase] + memory * (c["reference"] * cosine * cosine - along - c["lack"][phase])
+    lack = c["lack"][phase] + memory * (cosine * (c["reference"] * cosine - voltage) - c["lack"][phase])
     weight = c["weight"][phase] + memory * (cosine * cosine - c["weight"][phase])
     c["lack"][phase] = lack
     c["weight"][phase] = weight
@@ -117,7 +119,7 @@ def watch_phase(k: Record, c: Record, phase: int, cosine: float, sine: float, vo
     if current * cosine < PUSHED_BACK * abs(cosine):
         return 0
     a, b = fitted(c, phase)
-    least = SAGGED_AMPLITUDE * c["reference"]
+    least = (SAGGED_AMPLITUDE if k["phases"] == 3 else SAGGED_ALONE) * c["reference"]
     return int(a * a + b * b < least * least)
 
 

@@ -82,7 +82,8 @@ def test_a_start_far_off_nominal_frequency_on_a_weak_feeder_loses_no_step(
     loop = blind_loop(fleet, short_circuit_ratio=5.0, neighbor_load_pu=5.0)
     assert np.all(np.abs(turned_rad(loop, grid_hz, 600)) < np.radians(60.0))
     wanted = wanted_pu(loop) if grid_hz < 50.0 else 0.0
-    np.testing.assert_allclose(loop._c["power_pu"], wanted, atol=0.1)
+    # At full rating the current limit may take an eighth of the power for some tenths of a second.
+    np.testing.assert_allclose(loop._c["power_pu"], wanted, atol=0.15)
 
 
 @BOTH
