@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BROKER_VARIABLE = "VPP_EDGE_BROKER_URL"
 STUDIES = {
+    "replay": ("replay_command", "what this controller would have decided on recordings that you bring"),
     "islanding-suite": ("suite", "the controller against losses, dips and nuisances, with its targets"),
     "realtime-report": ("realtime_report", "wake latency and step time of the control loop on this machine"),
     "respond": ("respond", "a product's response over a recorded frequency"),

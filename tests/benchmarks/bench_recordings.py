@@ -1,11 +1,13 @@
 """Delay of the decision on measured island formations, and what the field's recordings do to the detector.
 
 Recordings: ../shared/data/waveforms (not part of the product; without them this says so and ends).
-usage: python -m tests.benchmarks.bench_recordings [--files] [NAME…]     --files: one line a recording
+usage: python -m tests.benchmarks.bench_recordings [--files] [--csv] [NAME…]
+    --files: one line a recording; --csv: as CSV files through ``vpp-edge replay`` and not straight to the detector
 """
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy as np
 
 from sites.edge.control.detection import Decision, watch
 from sites.edge.control.settings import ControlSettings
+from sites.edge.studies.replay import ReplaySettings, replay_file
 from sites.edge.studies.resampling import to_detector_rate
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / "waveforms"
@@ -103,6 +106,24 @@ def lab_outcome(path: Path, *, with_current: bool) -> Outcome:
     return Outcome(path.stem, opened_ms, first_s * 1000.0, cause)
 
 
+def replayed_outcome(path: Path, *, with_current: bool) -> Outcome:
+    """Write one lab formation as CSV, as a site would measure it, and take it through the replay."""
+    with np.load(path) as lab:
+        rows = [*lab["v_island"], *(lab["i_utility"] if with_current else ())]
+        t_s = np.arange(len(rows[0])) / float(lab["fs"])
+        opens = lab["t_open_ms"]
+    names = "t_s,va,vb,vc" + (",ia,ib,ic" if with_current else "")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{path.stem}.csv"
+        np.savetxt(file, np.column_stack((t_s, *rows)), fmt="%.7g", delimiter=",", header=names, comments="")
+        found = replay_file(file, ReplaySettings(nominal_v=480.0 / np.sqrt(3.0), nominal_hz=60.0))
+    first = next((d for d in found.decisions if d.action == "open_switch"), None)
+    opened_ms = float("nan") if np.isnan(opens).all() else float(np.nanmin(opens))
+    if first is None:
+        return Outcome(path.stem, opened_ms, float("nan"), "")
+    return Outcome(path.stem, opened_ms, first.t_s * 1000.0, f"{first.cause}/{first.path}")
+
+
 def print_distribution(title: str, outcomes: Sequence[Outcome]) -> None:
     """Print one line of figures for a set of formations."""
     delays = [o.delay_ms for o in outcomes if not o.is_false and not o.is_missed and not np.isnan(o.opened_ms)]
@@ -118,14 +139,15 @@ def print_distribution(title: str, outcomes: Sequence[Outcome]) -> None:
     )
 
 
-def lab(names: Sequence[str], *, per_file: bool) -> None:
+def lab(names: Sequence[str], *, per_file: bool, as_csv: bool) -> None:
     """Print delays over the lab's formations, with and without current."""
+    outcome_of = replayed_outcome if as_csv else lab_outcome
     paths = [p for p in sorted(FOLDER.glob("[0-9]*.npz")) if not names or p.stem in names]
     if not paths:
         return
     results = {}
     for with_current in (False, True):
-        results[with_current] = [lab_outcome(path, with_current=with_current) for path in paths]
+        results[with_current] = [outcome_of(path, with_current=with_current) for path in paths]
     if per_file:
         print("lab: delay from the first pole's opening to the decision [ms]")
         print("file    opens at   voltage only                     with current")
@@ -183,12 +205,13 @@ def main(arguments: Sequence[str]) -> int:
     """Run on all recordings or on the named ones."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--files", action="store_true")
+    parser.add_argument("--csv", action="store_true")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args(arguments)
     if not FOLDER.is_dir():
         print(f"no recordings at {FOLDER}: nothing measured")
         return 0
-    lab(options.names, per_file=options.files or bool(options.names))
+    lab(options.names, per_file=options.files or bool(options.names), as_csv=options.csv)
     field(options.names)
     return 0
 

@@ -6,7 +6,7 @@ cycles at best: the healthy beginning found here stands for those days, and with
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -34,6 +34,8 @@ LOW_PU: Final = 0.8
 HIGH_PU: Final = 1.2
 LARGEST_RESIDUAL: Final = 0.15
 """R.m.s. of what is not fundamental, of the fundamental's r.m.s.: the noisiest measured healthy sites stay below."""
+LARGEST_SPIKE: Final = 0.6
+"""Share of the peak by which one sample may be off the fundamental: commutation notches of healthy sites stay below."""
 LARGEST_NEGATIVE: Final = 0.2
 KNOWN_HZ: Final = (50.0, 60.0)
 
@@ -280,6 +282,9 @@ def _judge(
     if rms.min() < LOW_PU * usual or rms.max() > HIGH_PU * usual:
         levels = ", ".join(f"{value:.4g}" for value in rms)
         return None, f"its voltages are {levels} V r.m.s. at the beginning, off the nominal {usual:.4g} V"
+    found = Beginning(start, start + window, hertz, nominal_hz, phasors, is_reversed=False)
+    if np.max(np.abs(piece - found.wave(np.arange(start, start + window)))) > LARGEST_SPIKE * np.abs(phasors).mean():
+        return None, "its beginning has a spike in it"
     is_reversed = False
     if len(phasors) == 3:
         turn = np.exp(2j * np.pi / 3.0)
@@ -292,7 +297,7 @@ def _judge(
         ):
             angles = ", ".join(f"{np.degrees(np.angle(p / phasors[0])):.0f}" for p in phasors)
             return None, f"its phases stand at {angles} degrees and not a third of a turn apart"
-    return Beginning(start, start + window, hertz, nominal_hz, phasors, is_reversed), ""
+    return replace(found, is_reversed=is_reversed), ""
 
 
 def _fit(piece: FloatArray, candidates: tuple[float, ...]) -> tuple[float, npt.NDArray[np.complex128], float]:
