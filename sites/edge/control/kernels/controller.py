@@ -13,7 +13,12 @@ from sites.edge.control.kernels.grid_following import drive_converter
 from sites.edge.control.kernels.grid_forming import measure_power
 from sites.edge.control.kernels.island import supervise_island
 from sites.edge.control.kernels.modes import change_mode
-from sites.edge.control.kernels.protection import supervise_lockout, supervise_maintenance, watch_inputs
+from sites.edge.control.kernels.protection import (
+    note_voltage,
+    supervise_lockout,
+    supervise_maintenance,
+    watch_inputs,
+)
 from sites.edge.control.kernels.records import CAUSE_NONE
 from sites.edge.control.kernels.requests import take_requests
 from sites.edge.control.kernels.sequence import track_sequence
@@ -83,13 +88,15 @@ def hold_phasor(k: Record, c: Record) -> None:
 @kernel
 def supervise(k: Record, c: Record, m: Record, table: Any, sample: int) -> None:
     """Everything that a millisecond is soon enough for."""
+    if c["converter_on"] == 0:
+        note_voltage(k, c, m)
     measure_power(k, c)
     watch_inputs(k, c, m, table)
     take_requests(k, c, m, table)
     grid_hz = estimate_frequency(k, c)
     mode = c["mode"]
     c["mode_ms"][mode] += 1
-    if mode == modes.GRID_TIED or mode == modes.ISLANDING:
+    if mode == modes.GRID_TIED or mode == modes.ISLANDING or c["converter_on"] == 0:
         c["frequency_hz"] = grid_hz
     else:
         c["frequency_hz"] = c["omega_e"] / TWO_PI

@@ -95,6 +95,8 @@ def change_mode(k: Record, c: Record, table: Any, event: int) -> None:
         c["alarm"] = 1 + mode * EVENT_COUNT + event
     if following == mode:
         return
+    if following == ISLANDING:
+        name_cause(c, event)
     log_change(c, mode, event, following)
     c["mode"] = following
     c["mode_ticks"] = 0
@@ -107,7 +109,7 @@ def change_mode(k: Record, c: Record, table: Any, event: int) -> None:
     if following == GRID_TIED:
         enter_tied(c, mode)
     elif following == ISLANDING:
-        enter_islanding(c, event)
+        enter_islanding(c)
     elif following == ISLANDED:
         c["switch_command"] = 0
         c["service_pu"] = 0.0
@@ -158,15 +160,8 @@ def enter_tied(c: Record, mode: int) -> None:
 
 
 @kernel
-def enter_islanding(c: Record, event: int) -> None:
-    """Order the switch open."""
-    c["switch_command"] = 0
-    c["decided"] = 1
-    c["decisions"] += 1
-    c["fit_ticks"] = 0
-    c["island_ms"] = 0
-    c["lost_pu"] = c["power_pu"]
-    c["momentary"] = 0
+def name_cause(c: Record, event: int) -> None:
+    """Set why the site leaves the grid where no detector did; two of these wait for somebody to ask it back."""
     if event == ISLAND_PLANNED:
         c["cause"] = CAUSE_PLANNED
         c["hold_island"] = 1
@@ -175,6 +170,18 @@ def enter_islanding(c: Record, event: int) -> None:
     elif event == BOND_CLOSED:
         c["cause"] = CAUSE_BOND
         c["hold_island"] = 1
+
+
+@kernel
+def enter_islanding(c: Record) -> None:
+    """Order the switch open."""
+    c["switch_command"] = 0
+    c["decided"] = 1
+    c["decisions"] += 1
+    c["fit_ticks"] = 0
+    c["island_ms"] = 0
+    c["lost_pu"] = c["power_pu"]
+    c["momentary"] = 0
 
 
 @kernel
@@ -188,6 +195,8 @@ def enter_black_start(k: Record, c: Record) -> None:
     c["start_ms"] = 0
     c["stuck_ms"] = 0
     c["level_e"] = 0.0
+    c["cause"] = 0
+    c["island_ms"] = 0
     c["alarm"] = ALARM_NONE
     c["start_wanted"] = 0
     c["hold_island"] = 0

@@ -99,6 +99,15 @@ def watch_dead_bus(c: Record, m: Record) -> int:
 
 
 @kernel
+def note_voltage(k: Record, c: Record, m: Record) -> None:
+    """Count the bus voltage while the converter, which does it on every sample, is off; once per millisecond."""
+    square = m["va"] * m["va"]
+    if k["phases"] == 3:
+        square += m["vb"] * m["vb"] + m["vc"] * m["vc"]
+    c["v2_sum"] += square * k["ticks_per_ms"]
+
+
+@kernel
 def supervise_lockout(k: Record, c: Record, m: Record, table: Any) -> None:
     """Blocked: only a request leads out, or the grid's return to a site that had run out of energy.
 
@@ -118,7 +127,7 @@ def supervise_lockout(k: Record, c: Record, m: Record, table: Any) -> None:
     elif c["start_wanted"]:
         if m["poles_closed"] == 0:
             change_mode(k, c, table, modes.START_REQUESTED)
-        elif c["mode_ticks"] > k["switch_timeout_ticks"] and c["fit_ticks"] == 0:
+        elif c["mode_ticks"] > k["switch_timeout_ticks"]:
             c["start_wanted"] = 0
             c["refusals"] += 1
     elif c["energy_out"] and m["poles_closed"] == 0 and c["fit_ticks"] >= max(k["enter_delay_ticks"], 1):

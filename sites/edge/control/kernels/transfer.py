@@ -70,7 +70,8 @@ def return_delay(k: Record, c: Record) -> int:
     A profile that permits momentary islands lets a short one return at once; any other waits as for entering
     service.
     """
-    if k["momentary_ms"] > 0 and c["cause"] != modes.CAUSE_PLANNED:
+    by_detector = c["cause"] != 0 and c["cause"] < modes.CAUSE_PLANNED
+    if k["momentary_ms"] > 0 and by_detector:
         # How long the grid was away: the island's age less the time that it has been fit again.
         away_ms = c["island_ms"] - c["fit_ticks"] // k["ticks_per_ms"]
         if away_ms <= k["momentary_ms"]:
