@@ -36,8 +36,8 @@ POWER_RESET: Final = 0.7
 """How fast the panel brings the power to its order [1/s]."""
 VOLTAGE_GAIN: Final = 8.0
 VOLTAGE_S: Final = 0.1
-SYNC_ANGLE_RAD: Final = 0.12
-SYNC_SLIP_RAD_S: Final = 0.8
+SYNC_ANGLE_RAD: Final = 0.06
+SYNC_SLIP_RAD_S: Final = 0.4
 SYNC_VOLTAGE_PU: Final = 0.07
 SYNC_MS: Final = 100
 COOL_MS: Final = 60_000

@@ -24,6 +24,9 @@ from sites.edge.plant.rotating import follow_bus
 from sites.edge.plant.switch import move_switch, poles_closed
 
 HALF_SQRT3: Final = 0.8660254037844386
+STANDING_G: Final = 0.002
+"""What a bus without load still takes: transformers of the meters, discharge resistors. Else a capacitor would hold
+its charge for ever, and no bus would ever be dead."""
 TO_UNIT: Final = 2.0 / 2097152.0
 
 
@@ -139,7 +142,7 @@ def advance_site(g: Record, p: Record, phases: Any, c: Record, w: Record, grid_h
     z_sin = p["bus_sin"]
     inverse = 1.0 / max(z_cos * z_cos + z_sin * z_sin, 0.25)
     pv = p["pv_pu"] * inverse * c["pv_connected"]
-    load_g = max(p["load_pu"] - g["own_motor_pu"] - g["rectifier_pu"], 0.0) * p["tier_share"]
+    load_g = max(max(p["load_pu"] - g["own_motor_pu"] - g["rectifier_pu"], 0.0) * p["tier_share"], STANDING_G)
     gen_g = 0.0
     gen_a = 0.0
     gen_b = 0.0

@@ -85,8 +85,8 @@ def watch_leak(k: Record, c: Record, m: Record) -> int:
     if current > LEAK_PU:
         c["leak_ms"] += 1
     else:
-        # One phase passes through zero every half cycle: run back slowly, or it would never add up.
-        c["leak_ms"] = max(0, c["leak_ms"] - 2)
+        # One phase passes through zero every half cycle: run back, do not begin anew, or it would never add up.
+        c["leak_ms"] = max(0, c["leak_ms"] - 1)
     return int(c["leak_ms"] >= LEAK_MS)
 
 
