@@ -156,6 +156,7 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
         "trend_memory": 1.0 - math.exp(-dt_s / 0.3e-3),
         "news_memory": 1.0 - math.exp(-dt_s / 0.4e-3),
         "lately_memory": 1.0 - math.exp(-dt_s / 0.1e-3),
+        "mean_memory": 1.0 - math.exp(-dt_s / 0.3e-3),
         "scale_memory": 1.0 - math.exp(-dt_s / 20e-3),
         "collapse_ticks": round(1.6e-3 * settings.rate_hz),
         "flat_ticks": round((4e-3 if forms_voltage else 0.6e-3) * settings.rate_hz),

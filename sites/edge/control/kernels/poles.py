@@ -15,10 +15,11 @@ from typing import Final
 
 from sites.edge.control.kernels.compiled import Record, kernel
 
-LOOSE: Final = 2.0
-LOOSE_TIME: Final = 3
-"""A current that is almost none (its square twice as large, from the noise of the switching) has to be so three times
-as long."""
+STILL_SHARE: Final = 0.5
+STILL_TIME: Final = 15
+"""A current that does not move, whatever its offset, has to do so for half a cycle, 9 ms: longer than any crest lasts."""
+OFFSET_SQUARE: Final = 0.08
+"""Around zero within 20 % of the peak: at its crest a sine stands still, too."""
 MIN_SQUARE: Final = 1e-4
 """Below 1 % of the rating there is no current to miss [pu²]."""
 
@@ -30,10 +31,18 @@ def watch_pole(k: Record, c: Record, phase: int, current: float) -> int:
     usual = c["i_square"][phase]
     lately = c["i_lately"][phase] + k["lately_memory"] * (square - c["i_lately"][phase])
     c["i_lately"][phase] = lately
-    if lately >= LOOSE * k["flat_square"] * usual or usual < MIN_SQUARE:
+    # A transformer's or a probe's own offset outlives the current: then what counts is what moves.
+    mean = c["i_mean"][phase] + k["mean_memory"] * (current - c["i_mean"][phase])
+    c["i_mean"][phase] = mean
+    moved = current - mean
+    moving = c["i_moving"][phase] + k["lately_memory"] * (moved * moved - c["i_moving"][phase])
+    c["i_moving"][phase] = moving
+    none = lately < k["flat_square"] * usual
+    still = moving < STILL_SHARE * k["flat_square"] * usual and mean * mean < OFFSET_SQUARE * usual
+    if not (none or still) or usual < MIN_SQUARE:
         c["i_square"][phase] = usual + k["scale_memory"] * (square - usual)
         c["flat_ticks"][phase] = 0
-        c["still_ticks"][phase] = 0
+        c["gone_ticks"][phase] = 0
         c["flat_area"][phase] = 0.0
         return 0
     ticks = c["flat_ticks"][phase] + 1
@@ -42,12 +51,12 @@ def watch_pole(k: Record, c: Record, phase: int, current: float) -> int:
         # No current for a cycle: nothing more to miss, and the scale may follow.
         c["i_square"][phase] = usual + k["scale_memory"] * (square - usual)
         return 0
-    area = c["flat_area"][phase] + abs(c["i_past"][phase])
+    area = c["flat_area"][phase] + abs(c["i_past"][phase] - mean)
     c["flat_area"][phase] = area
     needed = k["flat_area"] * k["flat_area"] * 2.0 * usual
-    still = c["still_ticks"][phase] + 1 if lately < k["flat_square"] * usual else 0
-    c["still_ticks"][phase] = still
-    if (still < k["flat_ticks"] and ticks < LOOSE_TIME * k["flat_ticks"]) or area * area < needed:
+    gone = c["gone_ticks"][phase] + 1 if none else 0
+    c["gone_ticks"][phase] = gone
+    if (gone < k["flat_ticks"] and ticks < STILL_TIME * k["flat_ticks"]) or area * area < needed:
         return 0
     c["flat_longest"] = max(c["flat_longest"], area / math.sqrt(2.0 * usual))
     return 1
