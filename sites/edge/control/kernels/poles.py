@@ -17,7 +17,8 @@ from sites.edge.control.kernels.compiled import Record, kernel
 
 STILL_SHARE: Final = 0.5
 STILL_TIME: Final = 15
-"""A current that does not move, whatever its offset, has to do so for half a cycle, 9 ms: longer than any crest lasts."""
+"""A current that does not move, whatever its offset, has to do so for half a cycle, 9 ms: longer than any crest
+lasts."""
 OFFSET_SQUARE: Final = 0.08
 """Around zero within 20 % of the peak: at its crest a sine stands still, too."""
 MIN_SQUARE: Final = 1e-4

@@ -45,16 +45,16 @@ def replayed(path: Path, site: SiteParameters) -> Replay:
 
 @pytest.mark.parametrize("after", [0, 33, 77, 140])
 @pytest.mark.parametrize("site", [THREE, ONE], ids=["three phases", "one phase"])
-def test_the_file_leads_to_the_same_decision_within_a_millisecond(
+def test_the_file_leads_to_the_same_decision_within_two_milliseconds(
     site: SiteParameters, after: int, tmp_path: Path
 ) -> None:
     site = dataclasses.replace(site, switch_kind="sic")
     path, decided_s, cause = recorded_event(site, tmp_path, after)
     found = replayed(path, site)
     assert found.first_transfer_s is not None
-    # The site's own detector has watched for longer and knows its converter's power, too; where two paths are about
-    # to decide, the other one may be first.
-    assert found.first_transfer_s == pytest.approx(decided_s, abs=0.001)
+    # The site's own detector knows its converter's current, too: without it a lost grid that the converter holds up
+    # shows a little later, in the falling voltage.
+    assert found.first_transfer_s == pytest.approx(decided_s, abs=0.002)
     first = next(decision for decision in found.decisions if decision.action == "open_switch")
-    assert first.cause in {cause, "pole_open"}
+    assert first.cause in {cause, "pole_open", "collapse"}
     assert not any("not used" in note for note in found.notes if "current" in note)
