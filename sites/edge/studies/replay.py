@@ -230,9 +230,9 @@ def _run_detector(
         voltages = voltages[[0, 2, 1]]
         currents = currents[[0, 2, 1]] if currents is not None else None
     settings = ControlSettings(phases=phases, nominal_hz=beginning.nominal_hz, rate_hz=DETECTOR_HZ)
-    v = [voltages[k] if k < phases else None for k in range(3)]
+    vb, vc = (voltages[1], voltages[2]) if phases == 3 else (None, None)
     i = [currents[k] if currents is not None and k < phases else None for k in range(3)]
-    return watch(v[0], v[1], v[2], i[0], i[1], i[2], settings=settings)
+    return watch(voltages[0], vb, vc, i[0], i[1], i[2], settings=settings)
 
 
 def _current_scale(amperes: FloatArray, beginning: Beginning) -> float:
