@@ -1,4 +1,4 @@
-"""Settings of a DC site's controller, its transition table, and the records that its kernels start with."""
+"""Settings of a DC site's controller, its transitions, and the records that its kernels start with."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from sites.edge.control.islanding import EVENT_NAMES, MODE_NAMES
-from sites.edge.control.kernels import modes
 from sites.edge.control.kernels.dc_records import DC_PARAMETERS, DC_STATE, TIERS
 
 StructuredArray = npt.NDArray[np.void]
@@ -30,16 +28,6 @@ DC_TRANSITIONS: Final[dict[tuple[str, str], str]] = {
 """(mode, event) -> next mode of a DC site. Modes and events bear an AC site's names: islanded is "on battery",
 resynchronizing "rectifiers walk in", black_start "the bus is dead and waits for a source". There is no islanding:
 the DC loads are on the battery's bus already."""
-
-
-def dc_transition_table() -> npt.NDArray[np.int64]:
-    """Return the table as the kernels read it, [mode, event] -> mode or ``modes.UNEXPECTED``."""
-    table = np.full((len(MODE_NAMES), modes.EVENT_COUNT), modes.UNEXPECTED, dtype=np.int64)
-    table[:, modes.NOTHING] = range(len(MODE_NAMES))
-    for (mode, event), following in DC_TRANSITIONS.items():
-        table[MODE_NAMES.index(mode), EVENT_NAMES.index(event)] = MODE_NAMES.index(following)
-    table[modes.LOCKOUT][table[modes.LOCKOUT] == modes.UNEXPECTED] = modes.LOCKOUT
-    return table
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Whatever a mode does not expect leads to lockout: converter blocked, switch open
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -103,11 +104,11 @@ TRANSITIONS: Final[dict[tuple[str, str], str]] = {
 """(mode, event) -> next mode. A pair that does not stand here is unexpected and means lockout."""
 
 
-def transition_table() -> npt.NDArray[np.int64]:
-    """Return the table as the kernels read it, [mode, event] -> mode or ``modes.UNEXPECTED``."""
+def transition_table(transitions: Mapping[tuple[str, str], str] = TRANSITIONS) -> npt.NDArray[np.int64]:
+    """Return a table as the kernels read it, [mode, event] -> mode or ``modes.UNEXPECTED``."""
     table = np.full((len(MODE_NAMES), modes.EVENT_COUNT), modes.UNEXPECTED, dtype=np.int64)
     table[:, modes.NOTHING] = range(len(MODE_NAMES))
-    for (mode, event), following in TRANSITIONS.items():
+    for (mode, event), following in transitions.items():
         table[MODE_NAMES.index(mode), EVENT_NAMES.index(event)] = MODE_NAMES.index(following)
     # A site that is locked out stays so whatever else happens.
     table[modes.LOCKOUT][table[modes.LOCKOUT] == modes.UNEXPECTED] = modes.LOCKOUT

@@ -8,7 +8,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from sites.edge.control.dc_settings import DcSettings, dc_control_parameters, dc_initial_state, dc_transition_table
+from sites.edge.control.dc_settings import DC_TRANSITIONS, DcSettings, dc_control_parameters, dc_initial_state
+from sites.edge.control.islanding import transition_table
 from sites.edge.control.kernels.dc_records import DC_PARAMETERS, DC_SAMPLES, DC_STATE, TIERS
 from sites.edge.plant.dc_load import RADIO_SHARE, radio_share
 from sites.edge.plant.dc_records import DC_METERS, DC_PLANT, DC_PLANT_PARAMETERS
@@ -74,7 +75,7 @@ class DcSites:
         self._dc = np.concatenate([np.zeros(0, DC_STATE), *dc])
         self._dm = np.zeros(len(dg), DC_SAMPLES)
         self._dw = np.concatenate([np.zeros(0, DC_METERS), *(dc_meters() for _ in dg)])
-        self._table = dc_transition_table()
+        self._table = transition_table(DC_TRANSITIONS)
 
     def step_arrays(self) -> tuple[Any, ...]:
         """Return the DC sites' own arrays, in the order of ``advance_dc_fleet``."""

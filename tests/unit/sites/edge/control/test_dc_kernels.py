@@ -13,9 +13,8 @@ from sites.edge.control.dc_settings import (
     DcSettings,
     dc_control_parameters,
     dc_initial_state,
-    dc_transition_table,
 )
-from sites.edge.control.islanding import MODE_NAMES
+from sites.edge.control.islanding import MODE_NAMES, transition_table
 from sites.edge.control.kernels import dc_battery, dc_disconnect, modes
 from sites.edge.control.kernels.dc_records import DC_SAMPLES
 from sites.edge.control.kernels.records import SAMPLES, STATE
@@ -144,7 +143,7 @@ def test_the_battery_goes_last_and_comes_back_beside_a_fed_and_even_bus_only() -
 
 
 def test_every_pair_of_the_table_names_a_mode_and_a_request_alone_leaves_lockout() -> None:
-    table = dc_transition_table()
+    table = transition_table(DC_TRANSITIONS)
     assert {mode for mode, _ in DC_TRANSITIONS} | set(DC_TRANSITIONS.values()) <= set(MODE_NAMES)
     leaving = np.flatnonzero(table[modes.LOCKOUT] != modes.LOCKOUT)
     assert leaving.tolist() == [modes.START_REQUESTED]
