@@ -30,13 +30,16 @@ CHARGE_PU: Final = 0.3
 FULL_RATIO: Final = 0.95
 UNLOADED_SHARE: Final = 0.05
 UNLOAD_TIMEOUT_MS: Final = 30_000
+ATTEMPTS: Final = 3
+"""Starts that may end in a failure before somebody has to look at the set."""
 
 
 @kernel
 def supervise_genset(k: Record, c: Record, soc_ratio: float, state: int, genset_pu: float, leaves: int) -> None:
     """One millisecond. ``leaves``: the site wants to return to the grid, which the set must not see."""
     if c["genset_run"] == 0:
-        if soc_ratio < k["genset_start_ratio"] and not leaves and (state in (STOPPED, COOLING)):
+        wanted = soc_ratio < k["genset_start_ratio"] and not leaves and c["genset_failures"] < ATTEMPTS
+        if wanted and (state in (STOPPED, COOLING)):
             c["genset_run"] = 1
             c["genset_ms"] = 0
             c["genset_leaves"] = 0
@@ -58,6 +61,7 @@ def supervise_genset(k: Record, c: Record, soc_ratio: float, state: int, genset_
         wanted = min(max(load + charge, least), HIGHEST_SHARE * rated)
         c["genset_target_pu"] = follow(c["genset_target_pu"], wanted, rated / (RAMP_S * 1000.0))
     elif state == FAILED:
+        c["genset_failures"] += 1
         c["genset_run"] = 0
         c["genset_close"] = 0
     else:

@@ -31,7 +31,7 @@ CLOSE_TIMEOUT_MS: Final = 500
 EMPTY_RATIO: Final = 0.05
 """The battery's management fades the discharge out below this, and parts the battery soon after."""
 LOW_RATIO: Final = 0.1
-SUN_AND_LOAD_MS: Final = 1000
+EMPTY_MS: Final = 1000
 """An empty battery's last order, the tiers open, has this long to take effect."""
 SYNC_SHARE: Final = 0.8
 """Share of the permitted slip that turns the angle: the rest is for what the estimate does not see."""
@@ -124,7 +124,7 @@ def watch_supply(c: Record, soc_ratio: float, pcs_running: int, supported: int) 
         c["under_ms"] += 1
     else:
         c["under_ms"] = 0
-    if c["under_ms"] < SUN_AND_LOAD_MS:
+    if c["under_ms"] < EMPTY_MS:
         return modes.NOTHING
     if empty:
         return modes.ENERGY_OUT

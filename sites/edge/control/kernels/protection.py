@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sites.edge.control.kernels import modes
 from sites.edge.control.kernels.compiled import Record, kernel
+from sites.edge.control.kernels.genset import ATTEMPTS
 from sites.edge.control.kernels.modes import change_mode
 from sites.edge.control.kernels.synchronism import watch_enter_service
 
@@ -23,6 +24,8 @@ BYPASS_LOST_MS: Final = 1000
 """How long the grid behind a closed switch is waited for before a blocked site opens it to start alone."""
 WARNING_BOND: Final = 1
 WARNING_BATTERY: Final = 2
+WARNING_GENSET: Final = 4
+"""Bits of ``warnings``: bond closed beside the grid's, battery parted by its management, set that does not start."""
 
 
 @kernel
@@ -45,6 +48,8 @@ def watch_inputs(k: Record, c: Record, m: Record, table: Any) -> None:
     c["warnings"] &= ~WARNING_BATTERY
     if m["pcs_running"] == 0:
         c["warnings"] |= WARNING_BATTERY
+    if c["genset_failures"] >= ATTEMPTS:
+        c["warnings"] |= WARNING_GENSET
     event = watch_bond(k, c, m)
     if event != modes.NOTHING:
         change_mode(k, c, table, event)

@@ -342,6 +342,7 @@ STATE: Final = np.dtype(
         ("stuck_ms", np.int64),
         ("genset_ms", np.int64),
         ("genset_leaves", np.int64),
+        ("genset_failures", np.int64),
         # Grid-forming converter.
         ("cos_e", np.float64),
         ("sin_e", np.float64),

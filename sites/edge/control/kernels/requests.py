@@ -74,6 +74,7 @@ def start(c: Record, m: Record, local: bool) -> None:
     if local:
         c["latched"] &= active_latches(m)
         c["warnings"] = 0
+        c["genset_failures"] = 0
     if c["mode"] == modes.LOCKOUT and c["latched"] == 0:
         c["start_wanted"] = 1
     elif not local or c["latched"] != 0:

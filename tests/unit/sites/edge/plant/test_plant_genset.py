@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.operation import CABINET, TELECOM, a_site, an_island, run
 
-from sites.edge.control.kernels.genset import COOLING, ON_BUS, STOPPED
+from sites.edge.control.kernels.genset import COOLING, FAILED, ON_BUS, STOPPED
 from sites.edge.plant.genset import FIRST_STEP, FRICTION, move_engine
 from sites.edge.plant.parameters import SiteParameters
 from sites.edge.plant.records import ASSETS
@@ -143,6 +143,25 @@ def test_a_set_that_drops_out_leaves_the_load_to_the_converter() -> None:
     measured = loop.measured()[0]
     assert loop.mode(0) == "islanded"
     assert measured["voltage_pu"] == pytest.approx(1.0, abs=0.03)
+
+
+def test_a_set_that_fails_three_times_is_left_to_whoever_comes() -> None:
+    loop = an_island(low(CABINET))
+    starts = 0
+    for _ in range(60):
+        run(loop, 1.0)
+        if loop._p["genset_state"][0] == ON_BUS:
+            starts += 1
+            # Its panel throws it off for whatever reason it has.
+            loop._p["genset_state"][0] = FAILED
+            run(loop, 0.1)
+    assert starts == 3
+    assert loop.measured()["warnings"][0] == 4
+    assert loop.mode(0) == "islanded"
+    loop.request_start(0)
+    run(loop, 15.0)
+    assert loop.measured()["warnings"][0] == 0
+    assert loop._p["genset_state"][0] == ON_BUS
 
 
 @pytest.mark.parametrize("base", [CABINET, TELECOM], ids=["three phases", "one phase"])
