@@ -27,9 +27,8 @@ class Decision:
     """Index of the sample with which it was decided."""
     action: str
     """``open_switch``, ``relock`` (the grid's phase has jumped and is followed), ``ride_through`` (a disturbance is
-    over
-    and the switch has stayed closed), ``return_possible`` (after an opening the grid is back), ``detector_blind``
-    (samples that are none)."""
+    over and the switch has stayed closed), ``return_possible`` (after an opening the grid is back),
+    ``detector_blind`` (samples that are none)."""
     cause: str
     path: str
 
@@ -47,10 +46,9 @@ def watch(
 ) -> list[Decision]:
     """Run the detector over a record of load-side voltages and, where given, currents through the switch.
 
-    Per unit on the peak of the nominal phase voltage and on any fixed current, samples at ``settings.rate_hz``.
-    ``vb`` and ``vc``
-    are None for one phase. What is no number is bridged with the last cycle and, when it lasts, told. Decisions within
-    ``settle_s`` of the beginning are not given: until then the detector does not know the grid.
+    Per unit on the peak of the nominal phase voltage and on any fixed current, samples at ``settings.rate_hz``. ``vb``
+    and ``vc`` are None for one phase. What is no number is bridged with the last cycle and, when it lasts, told.
+    Decisions within ``settle_s`` of the beginning are not given: until then the detector does not know the grid.
 
     Raises ValueError when lengths differ or the phases do not fit the settings.
     """

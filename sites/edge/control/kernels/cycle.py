@@ -1,10 +1,8 @@
 """The last cycle of every voltage and current, and what it says that this sample should show.
 
 A wave that repeats itself carries its harmonics, its unbalance and the switching noise of the neighbors with it; what
-differs
-from one cycle ago is new. The ring holds one cycle at the grid's own frequency, between two samples linearly: the
-error of that
-on a fundamental of 60 Hz at 10 kHz is below 2e-4.
+differs from one cycle ago is new. The ring holds one cycle at the grid's own frequency, between two samples linearly:
+the error of that on a fundamental of 60 Hz at 10 kHz is below 2e-4.
 """
 
 from __future__ import annotations

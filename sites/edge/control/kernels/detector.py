@@ -1,18 +1,18 @@
 """Loss-of-grid detector, the paths that decide on every sample.
 
 The PLL's phasor barely moves within two milliseconds, so it is the frozen frame: each phase is compared with what the
-grid would
-have shown. And a cycle ago the grid has shown it, harmonics and all: what differs from that is new. The paths:
+grid would have shown. And a cycle ago the grid has shown it, harmonics and all: what differs from that is new. The
+paths:
 
 - *magnitude*: the three voltages together have less than half of their last cycle in them, and not elsewhere in phase
   either;
 - *per phase*: a phase is silent while its last cycle should be seen, for longer than a zero crossing that only moved;
-- *deviation*: the voltage keeps falling away from its last cycle, as motors do when they run out, fast (here) or
-  slowly (dips.py).
-  A phase that only jumped fits a sine of full amplitude over ``phasor_memory``, and the PLL is turned to it (jump.py);
+- *deviation*: the voltage keeps falling away from its last cycle, as motors do when they run out, fast (here) or slowly
+  (dips.py). A phase that only jumped fits a sine of full amplitude over ``phasor_memory``, and the PLL is turned to it
+  (jump.py);
 - *current*: a pole upstream has gone out (poles.py) and the voltage changes with it, however little; or the converter
-  pushes more
-  than its rating into a phase whose voltage stays behind all the same: it hides the loss behind it until its limit;
+  pushes more than its rating into a phase whose voltage stays behind all the same: it hides the loss behind it until
+  its limit;
 - *clock*: dips against the ITIC curve (dips.py); and the slow windows (windows.py).
 """
 
@@ -52,9 +52,8 @@ PUSHED_BACK: Final = 0.3
 SAGGED_AMPLITUDE: Final = 0.72
 SAGGED_ALONE: Final = 0.75
 """A converter that forms the voltage holds it up against a lost grid's load: a phase that lacks 40 % of its wave
-while the
-converter gives it current is lost, unless a sine of 0.72 fits it, of 0.75 at a site of one phase (a jump of the
-grid's phase by up to 60 degrees)."""
+while the converter gives it current is lost, unless a sine of 0.72 fits it, of 0.75 at a site of one phase (a jump
+of the grid's phase by up to 60 degrees)."""
 REVIVED: Final = 3.0
 """How much faster a phase that shows voltage clears itself than silence accuses it."""
 LOST_RATIO: Final = 0.50
@@ -65,8 +64,8 @@ COLLAPSE_RATIO: Final = 0.72
 COLLAPSE_TREND: Final = 0.03
 SEVERAL_PU: Final = 0.08
 """Voltage below 0.72 of its last cycle and 0.05 below its own mean over a millisecond: still falling; and in two
-phases at
-least (one of three may stand at its zero crossing): a single phase that has jumped swings the projection, too."""
+phases at least (one of three may stand at its zero crossing): a single phase that has jumped swings the projection,
+too."""
 PUSHED_LACK_PU: Final = 0.12
 """Voltage that an overloaded phase lacks at an instant before the load on it is taken for a lost grid's."""
 PUSHED_AMPLITUDE: Final = 0.85
@@ -74,8 +73,8 @@ PUSHED_ALONE: Final = 0.72
 PUSHED_INTACT_SHARE: Final = 0.93
 """Three phases whose vector keeps this share of its length are not short of voltage."""
 LOPSIDED_PU: Final = 0.15
-"""Sum of the three phase voltages from which on they are lopsided. A jump of the grid's phase drives the
-current as high, but turns all three alike; poles that open apart leave one phase behind the others."""
+"""Sum of the three phase voltages from which on they are lopsided. A jump of the grid's phase drives the current as
+high, but turns all three alike; poles that open apart leave one phase behind the others."""
 LONG_FLAT: Final = 4.0
 NEWS_LEAST_PU: Final = 0.01
 NEWS_LOW_PU: Final = 0.02

@@ -1,8 +1,7 @@
 """Dips against the ITIC curve, on a clock of their own, and voltages that die away slowly: judged every 5 ms.
 
 The upper side of the ITIC curve is kept from 1.3 pu on only (detector.py): a swell of the grid between 1.1 and 1.3 pu
-is ridden
-through, as a grid code asks, and reaches the load for as long as it lasts.
+is ridden through, as a grid code asks, and reaches the load for as long as it lasts.
 """
 
 from __future__ import annotations
@@ -34,9 +33,8 @@ SEEN_WINDOWS: Final = 3
 DECAY_STEP: Final = 0.025
 DECAY_EVEN: Final = 0.6
 DECAY_RATIO: Final = 0.88
-"""Motors that run out lose voltage steadily: against its last cycle 2.5 % in 4 ms, ``decay_ms`` long, and 12 % in all.
-Flicker of 10 % at
-8.8 Hz loses 1.1 % at its steepest, a dip is there at once."""
+"""Motors that run out lose voltage steadily: against its last cycle 2.5 % in 4 ms, ``decay_ms`` long, and 12 % in
+all. Flicker of 10 % at 8.8 Hz loses 1.1 % at its steepest, a dip is there at once."""
 
 FALL_PU: Final = 0.02
 FALL_EVEN: Final = 0.4

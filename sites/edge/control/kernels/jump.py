@@ -1,8 +1,7 @@
 """Jumps of the grid's phase: told from its loss by the sine that still fits, and followed at once.
 
-Lines that open shift the phase behind them by up to 20 degrees (IEEE 1547-2018, 6.5.2.6). A loop that slews after
-such a jump
-reads a change of frequency that never was; here the phasor is turned to the new phase and the frequency stays.
+Lines that open shift the phase behind them by up to 20 degrees (IEEE 1547-2018, 6.5.2.6). A loop that slews after such
+a jump reads a change of frequency that never was; here the phasor is turned to the new phase and the frequency stays.
 """
 
 from __future__ import annotations

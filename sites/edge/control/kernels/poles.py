@@ -1,11 +1,8 @@
-"""Current through the static switch: a pole upstream that has gone out leaves no current where one cycle ago there
-was some.
+"""Current through the static switch: a pole upstream that has gone out leaves none where a cycle ago there was some.
 
-A breaker's pole goes out at a zero of its current, so the wave is missed only as it should rise again. ``flat_area``
-is the
-current that should have flowed while none did: it separates a pole that is out from a zero crossing that has only
-moved.
-Alone it proves nothing (a load that is switched off looks the same): the voltage has to change with it.
+A breaker's pole goes out at a zero of its current, so the wave is missed only as it should rise again. ``flat_area`` is
+the current that should have flowed while none did: it separates a pole that is out from a zero crossing that has only
+moved. Alone it proves nothing (a load that is switched off looks the same): the voltage has to change with it.
 """
 
 from __future__ import annotations
