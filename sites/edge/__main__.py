@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sites.edge.config import KEY_HEX, SITE_ID, ConfigError, EdgeConfig, load_config
+from sites.edge.studies.output_files import OutputError
 from sites.mqtt.address import BrokerAddress, BrokerAddressError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         return int(options.run(options, os.environ))
-    except (ConfigError, BrokerAddressError) as error:
+    except (ConfigError, BrokerAddressError, OutputError) as error:
         sys.stderr.write(f"vpp-edge {options.command}: {error}\n")
         return 2
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,10 @@ import numpy as np
 from sites.edge.plant.frequency import FrequencyTrace
 
 MIN_ROWS: Final = 3
+MAX_BYTES: Final = 100_000_000
+LONGEST_STEP_S: Final = 60.0
+"""A frequency that was taken more rarely than once a minute tells nothing of what a product had to answer."""
+LONGEST_S: Final = 8 * 86_400.0
 GAP_FACTOR: Final = 10.0
 GAP_S: Final = 2.0
 """A step of more than this and more than ten times the usual one is a gap."""
@@ -33,6 +38,12 @@ def read_trace(path: Path, nominal_hz: float) -> FrequencyTrace:
     times that do not rise, a gap, fewer than three rows, and a frequency of another grid.
     """
     try:
+        about = path.stat()
+        if stat.S_ISREG(about.st_mode) and about.st_size > MAX_BYTES:
+            raise TraceError(f"{path}: has {about.st_size} bytes, accepted: up to {MAX_BYTES}")
+        if not stat.S_ISREG(about.st_mode) and not path.is_dir():
+            # A pipe may never end, a device neither.
+            raise TraceError(f"{path}: is a pipe or a device, accepted: a CSV file with t_s,frequency_hz")
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
@@ -67,6 +78,10 @@ def read_trace(path: Path, nominal_hz: float) -> FrequencyTrace:
             f"{path}, line {kept[at + 1][0]}: a gap of {steps_s.max():g} s before t_s {t_s[at]:g}, accepted: "
             f"steps of up to {max(GAP_S, GAP_FACTOR * usual_s):g} s where {usual_s:g} s is usual"
         )
+    if usual_s > LONGEST_STEP_S:
+        raise TraceError(f"{path}: steps of {usual_s:g} s are usual, accepted: up to {LONGEST_STEP_S:g} s")
+    if t_s[-1] - t_s[0] > LONGEST_S:
+        raise TraceError(f"{path}: lasts {t_s[-1] - t_s[0]:g} s, accepted: up to {LONGEST_S:g} s")
     wrong = np.flatnonzero((f_hz < LOW_HZ) | (f_hz > HIGH_HZ))
     if len(wrong):
         at = int(wrong[0])

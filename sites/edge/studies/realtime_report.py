@@ -30,6 +30,7 @@ from sites.edge.drivers.simulated import SAMPLE_RATE_HZ, SimulatedSites
 from sites.edge.link.shared_block import ControlSide, SharedBlock
 from sites.edge.plant.fleet import synthetic_fleet
 from sites.edge.studies.grid_play import GridPlay
+from sites.edge.studies.output_files import judge_outputs, write_text
 
 CASES: Final = ("alone", "busy Python thread", "dead uplink")
 
@@ -46,10 +47,11 @@ def run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     if not 1.0 <= options.seconds <= 86_400.0:
         sys.stderr.write(f"vpp-edge realtime-report: --seconds is {options.seconds:g}, accepted: 1 to 86400\n")
         return 2
+    judge_outputs(options.json)
     report = measure(options.seconds, options.tick_ms / 1000.0)
     sys.stdout.write(as_text(report))
     if options.json is not None:
-        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_text(options.json, json.dumps(report, indent=2) + "\n")
     return 0
 
 

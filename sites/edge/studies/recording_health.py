@@ -193,7 +193,13 @@ def without_stuck(volts: FloatArray, rate_hz: float, names: tuple[str, ...]) -> 
             notes.append(f"{name} holds {row[first]:.6g} V for {stuck.sum() / rate_hz * 1e3:.3g} ms: taken as missing")
             row[stuck] = np.nan
         flat = (held >= held.max()) | (held <= held.min())
-        if peak > 0.0 and rate_hz >= 2000.0 and flat.mean() >= FLAT_SHARE and not stuck.any():
+        if (
+            peak > 0.0
+            and rate_hz >= 2000.0
+            and len(held) >= STUCK_S * rate_hz
+            and flat.mean() >= FLAT_SHARE
+            and not stuck.any()
+        ):
             notes.append(
                 f"{name} is flat-topped at {peak:.6g} V in {flat.mean() * 100:.0f} % of its samples: beyond the "
                 "recorder's range, its true peak is not known"

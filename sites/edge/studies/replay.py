@@ -30,8 +30,13 @@ SLOWEST_HZ: Final = 600.0
 SLOWEST_CURRENT_HZ: Final = 4_990.0
 """Currents recorded more slowly do not show when a pole stops to conduct. Measured: 39 lab recordings thinned to 4 kHz
 without a filter gave 3 transfers before the event, at 5 kHz and above none."""
+SURE_HZ: Final = 1_990.0
+"""Below, a transient is one sample and aliases. Measured at 1 kHz: 8 of 24 capacitor switchings at 900 Hz passed for a
+loss, and one lost phase of three took up to 5.8 ms."""
 FASTEST_HZ: Final = 1_000_000.0
 LONGEST_S: Final = 900.0
+LARGEST_VALUE: Final = 1e9
+"""Volts or amperes that no grid has."""
 LEAD_S: Final = 0.2
 """The healthy beginning is repeated for so long before the recording: the detector of a site is settled."""
 SQRT3: Final = 1.7320508
@@ -103,15 +108,21 @@ def replay_file(path: Path, settings: ReplaySettings, *, name: str = "") -> Repl
 def replay_wave(wave: WaveFile, settings: ReplaySettings, *, file: str) -> Replay:
     """Run the detector over voltages and currents; raise RecordingError when nominal values contradict them."""
     rows = wave.volts if wave.amperes is None else np.concatenate((wave.volts, wave.amperes))
-    t_s, rows, hole_notes = bridged(wave.t_s, rows)
+    absurd = np.abs(rows) > LARGEST_VALUE
+    absurd_notes = [f"{absurd.sum()} values above {LARGEST_VALUE:g} were taken as missing"] if absurd.any() else []
+    t_s, rows, hole_notes = bridged(wave.t_s, np.where(absurd, np.nan, rows) if absurd_notes else rows)
     t_s, pieces, gap_notes = stretches(t_s)
     usable = [piece for piece in pieces if SLOWEST_HZ <= piece.rate_hz <= FASTEST_HZ * 1.001]
     fs_hz = usable[0].rate_hz if usable else (pieces[0].rate_hz if pieces else 0.0)
-    result = Replay(file, round(fs_hz, 3), wave.title, notes=[*wave.notes, *hole_notes, *gap_notes])
+    result = Replay(file, round(fs_hz, 3), wave.title, notes=[*wave.notes, *absurd_notes, *hole_notes, *gap_notes])
     if not usable:
         rates = ", ".join(f"{piece.rate_hz:.4g} Hz" for piece in pieces[:3] if piece.rate_hz > 0.0) or "no rate"
         _blind(result, t_s, f"{len(t_s)} samples at {rates}; {SLOWEST_HZ:g} Hz to {FASTEST_HZ / 1e6:g} MHz are watched")
         return result
+    if fs_hz < SURE_HZ:
+        result.notes.append(
+            f"{fs_hz:.4g} Hz shows short transients falsely and losses late: 2 kHz at least are advised"
+        )
     for piece in pieces:
         if piece not in usable:
             if piece.last - piece.first < 2:

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sites.edge.studies.output_files import judge_outputs, replacing, write_text
 from sites.edge.studies.replay import Replay, Replayed, ReplaySettings, replay_files, volts_text
 from sites.edge.studies.waveform_files import RecordingError
 
 EXPECT: Final = re.compile(r"island@([0-9.eE+-]+)\Z")
 EARLY_MS: Final = 1.0
 """An event's instant is not known better than this: a transfer may seem to come so much before it."""
+PICTURES: Final = (".png", ".svg", ".pdf")
 NOT_MET: Final = 1
 BAD_INPUT: Final = 2
 ACTION_TEXTS: Final = {
@@ -65,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="COMTRADE channels, by name or place: va[,ia] or va,vb,vc[,ia,ib,ic]",
     )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the decisions as JSON")
-    parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw voltages, magnitude and decisions")
+    parser.add_argument("--plot", type=_picture, metavar="OUT.png", help="draw voltages, magnitude and decisions")
     parser.add_argument("--expect", type=_expect, metavar="island@T|none", help="exit status 1 when it is not so")
     parser.add_argument("--tolerance-ms", type=_positive, default=30.0, metavar="MS", help="after T (default 30)")
     parser.add_argument(
@@ -82,6 +84,12 @@ def _positive(text: str) -> float:
     if not 0.0 < value < 1e7:
         raise argparse.ArgumentTypeError(f"is {text!r}, accepted: a number above 0")
     return value
+
+
+def _picture(text: str) -> Path:
+    if Path(text).suffix.lower() not in PICTURES:
+        raise argparse.ArgumentTypeError(f"is {text!r}, accepted: a file of kind {', '.join(PICTURES)}")
+    return Path(text)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -106,6 +114,7 @@ def _expect(text: str) -> Wanted:
 def run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     """Replay the files; return 0, 1 when an expectation was not met, 2 for input that cannot be used."""
     del environment
+    judge_outputs(options.json, options.plot)
     settings = ReplaySettings(
         nominal_v=options.nominal_voltage,
         nominal_hz=options.nominal_hz,
@@ -119,10 +128,10 @@ def run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
         sys.stderr.write(f"vpp-edge replay: {error}\n")
     try:
         if options.json is not None:
-            options.json.write_text(json.dumps(as_json(options.files, done, failed), indent=2) + "\n", encoding="utf-8")
+            write_text(options.json, json.dumps(as_json(options.files, done, failed), indent=2) + "\n")
         if options.plot is not None:
             _draw(done, options.plot)
-    except (OSError, RecordingError) as error:
+    except RecordingError as error:
         sys.stderr.write(f"vpp-edge replay: {error}\n")
         return BAD_INPUT
     if failed:
@@ -206,4 +215,5 @@ def _draw(done: Sequence[Replay], path: Path) -> None:
         ) from None
     for number, replay in enumerate(done, 1):
         target = path if len(done) == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
-        draw(replay, target)
+        with replacing(target) as beside:
+            draw(replay, beside)

@@ -21,6 +21,7 @@ from sites.core.curves import CurveError, Direction, ResponseCurve, curve_named,
 from sites.edge.plant.frequency import FrequencyTrace
 from sites.edge.plant.parameters import SiteParameters
 from sites.edge.studies.frequency_files import TraceError, read_trace
+from sites.edge.studies.output_files import judge_outputs, replacing, write_text
 from sites.edge.studies.response_score import ResponseScore, score
 
 FloatArray = npt.NDArray[np.float64]
@@ -234,6 +235,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     """Run the command; bad input ends it with status 2 and says what was wrong."""
     try:
+        judge_outputs(options.csv, None if str(options.json) == "-" else options.json)
         curve = curve_named(options.product)
         if not options.recover:
             curve = dataclasses.replace(curve, recovery=None)
@@ -256,7 +258,7 @@ def run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
             if str(options.json) == "-":
                 sys.stdout.write(text)
                 return 0
-            options.json.write_text(text, encoding="utf-8")
+            write_text(options.json, text)
     except (CurveError, TraceError, ValueError, OSError) as error:
         sys.stderr.write(f"vpp-edge respond: {type(error).__name__}: {error}\n")
         return 2
@@ -278,7 +280,7 @@ def write_rows(run: Response, path: Path, rows_hz: float | None) -> None:
     columns = [
         np.add.reduceat(values, starts) / counts for values in (run.frequency_hz, run.required_kw, run.delivered_kw)
     ]
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("t_s", "frequency_hz", "required_kw", "delivered_kw"))
         for t_s, *values in zip(run.t_s[starts], *columns, strict=True):

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from sites.edge.studies.output_files import judge_outputs, write_text
 from sites.edge.studies.suite_cases import Case, all_cases, converter_cases
 from sites.edge.studies.suite_report import (
     as_json,
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     """Run the matrix; return 0 when every guaranteed class keeps its targets, else 1."""
+    judge_outputs(options.json, options.report)
     started_s = time.monotonic()
     cases = all_cases(quick=options.quick)
     names = [*dict.fromkeys(case.class_name for case in cases), *story_classes(stories(quick=options.quick))]
@@ -59,9 +61,9 @@ def run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     sys.stdout.write(f"\n{document['runs']} runs in {time.monotonic() - started_s:.0f} s; ")
     sys.stdout.write(f"{failed} of {len(chosen)} classes do not keep what is promised\n")
     if options.json is not None:
-        options.json.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        write_text(options.json, json.dumps(document, indent=2) + "\n")
     if options.report is not None:
-        options.report.write_text(markdown, encoding="utf-8")
+        write_text(options.report, markdown)
     return 1 if failed else 0
 
 

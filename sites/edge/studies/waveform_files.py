@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
+import stat
+import warnings
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +22,8 @@ from sites.edge.studies.comtrade_channels import choose_channels, in_base_unit
 
 CSV_COLUMNS: Final = ("t_s", "va", "vb", "vc", "ia", "ib", "ic")
 TIME_NAMES: Final = ("t_s", "t", "time", "time_s", "t[s]", "time[s]")
+WHITE: Final = " \r\n\x0b\x0c\x1a\x00"
+MAX_COLUMNS: Final = 200
 KINDS: Final = ".cfg with its .dat, .cff, or .csv with t_s,va[,vb,vc][,ia[,ib,ic]]"
 
 
@@ -69,7 +75,11 @@ def read_wave_file(path: Path, channels: Sequence[str] = ()) -> WaveFile:
 
 
 def _bytes_of(path: Path) -> bytes:
-    size = path.stat().st_size
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode):
+        # A pipe may never end, a device neither.
+        raise RecordingError(f"{path}: is a pipe or a device, accepted: a file, {KINDS}")
+    size = about.st_size
     if size > MAX_DATA_BYTES:
         raise RecordingError(f"{path}: has {size} bytes, accepted: up to {MAX_DATA_BYTES}")
     return path.read_bytes()
@@ -129,28 +139,28 @@ def _csv(path: Path) -> WaveFile:
     data = _bytes_of(path)
     if not data.strip():
         raise RecordingError(f"{path}: is empty, accepted: {KINDS}")
-    lines = [
-        (number, line.strip())
-        for number, line in enumerate(text_of(data).splitlines(), 1)
-        if line.strip() and not line.lstrip().startswith("#")
-    ]
-    if not lines:
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    stream = io.BytesIO(data)
+    del data
+    number, first, start = _first_line(stream)
+    if not first:
         raise RecordingError(f"{path}: holds comments only, accepted: {KINDS}")
     notes: list[str] = []
-    first = lines[0][1]
     separator = next((mark for mark in ";\t" if mark in first), ",")
     cells = [cell.strip().strip('"').lower() for cell in first.split(separator)]
+    if len(cells) > MAX_COLUMNS:
+        raise RecordingError(f"{path}: line {number} has {len(cells)} columns, accepted: up to {MAX_COLUMNS}")
     if _is_number(cells[0].replace(",", ".")):
         places = _places_by_count(path, len(cells))
         notes.append(f"no header; columns taken as {', '.join(places)}")
-        width = len(cells)
+        stream.seek(start)
+        number -= 1
     else:
-        places = _places_by_name(path, lines[0][0], cells, notes)
-        width = len(cells)
-        lines = lines[1:]
-    if not lines:
+        places = _places_by_name(path, number, cells, notes)
+    table = _table(path, stream, number, separator, len(cells))
+    if not len(table):
         raise RecordingError(f"{path}: has a header and no samples, accepted: a line for each sample")
-    table = _table(path, lines, separator, width)
     found = {name: table[:, place] for name, place in places.items()}
     v_names = ("va", "vb", "vc") if "vb" in found else ("va",)
     i_names = tuple(name.replace("v", "i") for name in v_names) if "ia" in found else ()
@@ -165,6 +175,11 @@ def _csv(path: Path) -> WaveFile:
         trigger_s=None,
         notes=tuple(notes),
     )
+
+
+def _printable(text: str) -> str:
+    """Return the beginning of a file's text without what a terminal would obey."""
+    return "".join(mark if mark.isprintable() else "?" for mark in text[:120])
 
 
 def _is_number(text: str) -> bool:
@@ -197,7 +212,7 @@ def _places_by_name(path: Path, line: int, cells: Sequence[str], notes: list[str
     currents = {"ib", "ic"} & has
     accepted = "t_s,va for one phase or t_s,va,vb,vc for three, then ia or ia,ib,ic"
     if not {"t_s", "va"} <= has or len(phases) == 1:
-        raise RecordingError(f"{path}: line {line} names {', '.join(cells)[:120]}, accepted: {accepted}")
+        raise RecordingError(f"{path}: line {line} names {_printable(', '.join(cells))}, accepted: {accepted}")
     if len(currents) == 1 or (currents and "ia" not in has) or ("ia" in has and bool(phases) != bool(currents)):
         raise RecordingError(
             f"{path}: line {line} names currents {sorted(currents | has & {'ia'})}, accepted: {accepted}"
@@ -205,31 +220,58 @@ def _places_by_name(path: Path, line: int, cells: Sequence[str], notes: list[str
     return places
 
 
-def _table(path: Path, lines: Sequence[tuple[int, str]], separator: str, width: int) -> FloatArray:
-    text = "\n".join(line for _, line in lines)
-    if separator != ",":
-        text = text.replace(",", ".")
-    try:
-        table = np.loadtxt(io.StringIO(text), delimiter=separator, ndmin=2, comments=None)
-        if table.shape[1] == width:
-            return np.asarray(np.where(np.isfinite(table), table, np.nan), dtype=np.float64)
-    except ValueError:
-        pass  # The reader below is slower and names the line.
-    rows = np.full((len(lines), width), np.nan)
-    for place, ((number, _), line) in enumerate(zip(lines, text.split("\n"), strict=True)):
+def _first_line(stream: io.BytesIO) -> tuple[int, str, int]:
+    """Return number, text and place of the first line that is no comment; the stream stands behind it."""
+    number, start = 0, 0
+    for line in iter(stream.readline, b""):
+        number += 1
+        text = text_of(line).strip()
+        if text and not text.startswith("#"):
+            return number, text, start
+        start = stream.tell()
+    return number, "", start
+
+
+def _table(path: Path, stream: io.BytesIO, before: int, separator: str, width: int) -> FloatArray:
+    """Return the rows from where the stream stands, behind ``before`` lines."""
+    start = stream.tell()
+    if separator == ",":
+        try:
+            with warnings.catch_warnings(action="ignore", category=UserWarning):  # of no rows
+                table = np.loadtxt(stream, delimiter=",", ndmin=2, comments="#", encoding="latin-1")
+            if table.shape[1] == width:
+                table[~np.isfinite(table)] = np.nan
+                return np.asarray(table, dtype=np.float64)
+        except ValueError:
+            pass  # The reader below is slower and names the line.
+    stream.seek(start)
+    numbers = array("d")
+    cut: RecordingError | None = None
+    for number, raw in enumerate(stream, before + 1):
+        line = raw.decode("latin-1").strip(WHITE)
+        if not line or line.startswith("#"):
+            continue
+        if cut is not None:
+            raise cut
         cells = line.split(separator)
         if len(cells) != width:
-            if place == len(lines) - 1 and place > 0:
-                return rows[:-1]  # The writer was stopped within a line.
-            raise RecordingError(f"{path}: line {number} has {len(cells)} columns, accepted: {width} as in the first")
-        for column, cell in enumerate(cells):
-            content = cell.strip().strip('"')
-            if content and content.lower() not in {"nan", "null", "none", "na", "-"}:
-                try:
-                    value = float(content)
-                except ValueError:
-                    raise RecordingError(
-                        f"{path}: line {number} holds {content[:30]!r}, accepted: numbers; nothing where one is missing"
-                    ) from None
-                rows[place, column] = value if np.isfinite(value) else np.nan
-    return rows
+            # The last line may be short: the writer was stopped within it.
+            cut = RecordingError(f"{path}: line {number} has {len(cells)} columns, accepted: {width} as in the first")
+            continue
+        numbers.extend(_cell(path, number, cell, separator) for cell in cells)
+    if cut is not None and not numbers:
+        raise cut
+    return np.frombuffer(numbers, dtype=np.float64).reshape(-1, width) if numbers else np.empty((0, width))
+
+
+def _cell(path: Path, line: int, cell: str, separator: str) -> float:
+    content = cell.strip().strip('"')
+    if not content or content.lower() in {"nan", "null", "none", "na", "-"}:
+        return math.nan
+    try:
+        value = float(content if separator == "," else content.replace(",", "."))
+    except ValueError:
+        raise RecordingError(
+            f"{path}: line {line} holds {content[:30]!r}, accepted: numbers; nothing where one is missing"
+        ) from None
+    return value if math.isfinite(value) else math.nan

@@ -265,7 +265,27 @@ def test_numbers_without_sense_are_never_a_transfer(cells: list[tuple[float, flo
     assert main(["replay", str(path), "--expect", "none"]) in {0, 2}
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("factor", [1e300, 1e12])
+def test_values_that_no_grid_has_are_missing_ones(factor: float, tmp_path: Path) -> None:
+    t_s, volts = waves(rate_hz=10_000.0)
+    path = tmp_path / "r.csv"
+    np.savetxt(path, np.column_stack((t_s, *(volts * factor))), fmt="%.9g", delimiter=",")
+    _, found = replay(path)
+    assert [d["action"] for d in found["decisions"]] == ["detector_blind"]
+
+
+def test_a_slow_recording_is_told_to_be_slow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    replay(write_csv(tmp_path / "r.csv", *waves(rate_hz=1_000.0)))
+    assert "1000 Hz shows short transients falsely" in capsys.readouterr().out
+
+
 class TestPicture:
+    def test_a_kind_of_picture_that_cannot_be_drawn_is_refused(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit, match="2"):
+            main(["replay", "r.csv", "--plot", "p.xyz"])
+        assert "accepted: a file of kind .png, .svg, .pdf" in capsys.readouterr().err
+
     def test_it_is_drawn_with_currents_and_without(self, tmp_path: Path) -> None:
         pytest.importorskip("matplotlib", reason="matplotlib (extra studies) is not installed")
         t_s, volts = waves(lost_at_s=LOST_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,7 @@ class TestBadInput:
             ("time,f\n0,50\n1,50\n2,50\n", "columns 'time,f', accepted: t_s,frequency_hz"),
             ("t_s,t_s,frequency_hz\n0,0,50\n1,1,50\n2,2,50\n", "hold a name twice"),
             ("t_s,frequency_hz\n0,50\n1,5000\n2,50\n", "line 3: 5000 Hz, accepted: 40 to 70"),
+            ("t_s,frequency_hz\n0,50\n1e9,50\n2e9,50\n", "steps of 1e+09 s are usual, accepted: up to 60 s"),
             ("t_s,frequency_hz\n0,60\n1,60\n2,60\n", "stands at 60.00 Hz, accepted: a grid of 50 Hz"),
         ],
     )
@@ -125,6 +127,11 @@ class TestBadInput:
         error = capsys.readouterr().err
         assert "vpp-edge respond: TraceError: " in error
         assert says in error
+
+    def test_a_pipe_is_refused_and_not_waited_for(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        os.mkfifo(tmp_path / "f.csv")
+        assert main(["respond", "--product", "fcr-n", "--power-kw", "10", str(tmp_path / "f.csv")]) == 2
+        assert "is a pipe or a device" in capsys.readouterr().err
 
     def test_a_file_that_is_not_there_or_no_text(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["respond", "--product", "fcr-n", "--power-kw", "10", str(tmp_path / "none.csv")]) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -104,6 +105,28 @@ class TestCsv:
         assert message in str(caught.value)
         assert "accepted" in str(caught.value)
         assert str(path) in str(caught.value)
+
+    def test_a_missing_cell_among_many_lines_and_lines_of_old_systems_are_read(self, tmp_path: Path) -> None:
+        path = tmp_path / "r.csv"
+        path.write_bytes(b'# source\r"t_s","va"\r0,1\r\r# pause\r0.1,\r0.2,"3"\r')
+        found = read_wave_file(path)
+        assert found.t_s.tolist() == [0.0, 0.1, 0.2]
+        assert found.volts[0] == pytest.approx([1.0, np.nan, 3.0], nan_ok=True)
+
+    def test_a_header_of_control_characters_or_of_thousands_of_columns_is_refused(self, tmp_path: Path) -> None:
+        path = tmp_path / "r.csv"
+        path.write_bytes(b"t_s,\x1b[2Jx\n0,1\n")
+        with pytest.raises(RecordingError, match=r"names t_s, \?\[2jx, accepted"):
+            read_wave_file(path)
+        path.write_text("t_s,va" + ",x" * 500 + "\n")
+        with pytest.raises(RecordingError, match="has 502 columns, accepted: up to 200"):
+            read_wave_file(path)
+
+    def test_a_pipe_is_refused_and_not_waited_for(self, tmp_path: Path) -> None:
+        for name in ("r.csv", "r.cff", "s.cfg", "s.dat"):
+            os.mkfifo(tmp_path / name)
+            with pytest.raises(RecordingError, match=r"is a pipe or a device|has no"):
+                read_wave_file(tmp_path / name)
 
 
 class TestComtrade:
