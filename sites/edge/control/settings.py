@@ -141,8 +141,8 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
         "level_memory": math.exp(-dt_s / 30e-3),
         "pll_kp": PLL_KP,
         "pll_ki": PLL_KI,
-        # Wave of a phase that has to be missed: peak times 1.1 ms at 50 Hz.
-        "dead_area": 1.12e-3 * settings.rate_hz / scale,
+        # Wave of a phase that has to be missed: peak times 1.05 ms at 50 Hz.
+        "dead_area": 1.05e-3 * settings.rate_hz / scale,
         # A code that forbids to leave in a dip has it ridden through down to half the voltage.
         "sag_share": 0.4 if may_island else 0.55,
         "sag_memory": 1.0 - math.exp(-dt_s / 0.5e-3),

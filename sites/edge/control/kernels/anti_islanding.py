@@ -56,6 +56,9 @@ QUIET_MS: Final = 500
 """After the switch has closed."""
 INTACT_LOW_PU: Final = 0.85
 INTACT_HIGH_PU: Final = 1.15
+NEWS_PU: Final = 0.04
+"""Voltage that differs this much from its last cycle: a jump of two degrees, which turns the power by more than a
+probe."""
 LOCKED: Final = 0.06
 """Phase error of the PLL [rad] above which the grid is disturbed: a jump, a fault, an unbalance."""
 
@@ -80,7 +83,7 @@ def reset_probe(c: Record) -> None:
 def is_disturbed(c: Record) -> int:
     """Return 1 while the grid is not in a state in which a share means anything: ride-through is under way."""
     intact = INTACT_LOW_PU < c["level_u"] < INTACT_HIGH_PU and abs(c["cross_u"]) < LOCKED
-    return int(not intact)
+    return int(not intact or c["news_size"] > NEWS_PU * NEWS_PU)
 
 
 @kernel

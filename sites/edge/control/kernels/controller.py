@@ -21,6 +21,7 @@ from sites.edge.control.kernels.protection import (
 )
 from sites.edge.control.kernels.records import CAUSE_NONE
 from sites.edge.control.kernels.requests import take_requests
+from sites.edge.control.kernels.samples import mend_sample
 from sites.edge.control.kernels.sequence import track_sequence
 from sites.edge.control.kernels.synchronism import guard_closing, watch_angle
 from sites.edge.control.kernels.tied import supervise_tied
@@ -33,6 +34,7 @@ INVERSE_SQRT3: Final = 0.5773502691896258
 @kernel
 def control_step(k: Record, c: Record, m: Record, table: Any, sample: int) -> None:
     """Take one sample, leave the outputs in the state: phase voltages, switch command, genset, PV limit."""
+    mend_sample(k, c, m)
     if k["phases"] == 3:
         v_alpha = (2.0 * m["va"] - m["vb"] - m["vc"]) * (1.0 / 3.0)
         v_beta = (m["vb"] - m["vc"]) * INVERSE_SQRT3

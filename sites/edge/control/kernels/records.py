@@ -206,6 +206,7 @@ STATE: Final = np.dtype(
         # Bus angle against the utility side (synchronism check).
         ("sync_dot", np.float64),
         ("sync_cross", np.float64),
+        ("sync_gap_pu", np.float64),
         # Detector.
         ("reference", np.float64),
         ("dead_area", np.float64, (3,)),

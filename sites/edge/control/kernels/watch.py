@@ -12,6 +12,7 @@ from sites.edge.control.kernels.detector import reset_detector, watch_millisecon
 from sites.edge.control.kernels.dips import SHALLOW_PU
 from sites.edge.control.kernels.frequency import estimate_frequency
 from sites.edge.control.kernels.records import CAUSE_NONE, PATH_NONE, PATH_WINDOW
+from sites.edge.control.kernels.samples import mend_sample
 from sites.edge.control.kernels.sequence import track_sequence
 from sites.edge.control.kernels.synchronism import watch_enter_service
 from sites.edge.control.kernels.windows import gather_squares, reset_windows, watch_windows
@@ -27,8 +28,6 @@ QUIET_MS: Final = 40
 DISTURBED_PU: Final = 0.15
 RETURN_MS: Final = 200
 BLIND_MS: Final = 5
-SENSOR_PU: Final = 1e3
-"""Far beyond what any sensor reports: only what is no number at all is replaced."""
 INVERSE_SQRT3: Final = 0.5773502691896258
 
 
@@ -119,31 +118,3 @@ def watch_record(k: Record, c: Record, m: Record, v: Any, i: Any, first: int, ro
             reset_windows(k, c, c["frequency_hz"])
             settled = n + first
     return count
-
-
-@kernel
-def mend_sample(k: Record, c: Record, m: Record) -> int:
-    """Replace what is no sample (NaN, infinite, beyond any sensor) by the last cycle's; return for how many ticks it
-    has been so.
-
-    A sensor that fails is no grid that fails: it must neither trip nor poison the states.
-    """
-    bad = 0
-    if not abs(m["va"]) < SENSOR_PU:
-        m["va"] = c["v_past"][0]
-        bad = 1
-    if not abs(m["ia"]) < SENSOR_PU:
-        m["ia"] = c["i_past"][0]
-    if k["phases"] == 3:
-        if not abs(m["vb"]) < SENSOR_PU:
-            m["vb"] = c["v_past"][1]
-            bad = 1
-        if not abs(m["vc"]) < SENSOR_PU:
-            m["vc"] = c["v_past"][2]
-            bad = 1
-        if not abs(m["ib"]) < SENSOR_PU:
-            m["ib"] = c["i_past"][1]
-        if not abs(m["ic"]) < SENSOR_PU:
-            m["ic"] = c["i_past"][2]
-    c["blind_ticks"] = c["blind_ticks"] + 1 if bad else 0
-    return c["blind_ticks"]

@@ -102,3 +102,16 @@ def test_a_frequency_outside_the_window_islands_after_its_hold() -> None:
     assert cause == "frequency"
     # ENA G99: 47 Hz for 0.5 s; the estimate needs the rest to get there.
     assert 500.0 < took_ms < 620.0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e9])
+@pytest.mark.parametrize("names", [("va",), ("vb", "ub"), ("pa", "pb", "pc"), ("ia", "ib", "ic")])
+def test_samples_that_are_none_neither_trip_nor_poison_the_controller(bad: float, names: tuple[str, ...]) -> None:
+    m = samples(n=EVENT + 300)
+    for name in names:
+        m[name][EVENT : EVENT + 20] = bad
+    controller = Controller(ControlSettings(anti_islanding=False))
+    controller.step(m)
+    assert controller.mode == "grid_tied"
+    for output in ("ea", "eb", "ec", "omega_u", "frequency_hz", "reference"):
+        assert np.isfinite(controller.state[output]).all()
