@@ -296,7 +296,6 @@ def reset_detector(c: Record) -> None:
     c["overload_ticks"] = 0
     c["over_ticks"] = 0
     c["open_ticks"] = 0
-    c["open_phases"] = 0
     c["deep_windows"] = 0
     c["middle_windows"] = 0
     c["shallow_windows"] = 0

@@ -70,9 +70,7 @@ def watch_poles(k: Record, c: Record, ia: float, ib: float, ic: float) -> None:
         found += watch_pole(k, c, 2, ic)
     if found >= k["flat_poles"]:
         c["open_ticks"] = k["open_latch_ticks"]
-        c["open_phases"] += found
     elif c["open_ticks"] > 0:
         c["open_ticks"] -= 1
     else:
-        c["open_phases"] = 0
         c["flat_longest"] = 0.0

@@ -244,7 +244,6 @@ STATE: Final = np.dtype(
         ("flat_ticks", np.int64, (3,)),
         ("flat_area", np.float64, (3,)),
         ("open_ticks", np.int64),
-        ("open_phases", np.int64),
         ("collapse_ticks", np.int64),
         ("blind_ticks", np.int64),
         ("smallest_pu", np.float64),
