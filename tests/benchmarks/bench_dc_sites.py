@@ -1,6 +1,8 @@
 """DC sites: loss and return of the mains, response to frequency, disconnects on a long outage, cost of a step."""
 
 import dataclasses
+import itertools
+import math
 import time
 
 import numpy as np
@@ -10,6 +12,7 @@ from sites.core.ridethrough import islanding_figures
 from sites.edge.plant.fleet import synthetic_fleet
 from sites.edge.plant.frequency import load_gb_trace
 from sites.edge.studies.closed_loop import ClosedLoop, discharge_headroom_kw
+from sites.edge.studies.suite_cases import ALL, Happening, nuisance_kinds
 
 FLEET = [site for site in synthetic_fleet(200, 1) if site.is_dc]
 SITE = dataclasses.replace(FLEET[0], auxiliary_kw=0.2, load_profile="flat", genset_kw=0.0)
@@ -43,6 +46,37 @@ def mains_losses() -> None:
                 f"{1000.0 * behind['auxiliary_dark_s'].max():15.1f}"
                 f" {sum(f.load_outside_itic for f in figures):21d} of {len(figures)}"
             )
+
+
+def nuisances() -> None:
+    """Print how many sites go to their battery for what a grid does without being lost."""
+    counts = {"nuisance set": [0, 0], "jumps of 20 degrees": [0, 0], "jumps of one phase by 60": [0, 0]}
+    for nominal_hz, phases in itertools.product((50.0, 60.0), (1, 3)):
+        site = dataclasses.replace(SITE, phases=phases, nominal_hz=nominal_hz, grid_code="")
+        kinds = [("nuisance set", *kind) for kind in nuisance_kinds()]
+        for sign in (-1.0, 1.0):
+            for name, angle, struck in (("jumps of 20 degrees", 20.0, ALL), ("jumps of one phase by 60", 60.0, (0,))):
+                arguments = {"angle_rad": sign * math.radians(angle), "phases": struck}
+                kinds.append((name, (Happening("jump_phase", 0.0, arguments),), 0.0))
+        for slope in (-3.0, 0.0, 3.0):
+            runs = [(kind, point) for kind in kinds if kind[2] == slope for point in range(12)]
+            loop = ClosedLoop([site] * len(runs), seed=1)
+            loop.advance(np.full(6000, nominal_hz))
+            for index, ((_, happenings, _), point) in enumerate(runs):
+                at = loop.sample + 100 + round(point * 10_000 / nominal_hz / 12)
+                for happening in happenings:
+                    ends = {}
+                    if happening.lasts_s is not None:
+                        ends = {happening.ends_as: at + round(happening.lasts_s * 10_000)}
+                    getattr(loop, happening.method)(index, at_sample=at, **happening.arguments, **ends)
+            fall = slope * np.arange(4000) / 10_000
+            loop.advance(nominal_hz + np.concatenate([fall, fall[-1] - fall, np.zeros(2000)]))
+            for index, ((name, _, _), _) in enumerate(runs):
+                counts[name][0] += min(loop.counters(index)["decisions"], 1)
+                counts[name][1] += 1
+    print("\ngone to battery, 1 and 3 phases, 50 and 60 Hz, 12 points on the wave")
+    for name, (gone, among) in counts.items():
+        print(f"  {name:26s} {gone} of {among}")
 
 
 def response_times() -> None:
@@ -120,6 +154,7 @@ def _seconds(loop: ClosedLoop, grid_hz: np.ndarray) -> float:
 
 if __name__ == "__main__":
     mains_losses()
+    nuisances()
     response_times()
     long_outage()
     cost()

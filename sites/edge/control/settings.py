@@ -75,7 +75,10 @@ class ControlSettings:
     """One of ``CONVERTERS``. One that forms the voltage carries the load through a loss and stirs the current after
     every jump: behind it a current through the switch that is gone has to stay away longer before it counts."""
     current_known: bool = True
-    """The current through the static switch is measured."""
+    """The current through the static switch is measured, and tells something: rectifiers' follows their voltage."""
+    converter_behind: bool = True
+    """A converter stands behind the voltage and holds it up. Where none does (a DC site's rectifiers), a phase that
+    lacks its wave needs no other witness."""
     # Response (kernels/frequency.py, kernels/service.py).
     grid_x_pu: float = 0.05
     """Reactance from the grid's stiff part up to the site, on the converter's rating, as commissioned."""
@@ -146,7 +149,10 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
         # A code that forbids to leave in a dip has it ridden through down to half the voltage.
         "sag_share": 0.4 if may_island else 0.55,
         "sag_memory": 1.0 - math.exp(-dt_s / 0.5e-3),
-        "sag_hold_ticks": max(1, round(0.3e-3 * settings.rate_hz)),
+        "sag_hold_ticks": max(1, round((0.3e-3 if settings.converter_behind else 0.2e-3) * settings.rate_hz)),
+        "sag_amplitude": _sag_amplitude(settings),
+        # What a converter has to give into a phase, over its rating, before a sag counts as a lost grid.
+        "pushed_back": 0.3 if settings.converter_behind else -math.inf,
         "decay_memory": 1.0 - math.exp(-dt_s / 3.0e-3),
         "decay_ms": 9,
         # Current below 7 % of its own peak is none: 0.07² · 2 of its mean square.
@@ -234,6 +240,17 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
         k[name] = value
     _set_stages(k, profile)
     return k
+
+
+def _sag_amplitude(settings: ControlSettings) -> float:
+    """Return the amplitude of the fitted sine, over the usual one, from which on a phase that lacks its wave is not
+    lost but has jumped, by up to 60 degrees.
+
+    A converter that forms the voltage holds it up against a lost grid's load; where none does, it falls further.
+    """
+    if not settings.converter_behind:
+        return 0.6
+    return 0.72 if settings.phases == 3 else 0.75
 
 
 def _set_stages(k: StructuredArray, profile: GridCodeProfile) -> None:

@@ -23,19 +23,18 @@ def rectifier_loss_w(dg: Record, d: Record, output_w: float) -> float:
 
 
 @kernel
-def draw_input(dg: Record, d: Record, limit_w: float) -> None:
+def draw_input(dg: Record, d: Record, used_w: float, limit_w: float) -> None:
     """Set the conductance that the modules show to their AC input, from the DC link's energy.
 
-    The power factor correction keeps the link full: its slow loop (10-20 Hz) follows the output's power and
-    what the link lacks. ``limit_w`` bounds what may be drawn. Leaves ``input_g`` [pu of the rating].
+    The power factor correction keeps the link full: its slow loop (10-20 Hz) follows the power that is used (output
+    and losses) and what the link lacks. ``limit_w`` bounds what may be drawn. Leaves ``input_g`` [pu of the rating].
     """
     # A sagging input must not be drawn down further: below the window the conductance rises no more.
     square = max(d["input_square"], dg["input_low_pu"] * dg["input_low_pu"])
     if not d["rectifier_on"]:
         d["input_g"] = 0.0
         return
-    output_w = max(d["bus_v"], 0.0) * d["rectifier_a"]
-    wanted_w = output_w + rectifier_loss_w(dg, d, output_w) + dg["link_gain"] * (dg["link_j"] - d["link_j"])
+    wanted_w = used_w + dg["link_gain"] * (dg["link_j"] - d["link_j"])
     wanted_w = min(max(wanted_w, 0.0), limit_w)
     d["input_g"] += dg["input_share"] * (wanted_w / (square * dg["rectifier_w"]) - d["input_g"])
 

@@ -132,10 +132,10 @@ def advance_dc_site(
     output_w = v * d["rectifier_a"]
     loss_w = rectifier_loss_w(dg, d, output_w) if d["rectifier_on"] else 0.0
     d["link_j"] = max(before_j + (input_w - output_w - loss_w) * dt_s, 0.0)
+    draw_input(dg, d, output_w + loss_w, limit_w)
     link_w = (d["link_j"] - before_j) / dt_s
     # What an empty link cannot give is not lost either.
     loss_w = input_w - output_w - link_w
-    draw_input(dg, d, limit_w)
     # Meters.
     bus_stored_w = dg["bus_f_per_dt"] * v * (v - before_v)
     drawn_by_all_w = v * d["load_a"]

@@ -215,7 +215,7 @@ class ClosedLoop(Disturbances, Operation):
         out["saturates_in_s"] = np.where(tied, c["saturates_in_s"], NOT_SOON_S)
         capacity_kwh = k["capacity_pu_s"] * base_kw / 3600.0
         usable = np.maximum(0.0, soc - k["reserve_ratio"]) * capacity_kwh * k["discharge_efficiency"]
-        absorbable = np.maximum(0.0, 0.95 - soc) * capacity_kwh / k["discharge_efficiency"]
+        absorbable = np.maximum(0.0, 0.95 - soc) * capacity_kwh
         out["usable_energy_kwh"] = usable
         out["absorbable_energy_kwh"] = absorbable
         for i, site in enumerate(self.sites):
@@ -336,6 +336,8 @@ def control_settings(site: SiteParameters, rate_hz: int) -> ControlSettings:
         enter_service_delay_s=site.enter_service_delay_s,
         genset_fitted=site.genset_kw > 0.0,
         converter=site.converter,
+        current_known=not site.is_dc,
+        converter_behind=not site.is_dc,
         # Eight tenths of what the fault level tells: the neighbors' load takes a part, and too much would swing.
         grid_x_pu=0.8 / site.short_circuit_ratio,
         import_limit_pu=site.import_limit_kw / site.pcs_kva,

@@ -194,11 +194,12 @@ def nuisances(quick: bool) -> Iterator[Case]:
             site = dataclasses.replace(at_frequency(base, nominal_hz), switch_kind="sic")
             for delivers in (False, True):
                 for point in _points(quick):
-                    for happenings, ramp in _nuisance_kinds():
+                    for happenings, ramp in nuisance_kinds():
                         yield Case("nuisance set", site, happenings, point, delivers, watch_s=0.8, ramp_hz_per_s=ramp)
 
 
-def _nuisance_kinds() -> Iterator[tuple[tuple[Happening, ...], float]]:
+def nuisance_kinds() -> Iterator[tuple[tuple[Happening, ...], float]]:
+    """Return what happens in each of the nuisance set's runs, and the slope of the frequency [Hz/s]."""
     yield (Happening("harmonics", 0.0, EN_50160_MIX),), 0.0
     yield (Happening("sag", 0.0, {"residual_pu": (0.9,) * 3}, 0.7),), 0.0
     yield (Happening("start_motor", 0.0, {"residual_pu": 0.85, "recovery_s": 0.5}),), 0.0

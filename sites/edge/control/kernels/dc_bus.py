@@ -24,6 +24,7 @@ from sites.edge.control.kernels.detector import reset_detector, watch_millisecon
 from sites.edge.control.kernels.frequency import estimate_frequency
 from sites.edge.control.kernels.records import CAUSE_NONE
 from sites.edge.control.kernels.requests import active_latches, tripped_event
+from sites.edge.control.kernels.samples import SENSOR_PU, mend_sample
 from sites.edge.control.kernels.sequence import track_sequence
 
 INVERSE_SQRT3: Final = 0.5773502691896258
@@ -105,6 +106,7 @@ def dc_control_step(
     k: Record, c: Record, m: Record, dk: Record, dc: Record, dm: Record, table: Any, sample: int
 ) -> None:
     """Take one sample of a DC site; outputs are left in ``c`` (input contactor, genset) and ``dc``."""
+    mend_sample(k, c, m)
     if k["phases"] == 3:
         u_alpha = (2.0 * m["ua"] - m["ub"] - m["uc"]) * (1.0 / 3.0)
         u_beta = (m["ub"] - m["uc"]) * INVERSE_SQRT3
@@ -128,11 +130,15 @@ def dc_control_step(
 @kernel
 def supervise_dc(k: Record, c: Record, m: Record, dk: Record, dc: Record, dm: Record, table: Any, sample: int) -> None:
     """Everything at a DC site that a millisecond is soon enough for."""
-    dc["bus_v"] += SMOOTH * (dm["bus_v"] - dc["bus_v"])
-    dc["battery_a"] += SMOOTH * (dm["battery_a"] - dc["battery_a"])
-    dc["rectifier_a"] += SMOOTH * (dm["rectifier_a"] - dc["rectifier_a"])
-    dc["load_a"] += SMOOTH * (dm["load_a"] - dc["load_a"])
-    dc["pv_a"] += SMOOTH * (dm["pv_a"] - dc["pv_a"])
+    most_v = SENSOR_PU * dk["nominal_v"]
+    most_a = SENSOR_PU * dk["rectifier_a"]
+    dc["bus_v"] = followed(dc["bus_v"], dm["bus_v"], most_v)
+    dc["battery_a"] = followed(dc["battery_a"], dm["battery_a"], most_a)
+    dc["rectifier_a"] = followed(dc["rectifier_a"], dm["rectifier_a"], most_a)
+    dc["load_a"] = followed(dc["load_a"], dm["load_a"], most_a)
+    dc["pv_a"] = followed(dc["pv_a"], dm["pv_a"], most_a)
+    if not abs(dm["battery_v"]) < most_v:
+        dm["battery_v"] = dc["bus_v"]
     c["frequency_hz"] = estimate_frequency(k, c)
     c["voltage_pu"] = dc["bus_v"] / dk["nominal_v"]
     c["power_pu"] = dc["bus_v"] * dc["battery_a"] / dk["base_w"]
@@ -166,6 +172,12 @@ def supervise_dc(k: Record, c: Record, m: Record, dk: Record, dc: Record, dm: Re
         change_dc_mode(k, c, dc, table, event)
     set_voltages(c, m, dk, dc, dm)
     offer_headroom(c, dk, dc, dm)
+
+
+@kernel
+def followed(value: float, reading: float, most: float) -> float:
+    """Return a smoothed reading of the bus one millisecond on; what is no reading at all leaves it where it is."""
+    return value + SMOOTH * (reading - value) if abs(reading) < most else value
 
 
 @kernel

@@ -48,12 +48,6 @@ DEAD_FLOOR_PU: Final = 0.02
 """A phase is silent below this share of its last cycle; at a zero crossing the floor keeps noise from speaking for
 it."""
 LACK_FLOOR_PU: Final = 0.05
-PUSHED_BACK: Final = 0.3
-SAGGED_AMPLITUDE: Final = 0.72
-SAGGED_ALONE: Final = 0.75
-"""A converter that forms the voltage holds it up against a lost grid's load: a phase that lacks 40 % of its wave
-while the converter gives it current is lost, unless a sine of 0.72 fits it, of 0.75 at a site of one phase (a jump
-of the grid's phase by up to 60 degrees)."""
 REVIVED: Final = 3.0
 """How much faster a phase that shows voltage clears itself than silence accuses it."""
 LOST_RATIO: Final = 0.50
@@ -115,10 +109,10 @@ def watch_phase(k: Record, c: Record, phase: int, cosine: float, sine: float, vo
         return 2
     if lack < k["sag_share"] * c["reference"] * weight or lack < LACK_FLOOR_PU:
         return 0
-    if current * cosine < PUSHED_BACK * abs(cosine):
+    if current * cosine < k["pushed_back"] * abs(cosine):
         return 0
     a, b = fitted(c, phase)
-    least = (SAGGED_AMPLITUDE if k["phases"] == 3 else SAGGED_ALONE) * c["reference"]
+    least = k["sag_amplitude"] * c["reference"]
     return int(a * a + b * b < least * least)
 
 

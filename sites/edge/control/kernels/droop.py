@@ -99,8 +99,12 @@ def usable_energy(k: Record, soc_ratio: float) -> float:
 
 @kernel
 def absorbable_energy(k: Record, soc_ratio: float) -> float:
-    """Room for charging up to 95 %, at the converter's terminals [pu·s of its rating], >= 0."""
-    return max(0.0, 0.95 - soc_ratio) * k["capacity_pu_s"] / k["discharge_efficiency"]
+    """Room for charging up to 95 %, at the converter's terminals [pu·s of its rating], >= 0.
+
+    The cells' own: what converter and resistance lose on the way would come on top, but little of it at a small
+    power, and the promise has to hold at any.
+    """
+    return max(0.0, 0.95 - soc_ratio) * k["capacity_pu_s"]
 
 
 @kernel

@@ -92,6 +92,8 @@ PARAMETERS: Final = np.dtype(
         ("sag_share", np.float64),
         ("sag_memory", np.float64),
         ("sag_hold_ticks", np.int64),
+        ("sag_amplitude", np.float64),
+        ("pushed_back", np.float64),
         ("decay_memory", np.float64),
         ("decay_ms", np.int64),
         ("flat_square", np.float64),

@@ -34,7 +34,7 @@ def test_the_loads_see_nothing_of_a_lost_feeder_at_any_point_of_the_wave(phases:
     figures = [islanding_figures(w.columns, w.samples, w.rate_hz) for w in loop.drain_waveforms()]
     assert len(figures) == 24
     assert all(figure.transfer_ms == 0.0 and not figure.load_outside_itic for figure in figures)
-    assert all(0.0 <= figure.decision_ms <= 6.0 for figure in figures)
+    assert all(0.0 <= figure.decision_ms <= 1.0 for figure in figures)
 
 
 def test_auxiliaries_are_transferred_and_return() -> None:
@@ -43,9 +43,9 @@ def test_auxiliaries_are_transferred_and_return() -> None:
     pcc_kw = loop.measured()["pcc_kw"][0]
     loop.open_feeder(0, loop.sample)
     run(loop, 2.0)
-    # Decision within some ms, then the relay's 4 ms between its contacts: far inside ITIC's 20 ms.
+    # Decision within a millisecond, then the relay's 4 ms between its contacts: far inside ITIC's 20 ms.
     dark_s = float(loop.dc.measured()["auxiliary_dark_s"][0])
-    assert 0.002 < dark_s < 0.012
+    assert 0.002 < dark_s <= 0.005
     assert loop.measured()["battery_kw"][0] == pytest.approx(3.0 - 0.45 + 0.3 / 0.9 + 0.03, abs=0.12)
     loop.close_feeder(0, loop.sample)
     run(loop, 16.0)
