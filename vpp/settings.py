@@ -163,6 +163,10 @@ DROPOUT_MARGIN = environment.number("VPP_DROPOUT_MARGIN", 0.02, 0.0, 0.5)
 """Share armed on top of the obligation against sites that drop out in the event."""
 FRESH_WITHIN_S = environment.number("VPP_FRESH_WITHIN_S", 10.0, 1.0, 600.0)
 """A site whose last reading is older is not counted on."""
+REARM_EVERY_S = environment.number("VPP_REARM_EVERY_S", 60.0, 0.0, 3600.0)
+"""Each site's share follows its headroom and energy so often, each site at its own instant; 0: never."""
+REPLACE_WITHIN_S = environment.number("VPP_REPLACE_WITHIN_S", 15.0, 1.0, 600.0)
+"""Firm power under the promise for longer than this is told as a fault."""
 LEASE_S = environment.number("VPP_LEASE_S", 5.0, 1.0, 300.0)
 
 # --- OpenADR ---------------------------------------------------------------------------------

@@ -116,22 +116,36 @@ def fleet_live(*, at: datetime, fresh_within_s: float, sites: QuerySet[Site] | N
     return aggregate(rows, at=at, fresh_within_s=fresh_within_s, sites_total=total)
 
 
-def fleet_envelopes(*, at: datetime, fresh_within_s: float, program: str) -> list[OperatingEnvelope]:
+def countable(*, at: datetime, fresh_within_s: float) -> Q:
+    """Return which live rows are of sites that give service now: heard of lately, and on the grid.
+
+    Both ages count, the measurement's and its arrival's: a site whose clock runs ahead is not fresh for longer.
+    """
+    oldest = at - timedelta(seconds=fresh_within_s)
+    return Q(measured_at__gte=oldest, received_at__gte=oldest, mode="grid_tied")
+
+
+def fleet_envelopes(
+    *, at: datetime, fresh_within_s: float, program: str, holds_without_link: bool = True
+) -> list[OperatingEnvelope]:
     """Return the envelopes of the program's sites that can be counted on, by site_id.
 
     Left out are sites whose newest value is older than ``fresh_within_s``, sites that did not send an
-    envelope, and sites that are not on the grid: an island gives nothing to it. A site is counted on
-    for no more than its enrolled battery: one that claims the fleet's power would get the fleet's share.
+    envelope, and sites that are not on the grid: an island gives nothing to it. Left out too, unless
+    ``holds_without_link`` is false, are sites that release their assignment at a lost link: nothing that must be
+    there without a network can be promised with them. A site is counted on for no more than its enrolled
+    battery: one that claims the fleet's power would get the fleet's share.
     """
     rows = LiveState.objects.filter(
+        countable(at=at, fresh_within_s=fresh_within_s),
         site__enrollments__program=program,
-        measured_at__gte=at - timedelta(seconds=fresh_within_s),
-        mode="grid_tied",
         discharge_kw__isnull=False,
         charge_kw__isnull=False,
         usable_energy_kwh__isnull=False,
         absorbable_energy_kwh__isnull=False,
     )
+    if holds_without_link:
+        rows = rows.filter(site__loss_of_link=Site.LossOfLink.HOLD)
     names = ("discharge_kw", "charge_kw", "usable_energy_kwh", "absorbable_energy_kwh")
     values = list(rows.order_by("site__site_id").values_list("site__site_id", "measured_at", *names))
     enrolled = _enrolled_batteries(site_ids={row[0] for row in values})

@@ -14,13 +14,16 @@ from django.urls import include, path
 
 from markets.models import MarketEvent, Obligation
 from markets.operations import ensure_programs
+from markets.queries import available_kw
 from sites.core.assignments import assignment_from_bytes
 from sites.metering.models import LiveState
 from sites.registry.models import Asset, Enrollment, Site
-from vpp.dispatch import leases, operations, queries
+from vpp.dispatch import leases, operations, queries, recording
+from vpp.dispatch.freezing import FreezeWatch
 from vpp.dispatch.leases import LeaseLost
 from vpp.dispatch.models import Dispatch, SiteAssignment
-from vpp.dispatch.operations import NothingToArm, Sending
+from vpp.dispatch.operations import NothingToArm
+from vpp.dispatch.recording import Sending
 from vpp.dispatch.reports import SiteReport
 
 pytestmark = pytest.mark.django_db
@@ -71,8 +74,8 @@ def desired_kw() -> dict[str, float]:
 
 
 def acknowledge(rows: Sequence[SiteAssignment], *, at: datetime, **report: Any) -> None:
-    operations.record_sent(sendings=[Sending(row.pk, at) for row in rows])
-    operations.record_acknowledgements(
+    recording.record_sent(sendings=[Sending(row.pk, at) for row in rows])
+    recording.record_acknowledgements(
         reports=[
             SiteReport(
                 site_id=row.site.site_id, received_at=at + timedelta(milliseconds=40), state="armed",
@@ -84,12 +87,12 @@ def acknowledge(rows: Sequence[SiteAssignment], *, at: datetime, **report: Any) 
 
 
 def refuse(row: SiteAssignment, refusal: str, *, at: datetime, held_sequence: int = 0) -> None:
-    operations.record_sent(sendings=[Sending(row.pk, at)])
+    recording.record_sent(sendings=[Sending(row.pk, at)])
     report = SiteReport(
         site_id=row.site.site_id, received_at=at, state="refused", refused_hash=row.content_hash,
         refused_sequence=row.sequence, refusal=refusal, held_sequence=held_sequence,
     )  # fmt: skip
-    operations.record_acknowledgements(reports=[report])
+    recording.record_acknowledgements(reports=[report])
 
 
 def current(dispatch: Dispatch) -> list[SiteAssignment]:
@@ -157,7 +160,7 @@ class TestArming:
         with pytest.raises(NothingToArm):
             operations.arm_obligation(obligation=an_obligation(10.0, name="2"), at=NOW)
         # After the first window they are free.
-        LiveState.objects.update(measured_at=after(91.0))
+        LiveState.objects.update(measured_at=after(91.0), received_at=after(91.0))
         operations.lapse_dispatches(at=after(91.0))
         second = an_obligation(10.0, name="3", starts_s=120.0)
         operations.arm_obligation(obligation=second, at=after(91.0))
@@ -180,7 +183,7 @@ class TestRecording:
         dispatch = operations.arm_obligation(obligation=an_obligation(40.0), at=NOW)
         first, second = current(dispatch)
         report = SiteReport(site_id=first.site.site_id, received_at=after(1.0), held_hash=second.content_hash)
-        operations.record_acknowledgements(reports=[report])
+        recording.record_acknowledgements(reports=[report])
         assert all(row.acknowledged_at is None for row in current(dispatch))
 
     def test_a_refusal_is_kept_by_its_name(self) -> None:
@@ -197,7 +200,7 @@ class TestRecording:
         acknowledge(current(dispatch), at=after(1.0))
         LiveState.objects.filter(site=sites[0]).update(measured_at=after(-60.0))
         lost = SiteReport(site_id="site-0002", received_at=after(2.0), state="idle")
-        operations.record_acknowledgements(reports=[lost])
+        recording.record_acknowledgements(reports=[lost])
         summary = queries.dispatch_summary(dispatch_id="DC-1", at=after(2.0))
         assert (summary.sites, summary.armed, summary.acknowledged) == (3, 3, 3)
         assert summary.acknowledged_kw == pytest.approx(150.0)
@@ -206,40 +209,110 @@ class TestRecording:
         assert summary.all_acknowledged_ms == pytest.approx(1040.0)
 
 
-class TestReplacing:
+NEVER = operations.Turns(period_s=0.0, since_s=0.0, until_s=0.0)
+EVERYONE = operations.Turns(period_s=60.0, since_s=0.0, until_s=60.0)
+
+
+def review(
+    dispatch: Dispatch, *, at: datetime, turns: operations.Turns = NEVER, freeze: FreezeWatch | None = None
+) -> operations.Review:
+    return operations.review_dispatch(dispatch=dispatch, at=at, freeze=freeze or FreezeWatch(), turns=turns)
+
+
+def measured(at: datetime, **values: Any) -> None:
+    """Let all sites report again."""
+    LiveState.objects.update(measured_at=at, received_at=at, **values)
+
+
+class TestReviewing:
     def test_a_refused_share_goes_to_sites_with_room(self) -> None:
         a_fleet(100.0, 100.0, 100.0)
         dispatch = operations.arm_obligation(obligation=an_obligation(147.0), at=NOW)
         rows = current(dispatch)
         acknowledge(rows[:2], at=after(1.0))
         refuse(rows[2], "locked_out", at=after(1.0))
-        assert operations.replace_refused(dispatch=dispatch, at=after(2.0)) == 2
+        assert review(dispatch, at=after(2.0)).changed == 2
         assert [row.power_kw for row in current(dispatch)] == pytest.approx([75.0, 75.0, 50.0])
         assert [row.sequence for row in current(dispatch)] == [2, 2, 1]
         # Until the new ones are acknowledged, the old ones are what is held and settled.
         assert sum(share.contracted_kw for share in queries.contracted_shares(dispatch_id="DC-1")) == pytest.approx(
             100.0
         )
-        assert operations.replace_refused(dispatch=dispatch, at=after(3.0)) == 0
+        assert review(dispatch, at=after(3.0)).changed == 0
 
-    def test_a_silent_site_is_withdrawn_and_its_share_given_away(self) -> None:
+    def test_a_silent_site_is_withdrawn_and_its_share_given_away_as_far_as_the_limit_bears(self) -> None:
+        a_fleet(*[100.0] * 20)
+        dispatch = operations.arm_obligation(obligation=an_obligation(980.0), at=NOW)
+        rows = current(dispatch)
+        acknowledge(rows[:-1], at=after(1.0))
+        for number in range(queries.SILENT_SENDS - 1):
+            recording.record_sent(sendings=[Sending(rows[-1].pk, after(1.0 + number))])
+        assert review(dispatch, at=after(6.0)).changed == 0
+        recording.record_sent(sendings=[Sending(rows[-1].pk, after(6.0))])
+        # 50 kW are missing; the silent site may hold its 50 all the same, and 1078 is the most.
+        assert review(dispatch, at=after(7.0)).changed == 3
+        powers_kw = [row.power_kw for row in current(dispatch)]
+        assert powers_kw[-1] == 0.0
+        assert sum(powers_kw) == pytest.approx(1000.0)
+        summary = queries.dispatch_summary(dispatch_id="DC-1", at=after(7.0))
+        assert summary.upper_kw == pytest.approx(1050.0)
+        assert summary.limit_kw == pytest.approx(1078.0)
+        assert (summary.over_delivery.share, summary.over_delivery.is_published) == (0.10, False)
+
+    def test_replacing_never_lifts_the_upper_bound_over_the_limit(self) -> None:
         a_fleet(100.0, 100.0)
         dispatch = operations.arm_obligation(obligation=an_obligation(98.0), at=NOW)
         rows = current(dispatch)
         acknowledge(rows[:1], at=after(1.0))
-        for number in range(operations.SILENT_SENDS - 1):
-            operations.record_sent(sendings=[Sending(rows[1].pk, after(1.0 + number))])
-        assert operations.replace_refused(dispatch=dispatch, at=after(6.0)) == 0
-        operations.record_sent(sendings=[Sending(rows[1].pk, after(6.0))])
-        assert operations.replace_refused(dispatch=dispatch, at=after(7.0)) == 2
-        assert [row.power_kw for row in current(dispatch)] == pytest.approx([100.0, 0.0])
+        for number in range(queries.SILENT_SENDS):
+            recording.record_sent(sendings=[Sending(rows[1].pk, after(1.0 + number))])
+        # 107.8 kW is the most, and 100 may be held already: only 7.8 of the missing 50 may be given away.
+        review(dispatch, at=after(7.0))
+        assert [row.power_kw for row in current(dispatch)] == pytest.approx([57.8, 0.0])
+        assert queries.dispatch_summary(dispatch_id="DC-1", at=after(7.0)).upper_kw == pytest.approx(107.8)
+        # Once the silent one speaks and says that it holds nothing, the rest goes out too, to it as well.
+        acknowledge(current(dispatch), at=after(8.0))
+        review(dispatch, at=after(9.0))
+        assert desired_kw() == pytest.approx({"site-0001": 57.8, "site-0002": 42.2})
 
-    def test_in_the_window_nothing_is_moved(self) -> None:
+    def test_in_the_window_shares_move_while_the_frequency_is_near(self) -> None:
         a_fleet(100.0, 100.0)
         dispatch = operations.arm_obligation(obligation=an_obligation(98.0), at=NOW)
         rows = current(dispatch)
+        acknowledge(rows[:1], at=after(1.0))
         refuse(rows[1], "locked_out", at=after(1.0))
-        assert operations.replace_refused(dispatch=dispatch, at=after(30.0)) == 0
+        freeze = FreezeWatch()
+        # Nobody tells the frequency; then it is away; then it is back, but not long enough.
+        measured(after(30.0))
+        assert review(dispatch, at=after(30.0), freeze=freeze).is_frozen
+        measured(after(31.0), frequency_hz=49.79)
+        assert review(dispatch, at=after(31.0), freeze=freeze).is_frozen
+        measured(after(40.0), frequency_hz=49.95)
+        assert review(dispatch, at=after(40.0), freeze=freeze).is_frozen
+        assert desired_kw() == pytest.approx({"site-0001": 50.0, "site-0002": 50.0})
+        measured(after(41.5), frequency_hz=49.95)
+        found = review(dispatch, at=after(41.5), freeze=freeze)
+        assert (found.is_frozen, found.changed) == (False, 1)
+        assert desired_kw() == pytest.approx({"site-0001": 100.0, "site-0002": 50.0})
+
+    def test_shares_follow_headroom_and_energy_at_their_turn(self) -> None:
+        sites = a_fleet(100.0, 100.0, 100.0)
+        dispatch = operations.arm_obligation(obligation=an_obligation(147.0), at=NOW)
+        acknowledge(current(dispatch), at=after(1.0))
+        # 5 kWh over 15 min are 20 kW.
+        LiveState.objects.filter(site=sites[0]).update(usable_energy_kwh=5.0)
+        assert review(dispatch, at=after(2.0)).changed == 0
+        assert review(dispatch, at=after(2.0), turns=EVERYONE).changed == 3
+        # The ideal is 13.6, 68.2, 68.2; firm power may not fall under the 147 promised while the rest is on its way.
+        first = [row.power_kw for row in current(dispatch)]
+        assert first == pytest.approx([47.0, 51.5, 51.5], abs=1e-3)
+        for round_ in range(40):
+            acknowledge(current(dispatch), at=after(3.0 + 0.1 * round_))
+            summary = queries.dispatch_summary(dispatch_id="DC-1", at=after(3.0 + 0.1 * round_))
+            assert summary.firm_kw >= 147.0 - 1e-6
+            review(dispatch, at=after(3.05 + 0.1 * round_), turns=EVERYONE)
+        # No site is asked for more than it keeps up; what is left to the ideal is less than is worth a message.
+        assert [row.power_kw for row in current(dispatch)] == pytest.approx([20.0, 65.0, 65.0], abs=0.1)
 
     def test_without_room_no_site_is_armed_anew_for_crumbs(self) -> None:
         a_fleet(100.0, 100.0)
@@ -247,7 +320,7 @@ class TestReplacing:
         rows = current(dispatch)
         acknowledge(rows[:1], at=after(1.0))
         refuse(rows[1], "locked_out", at=after(1.0))
-        assert operations.replace_refused(dispatch=dispatch, at=after(2.0)) == 0
+        assert review(dispatch, at=after(2.0)).changed == 0
 
     def test_sites_that_came_later_fill_what_was_missing(self) -> None:
         a_fleet(50.0)
@@ -263,8 +336,18 @@ class TestReplacing:
             site=late, measured_at=after(1.0), received_at=after(1.0), mode="grid_tied", discharge_kw=80.0,
             charge_kw=0.0, usable_energy_kwh=80.0, absorbable_energy_kwh=0.0,
         )  # fmt: skip
-        assert operations.replace_refused(dispatch=dispatch, at=after(2.0)) == 1
+        assert review(dispatch, at=after(2.0)).changed == 1
         assert desired_kw() == pytest.approx({"site-0001": 50.0, "site-late": 50.0})
+
+    def test_how_long_firm_power_was_missing_is_noted(self) -> None:
+        a_fleet(100.0, 100.0)
+        dispatch = operations.arm_obligation(obligation=an_obligation(98.0), at=NOW)
+        review(dispatch, at=after(1.0))
+        assert queries.dispatch_summary(dispatch_id="DC-1", at=after(1.5)).short_since == NOW
+        acknowledge(current(dispatch), at=after(2.0))
+        review(dispatch, at=after(3.0))
+        summary = queries.dispatch_summary(dispatch_id="DC-1", at=after(3.0))
+        assert (summary.short_since, summary.restored_in_s) == (None, pytest.approx(3.0))
 
     def test_a_site_with_a_higher_sequence_is_asked_above_it(self) -> None:
         a_fleet(50.0)
@@ -273,6 +356,43 @@ class TestReplacing:
         assert operations.reissue_stale(at=after(2.0)) == 1
         assert [row.sequence for row in current(dispatch)] == [42]
         assert operations.reissue_stale(at=after(3.0)) == 0
+
+
+class TestLossOfLink:
+    def test_a_site_that_releases_is_neither_promised_nor_armed(self, settings: Any) -> None:
+        sites = a_fleet(50.0, 50.0)
+        Site.objects.filter(pk=sites[0].pk).update(loss_of_link="release")
+        context = next(row for row in ensure_programs() if row.name == "neso-dc-low").market_context
+        assert available_kw(
+            market_context=context, at=NOW, fresh_within_s=10.0, dropout_margin=0.0
+        ) == pytest.approx(50.0)  # fmt: skip
+        operations.arm_obligation(obligation=an_obligation(98.0), at=NOW)
+        assert desired_kw() == {"site-0002": 50.0}
+
+    def test_a_site_that_chooses_to_release_later_is_not_firm_but_still_may_respond(self) -> None:
+        sites = a_fleet(50.0, 50.0)
+        dispatch = operations.arm_obligation(obligation=an_obligation(98.0), at=NOW)
+        acknowledge(current(dispatch), at=after(1.0))
+        Site.objects.filter(pk=sites[0].pk).update(loss_of_link="release")
+        summary = queries.dispatch_summary(dispatch_id="DC-1", at=after(2.0))
+        assert (summary.promised_kw, summary.firm_kw, summary.upper_kw) == pytest.approx((98.0, 50.0, 100.0))
+
+    @pytest.mark.parametrize("mode", ["maintenance", "lockout", "islanded"])
+    def test_a_site_that_does_not_stand_on_the_grid_is_not_firm(self, mode: str) -> None:
+        sites = a_fleet(50.0, 50.0)
+        dispatch = operations.arm_obligation(obligation=an_obligation(98.0), at=NOW)
+        acknowledge(current(dispatch), at=after(1.0))
+        LiveState.objects.filter(site=sites[0]).update(mode=mode)
+        summary = queries.dispatch_summary(dispatch_id="DC-1", at=after(2.0))
+        assert (summary.firm_kw, summary.upper_kw) == pytest.approx((50.0, 100.0))
+
+    def test_a_clock_ahead_does_not_make_a_silent_site_fresh(self, settings: Any) -> None:
+        sites = a_fleet(50.0, 50.0)
+        LiveState.objects.filter(site=sites[0]).update(
+            measured_at=after(50.0), received_at=after(-settings.FRESH_WITHIN_S - 1.0)
+        )
+        operations.arm_obligation(obligation=an_obligation(98.0), at=NOW)
+        assert desired_kw() == {"site-0002": 50.0}
 
 
 class TestCancelling:
@@ -330,7 +450,7 @@ class TestLease:
         assert not Dispatch.objects.exists()
         dispatch = operations.arm_obligation(obligation=obligation, at=after(2.0), token=new)
         with pytest.raises(LeaseLost):
-            operations.record_sent(sendings=[Sending(current(dispatch)[0].pk, after(2.0))], token=old)
+            recording.record_sent(sendings=[Sending(current(dispatch)[0].pk, after(2.0))], token=old)
         assert current(dispatch)[0].sends == 0
 
 

@@ -20,7 +20,8 @@ from sites.registry.models import Site
 from sites.registry.operations import grant_ownership
 from sites.registry.permissions import OWNER, ROLES
 from vpp.dispatch.models import SiteAssignment
-from vpp.dispatch.operations import Sending, arm_obligation, record_acknowledgements, record_sent
+from vpp.dispatch.operations import arm_obligation
+from vpp.dispatch.recording import Sending, record_acknowledgements, record_sent
 from vpp.dispatch.reports import SiteReport
 
 EVENT_ID = "grid-2019-08-09"

@@ -89,6 +89,13 @@ def mode_name(mode: str) -> str:
     return MODES.get(mode, mode or NOTHING)
 
 
+def link_loss(site: Site) -> str:
+    """Return what the site does when its link is lost, for its owner and the dispatcher."""
+    if site.loss_of_link == Site.LossOfLink.HOLD:
+        return "holds its assignment to the end"
+    return "releases at once: none of its power is firm"
+
+
 def site_row(site: Site, *, at: datetime) -> dict[str, str]:
     """Return one line of a sites table."""
     row = queries.live_row(site, at=at)
@@ -96,6 +103,7 @@ def site_row(site: Site, *, at: datetime) -> dict[str, str]:
     return {
         "site_id": site.site_id,
         "name": site.name,
+        "link_loss": link_loss(site),
         "mode": mode_name(row["mode"]),
         "mode_key": "stale" if is_stale else row["mode"],
         "age": age(row["age_s"]),

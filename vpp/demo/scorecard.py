@@ -65,7 +65,7 @@ def read_scorecard(*, dispatch_id: str, metered: Interval, event: Interval, at: 
     carbon = carbon_queries.period_totals(period=metered)
     window = Interval(summary.starts_at, summary.ends_at)
     delivered_kwh = kwh_from_uwh(fleet["delivered_uwh"])
-    truck = truck_estimate(summary.obligation_kw, max(0.0, delivered_kwh), window.duration_h)
+    truck = truck_estimate(summary.promised_kw, max(0.0, delivered_kwh), window.duration_h)
     return {
         "sites": Site.objects.filter(live__isnull=False).count(),
         "armed": summary.armed,
@@ -73,7 +73,7 @@ def read_scorecard(*, dispatch_id: str, metered: Interval, event: Interval, at: 
         "arm_ms": percentiles(dispatch_queries.arm_latencies_ms(dispatch_id=dispatch_id)),
         "all_acknowledged_ms": summary.all_acknowledged_ms,
         "product": summary.product,
-        "obligation_kw": summary.obligation_kw,
+        "obligation_kw": summary.promised_kw,
         "armed_kw": round(summary.armed_kw, 3),
         "delivered_kw_worst_10s": _number(fleet["worst_10s_delivered_kw"]),
         "due_kw_worst_10s": _number(fleet["worst_10s_due_kw"]),

@@ -24,7 +24,7 @@ from vpp.dispatch.control_session import (
     rebirth_message,
 )
 from vpp.dispatch.exchange import DesiredRow, Exchange, Outcome
-from vpp.dispatch.operations import Sending
+from vpp.dispatch.recording import Sending
 from vpp.dispatch.reports import SiteReport
 
 logger = logging.getLogger(__name__)

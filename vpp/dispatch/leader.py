@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import socket
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -17,10 +18,13 @@ from django.db import DatabaseError, close_old_connections, connections
 
 from sites.core import observe
 from sites.registry.models import Site
-from vpp.dispatch import leases, operations, queries
+from vpp.dispatch import leases, operations, queries, recording
 from vpp.dispatch.exchange import DesiredRow
+from vpp.dispatch.freezing import FreezeWatch
 from vpp.dispatch.gateway import Gateway
 from vpp.dispatch.leases import LeaseLost
+from vpp.dispatch.models import Dispatch
+from vpp.dispatch.recording import Sending
 from vpp.dispatch.reports import SiteReport
 
 logger = logging.getLogger(__name__)
@@ -29,7 +33,9 @@ Result = TypeVar("Result")
 WRITE_EVERY_S: Final = 0.1
 """Sendings and acknowledgements go to the database in batches so often [s]."""
 REVIEW_EVERY_S: Final = 1.0
-"""Refused, silent, stale and lapsed assignments are looked at so often [s]."""
+"""Refused, silent, stale and lapsed assignments are looked at at most so often [s]."""
+REVIEW_REST: Final = 5.0
+"""At least so many times as long as a look took passes until the next."""
 RESTART_AFTER_S: Final = 1.0
 """After an unforeseen fault leading starts over, no faster than this [s]."""
 EXPECTED_EVERY_S: Final = 10.0
@@ -44,6 +50,7 @@ class Leader:
         # One thread, so one database connection: writes come in the order they were decided.
         self._database = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
         self._told: dict[str, str] = {}
+        self._short: set[str] = set()
 
     async def run(self) -> None:
         """Stand by and lead, again and again, until cancelled."""
@@ -127,7 +134,7 @@ class Leader:
             await asyncio.sleep(settings.DISPATCH_TICK_S)
 
     async def _write(self, gateway: Gateway, token: int) -> None:
-        sendings: list[operations.Sending] = []
+        sendings: list[Sending] = []
         reports: list[SiteReport] = []
         while True:
             await asyncio.sleep(WRITE_EVERY_S)
@@ -147,9 +154,16 @@ class Leader:
                 sendings, reports = [], []
 
     async def _review(self, token: int) -> None:
+        freeze = FreezeWatch()
+        # Turns go by the monotonic clock: a step of the wall clock must not give all sites their turn at once.
+        turned_s = time.monotonic()
         while True:
-            await asyncio.sleep(REVIEW_EVERY_S)
-            await self._try(lambda: self._look_after(token))
+            began_s = time.monotonic()
+            turns = operations.Turns(settings.REARM_EVERY_S, turned_s, began_s)
+            if await self._try(lambda t=turns: self._look_after(token, freeze, t)):  # type: ignore[misc]
+                turned_s = began_s
+            # A fleet so large that looking at it takes long is looked at less often: writes must not wait for it.
+            await asyncio.sleep(max(REVIEW_EVERY_S, REVIEW_REST * (time.monotonic() - began_s)))
 
     async def _expect(self, gateway: Gateway) -> None:
         while True:
@@ -170,16 +184,33 @@ class Leader:
             ))  # fmt: skip
         return queries.desired_rows(at=at, after_pk=last_pk)
 
-    def _look_after(self, token: int) -> None:
+    def _look_after(self, token: int, freeze: FreezeWatch, turns: operations.Turns) -> bool:
         at = _now()
         if queries.has_lapsed(at=at):
             operations.lapse_dispatches(at=at, token=token)
         if queries.stale_rows(at=at).exists():
             operations.reissue_stale(at=at, token=token)
-        for dispatch in queries.open_dispatches(at=at).filter(starts_at__gt=at):
-            self._guarded(dispatch.dispatch_id, lambda d=dispatch: operations.replace_refused(  # type: ignore[misc]
-                dispatch=d, at=at, token=token
+        for dispatch in queries.open_dispatches(at=at):
+            self._guarded(dispatch.dispatch_id, lambda d=dispatch: self._review_one(  # type: ignore[misc]
+                d, at, freeze, turns, token
             ))  # fmt: skip
+        return True
+
+    def _review_one(
+        self, dispatch: Dispatch, at: datetime, freeze: FreezeWatch, turns: operations.Turns, token: int
+    ) -> None:
+        review = operations.review_dispatch(dispatch=dispatch, at=at, freeze=freeze, turns=turns, token=token)
+        if review.changed:
+            logger.info("assignment.reshared dispatch_id=%s sites=%d", dispatch.dispatch_id, review.changed)
+        short_s = (at - dispatch.short_since).total_seconds() if dispatch.short_since else 0.0
+        if short_s > settings.REPLACE_WITHIN_S and dispatch.dispatch_id not in self._short:
+            self._short.add(dispatch.dispatch_id)
+            logger.warning(
+                "dispatch.short dispatch_id=%s promised_kw=%.3f firm_kw=%.3f upper_kw=%.3f for_s=%.0f frozen=%s",
+                dispatch.dispatch_id, dispatch.power_kw, review.firm_kw, review.upper_kw, short_s, review.is_frozen,
+            )  # fmt: skip
+        elif dispatch.short_since is None:
+            self._short.discard(dispatch.dispatch_id)
 
     def _guarded(self, dispatch_id: str, operation: Callable[[], Any]) -> None:
         """Run one dispatch's operation; what is wrong with one must not stop the others."""
@@ -209,9 +240,9 @@ class Leader:
         return await asyncio.get_running_loop().run_in_executor(self._database, operation)
 
 
-def _record(sendings: list[operations.Sending], reports: list[SiteReport], token: int) -> bool:
-    operations.record_sent(sendings=sendings, token=token)
-    operations.record_acknowledgements(reports=reports, token=token)
+def _record(sendings: list[Sending], reports: list[SiteReport], token: int) -> bool:
+    recording.record_sent(sendings=sendings, token=token)
+    recording.record_acknowledgements(reports=reports, token=token)
     return True
 
 

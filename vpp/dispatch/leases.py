@@ -49,6 +49,12 @@ def require_lease(*, name: str, token: int) -> None:
         raise LeaseLost(f"a write carries token {token} of lease {name!r}, but another process has taken it")
 
 
+def require_dispatch(token: int | None) -> None:
+    """Within a transaction: go on only as the fleet's leader; without a token nobody is fenced."""
+    if token is not None:
+        require_lease(name=DISPATCH, token=token)
+
+
 def release_lease(*, name: str, token: int, at: datetime) -> None:
     """Give the lease back, so that a standby takes over at once; nothing happens when it is lost already."""
     Lease.objects.filter(name=name, token=token).update(holder="", expires_at=at)

@@ -36,6 +36,10 @@ class Dispatch(models.Model):
     ends_at = models.DateTimeField()
     created_at = models.DateTimeField()
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.OPEN)
+    short_since = models.DateTimeField(null=True)
+    """Since when firm power has been under the promise, from the decision to arm on; None while it covers it."""
+    restored_in_s = models.FloatField(null=True)
+    """How long the last such lack took until firm power covered the promise [s]."""
 
     class Meta:
         ordering = ["-starts_at", "dispatch_id"]
@@ -44,6 +48,11 @@ class Dispatch(models.Model):
 
     def __str__(self) -> str:
         return self.dispatch_id
+
+    @property
+    def kind(self) -> str:
+        """Kind of the assignments that serve it."""
+        return SiteAssignment.Kind.CURVE.value
 
     @property
     def window(self) -> Interval:
@@ -58,7 +67,14 @@ class SiteAssignment(models.Model):
     the site holds until the newer one is acknowledged.
     """
 
+    class Kind(models.TextChoices):
+        """What it asks for. A site holds one of each kind, so that a curve and a stream stand side by side."""
+
+        CURVE = "curve", "a response to the site's own frequency"
+        STREAM = "stream", "a share of a fleet-wide setpoint signal"
+
     dispatch = models.ForeignKey(Dispatch, on_delete=models.PROTECT, related_name="assignments")
+    kind = models.CharField(max_length=6, choices=Kind.choices, default=Kind.CURVE)
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="assignments")
     assignment_id = models.CharField(max_length=36, unique=True)
     sequence = models.PositiveBigIntegerField()
@@ -88,16 +104,24 @@ class SiteAssignment(models.Model):
     """Why the site did not take it; empty while it did not refuse."""
     superseded = models.BooleanField(default=False)
     """A newer row is what the site is asked to hold now."""
+    is_replaced = models.BooleanField(default=False)
+    """The site has acknowledged a newer row of this kind: it cannot hold this one any more."""
 
     class Meta:
         ordering = ["dispatch_id", "site_id", "sequence"]
         constraints = [
             models.UniqueConstraint(fields=["site", "sequence"], name="dispatch_one_assignment_per_sequence"),
             models.UniqueConstraint(
-                fields=["site"], condition=models.Q(superseded=False), name="dispatch_one_desired_state_per_site"
+                fields=["site", "kind"],
+                condition=models.Q(superseded=False),
+                name="dispatch_one_desired_state_per_kind",
             ),
         ]
-        indexes = [models.Index(fields=["dispatch", "superseded"], name="dispatch_desired")]
+        indexes = [
+            models.Index(fields=["dispatch", "superseded"], name="dispatch_desired"),
+            models.Index(fields=["site", "kind", "sequence"], name="dispatch_site_sequence"),
+            models.Index(fields=["dispatch", "site"], condition=models.Q(is_replaced=False), name="dispatch_may_hold"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.site} {self.sequence}"

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import math
 import uuid
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Max, QuerySet
+from django.db.models import Max
 
 from markets.models import Obligation
 from sites.core.assignments import Assignment
 from sites.core.curves import ResponseCurve, curve_named
 from sites.core.envelope import OperatingEnvelope
+from sites.core.synchronous import synchronous_area
 from sites.metering.queries import fleet_envelopes
 from sites.registry.models import Site
 from vpp.dispatch import leases, queries
 from vpp.dispatch.allocation import WATT_KW, Allocation, allocate
+from vpp.dispatch.freezing import FreezeWatch
 from vpp.dispatch.models import Dispatch, SiteAssignment
-from vpp.dispatch.reports import SiteReport
+from vpp.dispatch.resharing import BoolArray, Fleet, Terms, reshared
+from vpp.dispatch.standing import Bounds, over_delivery_of
 
 DECLARED_BASELINE_KW = 0.0
 """Battery power that is declared without the service [kW]: no site has a schedule of its own yet."""
-SILENT_SENDS = 4
-"""A site that did not answer so many sendings is counted as silent: 7 s with repetitions after 1, 2
-and 4 s. Sendings, not seconds: while the dispatcher or the broker is away nobody is silent."""
-WORTH_REPLACING = 0.01
-"""A missing share smaller than this part of the obligation is not worth arming sites anew."""
+MOVED_AT_ONCE = 50
+"""Sites that follow their headroom in one round, at the least [count]: a small fleet moves as a whole."""
 
 
 class NothingToArm(RuntimeError):
@@ -47,12 +49,13 @@ def arm_obligation(*, obligation: Obligation, at: datetime, token: int | None = 
     """
     curve = curve_named(obligation.program.product)
     with transaction.atomic():
-        _require(token)
+        leases.require_dispatch(token)
         held = Dispatch.objects.filter(dispatch_id=obligation.dispatch_id).first()
         if held is not None and held.obligation_revision >= obligation.revision:
             return held
         envelopes = _free_envelopes(curve=curve, dispatch=held, at=at)
-        allocation = allocate(_target_kw(obligation.power_kw), _sustainable_kw(envelopes, curve), minimum_kw=WATT_KW)
+        target_kw = _target_kw(obligation.power_kw, curve)
+        allocation = allocate(target_kw, _sustainable_kw(envelopes, curve), minimum_kw=WATT_KW)
         if not allocation.power_kw.any():
             raise NothingToArm(
                 f"obligation {obligation.dispatch_id}: {len(envelopes)} free sites with data of the last "
@@ -64,58 +67,107 @@ def arm_obligation(*, obligation: Obligation, at: datetime, token: int | None = 
         dispatch.product = curve.name
         dispatch.power_kw = obligation.power_kw
         dispatch.starts_at, dispatch.ends_at = obligation.starts_at, obligation.ends_at
+        dispatch.short_since = at
         dispatch.save()
         powers_kw = dict.fromkeys(_desired_kw(dispatch), 0.0) | _by_site(envelopes, allocation)
         _desire(dispatch=dispatch, curve=curve, powers_kw=powers_kw, at=at)
     return dispatch
 
 
-def replace_refused(*, dispatch: Dispatch, at: datetime, token: int | None = None) -> int:
-    """Give the share of sites that refused or stay silent to sites with room; return the new rows.
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What a look at a dispatch found and did."""
 
-    Only before the window begins: in an event the fleet answers its own frequency, and moving
-    shares would fight that.
+    firm_kw: float
+    upper_kw: float
+    changed: int
+    """New desired assignments."""
+    is_frozen: bool
+
+
+def review_dispatch(
+    *, dispatch: Dispatch, at: datetime, freeze: FreezeWatch, turns: Turns, token: int | None = None
+) -> Review:
+    """Compare what sites hold with what is promised, note a lack, and desire other shares where that helps.
+
+    What sites that refused, are silent or not firm any more leave open goes to others at once; the shares of those
+    whose turn has come follow their headroom and energy. While the window is open and the frequency is away, or
+    unknown, nothing moves: the fleet answers its own frequency, and moving shares would fight that.
     """
     with transaction.atomic():
-        _require(token)
+        leases.require_dispatch(token)
         dispatch = Dispatch.objects.get(pk=dispatch.pk)
-        if dispatch.status != Dispatch.Status.OPEN or at >= dispatch.starts_at:
-            return 0
+        now = queries.standing(dispatch=dispatch, at=at)
+        _note_lack(dispatch, firm_kw=now.firm_kw, at=at)
+        areas = {synchronous_area(zone) for zone, _ in now.deviations_hz}
+        freeze.note([(synchronous_area(zone), hz) for zone, hz in now.deviations_hz], at=at)
+        is_frozen = dispatch.starts_at <= at and (not areas or freeze.is_frozen(areas, at=at))
+        if dispatch.status != Dispatch.Status.OPEN or is_frozen:
+            return Review(now.firm_kw, now.upper_kw, 0, is_frozen)
         curve = curve_named(dispatch.product)
-        current = queries.current_rows(dispatch=dispatch)
-        refused = {row.site.site_id for row in current if row.refusal}
-        silent = {
-            row.site.site_id
-            for row in current
-            if not row.acknowledged_at and not row.refusal and row.sends >= SILENT_SENDS and row.power_kw > 0.0
-        }
-        held_kw = queries.held_kw(dispatch=dispatch)
-        pledged_kw = {
-            row.site.site_id: held_kw.get(row.site.site_id, 0.0)
-            if row.site.site_id in refused | silent
-            else row.power_kw
-            for row in current
-        }
-        # A silent site that held nothing before shall not come back with a share that others have.
-        powers_kw = {site_id: 0.0 for site_id in silent if pledged_kw[site_id] == 0.0}
-        missing_kw = _target_kw(dispatch.power_kw) - math.fsum(pledged_kw.values())
-        is_short = math.fsum(pledged_kw.values()) < dispatch.power_kw * (1.0 - WORTH_REPLACING)
-        if (refused or silent or is_short) and missing_kw > WORTH_REPLACING * dispatch.power_kw:
-            usable = [
-                envelope
-                for envelope in _free_envelopes(curve=curve, dispatch=dispatch, at=at)
-                if envelope.site_id not in refused | silent
-            ]
-            sustainable_kw = _sustainable_kw(usable, curve)
-            room_kw = [
-                max(0.0, sustained_kw - pledged_kw.get(envelope.site_id, 0.0))
-                for envelope, sustained_kw in zip(usable, sustainable_kw, strict=True)
-            ]
-            if math.fsum(room_kw) > WORTH_REPLACING * dispatch.power_kw:
-                more = allocate(missing_kw, sustainable_kw, ceiling_kw=room_kw, minimum_kw=WATT_KW)
-                for site_id, power_kw in _by_site(usable, more).items():
-                    powers_kw[site_id] = pledged_kw.get(site_id, 0.0) + power_kw
-        return _desire(dispatch=dispatch, curve=curve, powers_kw=powers_kw, at=at)
+        envelopes = _free_envelopes(curve=curve, dispatch=dispatch, at=at)
+        site_ids, fleet = _fleet(now, envelopes, curve, turns)
+        terms = Terms(dispatch.power_kw, _target_kw(dispatch.power_kw, curve), _limit_kw(dispatch.power_kw, curve))
+        wanted_kw = reshared(fleet, terms)
+        changed = np.flatnonzero(np.abs(wanted_kw - fleet.asked_kw) > WATT_KW)
+        powers_kw = {site_ids[place]: round(float(wanted_kw[place]), 6) for place in changed}
+        count = _desire(dispatch=dispatch, curve=curve, powers_kw=powers_kw, at=at)
+        return Review(now.firm_kw, now.upper_kw, count, False)
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """Which sites may follow their headroom now: each once in a period, spread over it by its name."""
+
+    period_s: float
+    since_s: float
+    """When turns were taken last [s], on any clock that does not jump."""
+    until_s: float
+
+    def due(self, site_ids: Sequence[str]) -> BoolArray:
+        """Return for each site whether its turn lies in the time since."""
+        if self.period_s <= 0.0 or not site_ids:
+            return np.zeros(len(site_ids), np.bool_)
+        rounds = max(1, min(round(self.period_s), len(site_ids) // MOVED_AT_ONCE))
+        first, last = (math.floor(s / self.period_s * rounds) for s in (self.since_s, self.until_s))
+        now = {number % rounds for number in range(max(first, last - rounds) + 1, last + 1)}
+        return np.array([zlib.crc32(site_id.encode()) % rounds in now for site_id in site_ids], np.bool_)
+
+
+def _fleet(
+    now: queries.Standing, envelopes: Sequence[OperatingEnvelope], curve: ResponseCurve, turns: Turns
+) -> tuple[list[str], Fleet]:
+    """Return the sites that hold something or could, and what the sharing needs of each."""
+    sustainable_kw = dict(zip((e.site_id for e in envelopes), _sustainable_kw(envelopes, curve), strict=True))
+    by_id = {site_id: site for site, site_id in now.site_ids.items()}
+    site_ids = sorted(by_id.keys() | sustainable_kw.keys())
+    sites = [by_id.get(site_id) for site_id in site_ids]
+    nothing = Bounds(0.0, 0.0)
+    bounds = [nothing if site is None else now.bounds[site] for site in sites]
+    in_vain = now.refused | now.silent
+    return site_ids, Fleet(
+        asked_kw=np.array([0.0 if site is None else now.asked_kw.get(site, 0.0) for site in sites]),
+        low_kw=np.array([bound.low_kw if site in now.firm else 0.0 for site, bound in zip(sites, bounds, strict=True)]),
+        high_kw=np.array([bound.high_kw for bound in bounds]),
+        sustainable_kw=np.array([sustainable_kw.get(site_id, 0.0) for site_id in site_ids]),
+        is_answering=np.array([site not in in_vain for site in sites], np.bool_),
+        is_silent=np.array([site in now.silent for site in sites], np.bool_),
+        is_settled=np.array([site not in now.waiting for site in sites], np.bool_),
+        is_due=turns.due(site_ids),
+    )
+
+
+def _note_lack(dispatch: Dispatch, *, firm_kw: float, at: datetime) -> None:
+    """Note since when firm power is under the promise, and how long it was when it covers it again."""
+    is_short = firm_kw < dispatch.power_kw - WATT_KW
+    if is_short and dispatch.short_since is None:
+        dispatch.short_since = at
+    elif not is_short and dispatch.short_since is not None:
+        dispatch.restored_in_s = max(0.0, (at - dispatch.short_since).total_seconds())
+        dispatch.short_since = None
+    else:
+        return
+    dispatch.save(update_fields=["short_since", "restored_in_s"])
 
 
 def reissue_stale(*, at: datetime, token: int | None = None) -> int:
@@ -124,7 +176,7 @@ def reissue_stale(*, at: datetime, token: int | None = None) -> int:
     So it is after the database came back from a backup.
     """
     with transaction.atomic():
-        _require(token)
+        leases.require_dispatch(token)
         rows = list(queries.stale_rows(at=at))
         count = 0
         for dispatch in {row.dispatch.pk: row.dispatch for row in rows}.values():
@@ -139,7 +191,7 @@ def cancel_dispatch(*, dispatch: Dispatch, at: datetime, token: int | None = Non
     It carries the window that was armed: one that has ended would be refused as expired.
     """
     with transaction.atomic():
-        _require(token)
+        leases.require_dispatch(token)
         dispatch = Dispatch.objects.get(pk=dispatch.pk)
         if dispatch.status != Dispatch.Status.OPEN:
             return 0
@@ -152,106 +204,20 @@ def cancel_dispatch(*, dispatch: Dispatch, at: datetime, token: int | None = Non
 def lapse_dispatches(*, at: datetime, token: int | None = None) -> int:
     """Mark the dispatches whose window has ended; the sites let go by themselves. Return how many."""
     with transaction.atomic():
-        _require(token)
+        leases.require_dispatch(token)
         return Dispatch.objects.filter(status=Dispatch.Status.OPEN, ends_at__lte=at).update(
             status=Dispatch.Status.LAPSED
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Sending:
-    """One assignment put on the wire."""
-
-    assignment_pk: int
-    sent_at: datetime
+def _limit_kw(power_kw: float, curve: ResponseCurve) -> float:
+    """Return the most that sites may hold together for a size owed [kW]."""
+    return power_kw * (1.0 + over_delivery_of(curve.name).share)
 
 
-def record_sent(*, sendings: Sequence[Sending], token: int | None = None) -> None:
-    """Record a batch of sendings: the first and the last one of each assignment, and their number."""
-    if not sendings:
-        return
-    with transaction.atomic():
-        _require(token)
-        rows = SiteAssignment.objects.only("first_sent_at", "last_sent_at", "sends").in_bulk(
-            sorted({sending.assignment_pk for sending in sendings})
-        )
-        for sending in sendings:
-            row = rows.get(sending.assignment_pk)
-            if row is not None:
-                row.first_sent_at = row.first_sent_at or sending.sent_at
-                row.last_sent_at = sending.sent_at
-                row.sends += 1
-        SiteAssignment.objects.bulk_update(rows.values(), ["first_sent_at", "last_sent_at", "sends"], batch_size=200)
-
-
-def record_acknowledgements(*, reports: Sequence[SiteReport], token: int | None = None) -> None:
-    """Record a batch of reported states on the assignments that they speak of.
-
-    The held hash acknowledges the assignment that has it, also one that is superseded by now; the
-    refused hash puts the refusal's name on the one that was refused. What an acknowledgement said
-    once stays: a later report changes only ``reported_*``.
-    """
-    if not reports:
-        return
-    with transaction.atomic():
-        _require(token)
-        hashes = {report.held_hash for report in reports} | {report.refused_hash for report in reports}
-        by_hash = {
-            row.content_hash: row
-            for row in _reported(SiteAssignment.objects.filter(content_hash__in=sorted(hashes - {""})))
-        }
-        site_ids = sorted({report.site_id for report in reports})
-        desired = {
-            row.site.site_id: by_hash.setdefault(row.content_hash, row)
-            for row in _reported(SiteAssignment.objects.filter(superseded=False, site__site_id__in=site_ids))
-        }
-        for report in reports:
-            held = by_hash.get(report.held_hash)
-            refused = by_hash.get(report.refused_hash)
-            # A hash of another site's assignment acknowledges nothing.
-            if held is not None and held.site.site_id == report.site_id:
-                held.acknowledged_at = held.acknowledged_at or report.received_at
-                held.refusal = ""
-                _note(held, report)
-            if refused is not None and refused.site.site_id == report.site_id and not refused.acknowledged_at:
-                refused.refusal = report.refusal
-            if report.site_id in desired:
-                _note(desired[report.site_id], report)
-        SiteAssignment.objects.bulk_update(by_hash.values(), _REPORTED_FIELDS, batch_size=100)
-
-
-_REPORTED_FIELDS = [
-    "acknowledged_at",
-    "refusal",
-    "reported_at",
-    "reported_state",
-    "reported_hash",
-    "reported_sequence",
-]
-
-
-def _reported(rows: QuerySet[SiteAssignment]) -> QuerySet[SiteAssignment]:
-    return rows.select_related("site").only("content_hash", "ends_at", "site__site_id", *_REPORTED_FIELDS)
-
-
-def _note(row: SiteAssignment, report: SiteReport) -> None:
-    # After its window a site reports that it holds nothing; that says nothing of what it held in it.
-    if report.received_at >= row.ends_at:
-        return
-    row.reported_at = report.received_at
-    row.reported_state = report.state
-    row.reported_hash = report.held_hash
-    row.reported_sequence = report.held_sequence
-
-
-def _require(token: int | None) -> None:
-    if token is not None:
-        leases.require_lease(name=leases.DISPATCH, token=token)
-
-
-def _target_kw(power_kw: float) -> float:
+def _target_kw(power_kw: float, curve: ResponseCurve) -> float:
     """Return what is asked of the fleet for a size owed, so that it is met after the usual dropouts [kW]."""
-    return power_kw / (1.0 - float(settings.DROPOUT_MARGIN))
+    return min(power_kw / (1.0 - float(settings.DROPOUT_MARGIN)), _limit_kw(power_kw, curve))
 
 
 def _free_envelopes(*, curve: ResponseCurve, dispatch: Dispatch | None, at: datetime) -> list[OperatingEnvelope]:
@@ -259,7 +225,7 @@ def _free_envelopes(*, curve: ResponseCurve, dispatch: Dispatch | None, at: date
 
     A site holds one assignment: arming it for a second dispatch would take it from the first.
     """
-    busy = set(queries.armed_site_ids(at=at, except_dispatch=dispatch))
+    busy = set(queries.armed_site_ids(at=at, kind=SiteAssignment.Kind.CURVE, except_dispatch=dispatch))
     envelopes = fleet_envelopes(at=at, fresh_within_s=settings.FRESH_WITHIN_S, program=curve.name)
     return [envelope for envelope in envelopes if envelope.site_id not in busy]
 
@@ -315,6 +281,7 @@ def _desire(*, dispatch: Dispatch, curve: ResponseCurve, powers_kw: Mapping[str,
         rows.append(
             SiteAssignment(
                 dispatch=dispatch,
+                kind=dispatch.kind,
                 site=site,
                 assignment_id=assignment.assignment_id,
                 sequence=assignment.sequence,
@@ -326,7 +293,8 @@ def _desire(*, dispatch: Dispatch, curve: ResponseCurve, powers_kw: Mapping[str,
                 created_at=at,
             )
         )
-    SiteAssignment.objects.filter(site__in=sites.values(), superseded=False).update(superseded=True)
+    desired = SiteAssignment.objects.filter(site__in=sites.values(), kind=dispatch.kind, superseded=False)
+    desired.update(superseded=True)
     SiteAssignment.objects.bulk_create(rows, batch_size=500)
     dispatch.armed_kw = math.fsum(_desired_kw(dispatch).values())
     dispatch.save(update_fields=["armed_kw"])

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
 
 import numpy as np
 from django.conf import settings
-from django.db.models import F, Q, QuerySet
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
 
 from markets.core.settlement import ContractedShare
 from markets.models import Obligation
 from markets.queries import open_obligations
 from sites.core.assignments import Refusal
 from sites.metering.models import LiveState
+from sites.metering.queries import countable
+from sites.registry.models import Site
 from vpp.dispatch.exchange import DesiredRow
 from vpp.dispatch.models import Dispatch, SiteAssignment
+from vpp.dispatch.standing import Asked, Bounds, OverDelivery, bounds_of, over_delivery_of, upper_kw
+
+SILENT_SENDS: Final = 4
+"""A site that did not answer so many sendings is counted as silent: 7 s with repetitions after 1, 2
+and 4 s. Sendings, not seconds: while the dispatcher or the broker is away nobody is silent."""
+MAX_LATENCIES: Final = 100_000
+"""Of a dispatch that is armed anew all day, the first so many acknowledgements are judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +47,58 @@ class DispatchSummary:
     refused: int
     withdrawn: int
     """Sites that are asked for nothing any more."""
-    obligation_kw: float
+    promised_kw: float
+    """What is owed [kW]."""
     armed_kw: float
     acknowledged_kw: float
     """Sum of what sites have acknowledged last [kW]."""
     firm_kw: float
-    """Of that, the part of sites whose data is fresh now [kW]."""
+    """What is sure to be there [kW]: the least that sites may hold that have acknowledged, whose data is fresh, that
+    stand on the grid and that hold without a link."""
+    upper_kw: float
+    """The most that may be there [kW]: everything unexpired that a site may hold, silent ones too."""
+    limit_kw: float
+    """What the upper bound may not pass [kW]: the promise and the product's over-delivery."""
+    over_delivery: OverDelivery
+    short_since: datetime | None
+    """Since when firm power has been under the promise; None while it covers it."""
+    restored_in_s: float | None
+    """How long the last such lack took to be covered again [s]."""
     arm_ms_p50: float | None
     """First sending to acknowledgement, by the gateway's clock [ms]; None before the first one."""
     arm_ms_p99: float | None
     all_acknowledged_ms: float | None
     """From the decision to the last acknowledgement of its first round [ms]; None while one is missing."""
+
+
+@dataclass(slots=True)
+class Standing:
+    """What the sites of a dispatch hold at an instant, as far as it can be known; sites by their keys."""
+
+    bounds: dict[int, Bounds] = field(default_factory=dict)
+    site_ids: dict[int, str] = field(default_factory=dict)
+    asked_kw: dict[int, float] = field(default_factory=dict)
+    """What each is asked to hold for this dispatch now [kW]."""
+    refused: set[int] = field(default_factory=set)
+    """Sites that refused what they are asked now."""
+    waiting: set[int] = field(default_factory=set)
+    """Sites that have not answered what they are asked now."""
+    silent: set[int] = field(default_factory=set)
+    """Of those, the ones that were asked in vain often enough."""
+    firm: frozenset[int] = frozenset()
+    """Sites whose least power can be counted on."""
+    deviations_hz: list[tuple[str, float | None]] = field(default_factory=list)
+    """Grid zone and deviation from nominal of the sites with fresh data on the grid [Hz]."""
+
+    @property
+    def firm_kw(self) -> float:
+        """What is sure to be there [kW]."""
+        return math.fsum(self.bounds[site].low_kw for site in self.firm)
+
+    @property
+    def upper_kw(self) -> float:
+        """What may be there at most [kW]."""
+        return upper_kw(self.bounds)
 
 
 def open_dispatches(*, at: datetime) -> QuerySet[Dispatch]:
@@ -119,10 +169,12 @@ def stale_rows(*, at: datetime) -> QuerySet[SiteAssignment]:
     )
 
 
-def armed_site_ids(*, at: datetime, except_dispatch: Dispatch | None = None) -> QuerySet[SiteAssignment, str]:
-    """Return the sites that another open dispatch has asked for power."""
+def armed_site_ids(
+    *, at: datetime, kind: str, except_dispatch: Dispatch | None = None
+) -> QuerySet[SiteAssignment, str]:
+    """Return the sites that another open dispatch has asked for power by an assignment of a kind."""
     rows = SiteAssignment.objects.filter(
-        superseded=False, power_kw__gt=0.0, refusal="", ends_at__gt=at, dispatch__status=Dispatch.Status.OPEN
+        superseded=False, power_kw__gt=0.0, refusal="", ends_at__gt=at, dispatch__status=Dispatch.Status.OPEN, kind=kind
     )
     if except_dispatch is not None and except_dispatch.pk is not None:
         rows = rows.exclude(dispatch=except_dispatch)
@@ -141,12 +193,55 @@ def assignments(*, dispatch_id: str) -> QuerySet[SiteAssignment]:
 
 def current_rows(*, dispatch: Dispatch) -> list[SiteAssignment]:
     """Return each site's latest assignment of a dispatch, by site_id."""
-    return _latest(assignments(dispatch_id=dispatch.dispatch_id))
+    return list(_latest(assignments(dispatch_id=dispatch.dispatch_id)))
 
 
 def held_kw(*, dispatch: Dispatch) -> dict[str, float]:
     """Return what each site acknowledged last for a dispatch, by site_id [kW]."""
-    return {row.site.site_id: row.power_kw for row in _held(assignments(dispatch_id=dispatch.dispatch_id))}
+    return dict(_held(assignments(dispatch_id=dispatch.dispatch_id)).values_list("site__site_id", "power_kw"))
+
+
+def standing(*, dispatch: Dispatch, at: datetime) -> Standing:
+    """Return what the sites of a dispatch may hold now, and on which of them one can count."""
+    asked = SiteAssignment.objects.filter(dispatch=dispatch, is_replaced=False).values("site_id")
+    rows = (
+        SiteAssignment.objects.filter(is_replaced=False, site__in=asked, kind=dispatch.kind)
+        .order_by("site_id", "sequence")
+        .values_list(
+            "site_id", "site__site_id", "sequence", "power_kw", "dispatch_id", "ends_at", "acknowledged_at", "refusal",
+            "superseded", "sends", "content_hash", "reported_hash",
+        )
+    )  # fmt: skip
+    found = Standing()
+    agreed: set[int] = set()
+    known = []
+    for site, site_id, sequence, power_kw, of, ends_at, acknowledged_at, refusal, superseded, sends, *hashes in rows:
+        is_acknowledged, is_ours = acknowledged_at is not None, of == dispatch.pk
+        known.append(Asked(site, sequence, power_kw, is_ours, ends_at, is_acknowledged, bool(refusal)))
+        found.site_ids[site] = site_id
+        if is_acknowledged and hashes[0] == hashes[1]:
+            agreed.add(site)
+        if superseded or not is_ours:
+            continue
+        found.asked_kw[site] = power_kw
+        if refusal:
+            found.refused.add(site)
+        elif not is_acknowledged:
+            found.waiting.add(site)
+            if sends >= SILENT_SENDS and power_kw > 0.0:
+                found.silent.add(site)
+    found.bounds = bounds_of(known, at=at)
+    live = LiveState.objects.filter(countable(at=at, fresh_within_s=settings.FRESH_WITHIN_S), site__in=asked)
+    columns = ("site_id", "site__loss_of_link", "site__grid_zone", "frequency_hz", "site__nominal_hz")
+    # A stream is served only while the link lives: there nothing is lost by releasing at once.
+    held = {Site.LossOfLink.HOLD} if dispatch.kind == SiteAssignment.Kind.CURVE else set(Site.LossOfLink)
+    firm = set()
+    for site, loss_of_link, zone, frequency_hz, nominal_hz in live.values_list(*columns):
+        found.deviations_hz.append((zone, None if frequency_hz is None else frequency_hz - nominal_hz))
+        if loss_of_link in held and site in agreed:
+            firm.add(site)
+    found.firm = frozenset(firm)
+    return found
 
 
 def contracted_shares(*, dispatch_id: str) -> list[ContractedShare]:
@@ -156,9 +251,10 @@ def contracted_shares(*, dispatch_id: str) -> list[ContractedShare]:
     still a share: it was held up to there.
     """
     ends_at = Obligation.objects.values_list("ends_at", flat=True).get(dispatch_id=dispatch_id)
+    rows = assignments(dispatch_id=dispatch_id).filter(acknowledged_at__lt=ends_at)
     return [
         ContractedShare(site_id=row.site.site_id, contracted_kw=row.power_kw, baseline_kw=row.baseline_kw)
-        for row in _held(assignments(dispatch_id=dispatch_id).filter(acknowledged_at__lt=ends_at))
+        for row in _held(rows)
         if row.power_kw > 0.0
     ]
 
@@ -168,7 +264,14 @@ def arm_latencies_ms(*, dispatch_id: str) -> list[float]:
 
     One that was acknowledged before this or an earlier process recorded a sending has none.
     """
-    return _latencies_ms(assignments(dispatch_id=dispatch_id))
+    rows = SiteAssignment.objects.filter(
+        dispatch__dispatch_id=dispatch_id, acknowledged_at__gte=F("first_sent_at")
+    ).order_by("pk")
+    return [
+        (acknowledged_at - first_sent_at).total_seconds() * 1e3
+        for acknowledged_at, first_sent_at in rows.values_list("acknowledged_at", "first_sent_at")[:MAX_LATENCIES]
+        if acknowledged_at is not None and first_sent_at is not None
+    ]
 
 
 def dispatch_summary(*, dispatch_id: str, at: datetime) -> DispatchSummary:
@@ -177,17 +280,13 @@ def dispatch_summary(*, dispatch_id: str, at: datetime) -> DispatchSummary:
         dispatch = Dispatch.objects.get(dispatch_id=dispatch_id)
     except Dispatch.DoesNotExist:
         raise Dispatch.DoesNotExist(f"dispatch {dispatch_id!r} is not known") from None
-    rows = list(assignments(dispatch_id=dispatch_id))
-    current, held = _latest(rows), _held(rows)
-    fresh_from = at - timedelta(seconds=settings.FRESH_WITHIN_S)
-    fresh = set(
-        LiveState.objects.filter(site__assignments__dispatch=dispatch, measured_at__gt=fresh_from)
-        .values_list("site_id", flat=True)
-        .distinct()
-    )
-    asked = [row for row in current if row.power_kw > 0.0 and not row.refusal]
-    latencies_ms = _latencies_ms(rows)
+    rows = assignments(dispatch_id=dispatch_id)
+    current = list(_latest(rows).order_by().values_list("power_kw", "refusal", "acknowledged_at"))
+    asked = [acknowledged_at for power_kw, refusal, acknowledged_at in current if power_kw > 0.0 and not refusal]
+    latencies_ms = arm_latencies_ms(dispatch_id=dispatch_id)
     p50, p99 = np.percentile(latencies_ms, [50, 99]).tolist() if latencies_ms else (None, None)
+    now = standing(dispatch=dispatch, at=at)
+    over_delivery = over_delivery_of(dispatch.product)
     return DispatchSummary(
         dispatch_id=dispatch.dispatch_id,
         product=dispatch.product,
@@ -196,45 +295,42 @@ def dispatch_summary(*, dispatch_id: str, at: datetime) -> DispatchSummary:
         ends_at=dispatch.ends_at,
         sites=len(current),
         armed=len(asked),
-        acknowledged=sum(row.acknowledged_at is not None for row in asked),
-        refused=sum(bool(row.refusal) for row in current),
-        withdrawn=sum(row.power_kw == 0.0 for row in current),
-        obligation_kw=dispatch.power_kw,
+        acknowledged=sum(acknowledged_at is not None for acknowledged_at in asked),
+        refused=sum(bool(refusal) for _, refusal, _ in current),
+        withdrawn=sum(power_kw == 0.0 for power_kw, _, _ in current),
+        promised_kw=dispatch.power_kw,
         armed_kw=dispatch.armed_kw,
-        acknowledged_kw=math.fsum(row.power_kw for row in held),
-        firm_kw=math.fsum(row.power_kw for row in held if row.site_id in fresh and _agrees(row)),
+        acknowledged_kw=math.fsum(_held(rows).values_list("power_kw", flat=True)),
+        firm_kw=now.firm_kw,
+        upper_kw=now.upper_kw,
+        limit_kw=dispatch.power_kw * (1.0 + over_delivery.share),
+        over_delivery=over_delivery,
+        short_since=dispatch.short_since,
+        restored_in_s=dispatch.restored_in_s,
         arm_ms_p50=p50,
         arm_ms_p99=p99,
-        all_acknowledged_ms=_all_acknowledged_ms(rows, dispatch.created_at),
+        all_acknowledged_ms=_all_acknowledged_ms(dispatch),
     )
 
 
-def _latest(rows: Iterable[SiteAssignment]) -> list[SiteAssignment]:
-    # Rows come by site and sequence: the last one of a site stays.
-    return list({row.site_id: row for row in rows}.values())
+def _latest(rows: QuerySet[SiteAssignment]) -> QuerySet[SiteAssignment]:
+    """Keep each site's row with the highest sequence within its dispatch."""
+    newer = SiteAssignment.objects.filter(
+        dispatch=OuterRef("dispatch"), site=OuterRef("site"), sequence__gt=OuterRef("sequence")
+    )
+    return rows.filter(~Exists(newer))
 
 
-def _held(rows: Iterable[SiteAssignment]) -> list[SiteAssignment]:
-    """Return what each site acknowledged last: a newer row that it did not take changes nothing."""
-    return _latest(row for row in rows if row.acknowledged_at is not None)
+def _held(rows: QuerySet[SiteAssignment]) -> QuerySet[SiteAssignment]:
+    """Keep what each site acknowledged last: a newer row that it did not take changes nothing."""
+    newer = rows.filter(site=OuterRef("site"), sequence__gt=OuterRef("sequence"), acknowledged_at__isnull=False)
+    return rows.filter(~Exists(newer.order_by()), acknowledged_at__isnull=False)
 
 
-def _agrees(row: SiteAssignment) -> bool:
-    """Tell whether the site's last report still named this assignment: it may have lost it."""
-    return row.reported_hash == row.content_hash
-
-
-def _latencies_ms(rows: Iterable[SiteAssignment]) -> list[float]:
-    return [
-        (row.acknowledged_at - row.first_sent_at).total_seconds() * 1e3
-        for row in rows
-        if row.acknowledged_at and row.first_sent_at and row.acknowledged_at >= row.first_sent_at
-    ]
-
-
-def _all_acknowledged_ms(rows: Iterable[SiteAssignment], decided_at: datetime) -> float | None:
-    first_round = [row.acknowledged_at for row in rows if row.created_at == decided_at]
-    acknowledged = [at for at in first_round if at is not None]
-    if not acknowledged or len(acknowledged) < len(first_round):
+def _all_acknowledged_ms(dispatch: Dispatch) -> float | None:
+    first_round = SiteAssignment.objects.filter(dispatch=dispatch, created_at=dispatch.created_at).aggregate(
+        asked=Count("pk"), acknowledged=Count("acknowledged_at"), last=Max("acknowledged_at")
+    )
+    if first_round["last"] is None or first_round["acknowledged"] < first_round["asked"]:
         return None
-    return (max(acknowledged) - decided_at).total_seconds() * 1e3
+    return float((first_round["last"] - dispatch.created_at).total_seconds() * 1e3)

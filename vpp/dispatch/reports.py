@@ -21,6 +21,8 @@ class SiteReport:
     site_id: str
     received_at: datetime
     """By the gateway's clock, when the message arrived."""
+    kind: str = "curve"
+    """Of the assignments that it speaks of."""
     state: str = ""
     """Of AssignmentState; empty while the site did not say."""
     held_hash: str = ""

@@ -9,6 +9,15 @@ from rest_framework import serializers
 from vpp.dispatch.models import SiteAssignment
 
 
+class OverDeliverySerializer(serializers.Serializer[Any]):
+    """A product's limit on over-delivery, share of the promise, with where it comes from."""
+
+    share = serializers.FloatField()
+    reason = serializers.CharField(source="source")
+    certainty = serializers.CharField()
+    is_published = serializers.BooleanField()
+
+
 class DispatchSummarySerializer(serializers.Serializer[Any]):
     """One dispatch and how it stands; powers in kW, times in ms."""
 
@@ -22,10 +31,15 @@ class DispatchSummarySerializer(serializers.Serializer[Any]):
     acknowledged = serializers.IntegerField()
     refused = serializers.IntegerField()
     withdrawn = serializers.IntegerField()
-    obligation_kw = serializers.FloatField()
+    promised_kw = serializers.FloatField()
     armed_kw = serializers.FloatField()
     acknowledged_kw = serializers.FloatField()
     firm_kw = serializers.FloatField()
+    upper_kw = serializers.FloatField()
+    limit_kw = serializers.FloatField()
+    over_delivery = OverDeliverySerializer()
+    short_since = serializers.DateTimeField(allow_null=True)
+    restored_in_s = serializers.FloatField(allow_null=True)
     arm_ms_p50 = serializers.FloatField(allow_null=True)
     arm_ms_p99 = serializers.FloatField(allow_null=True)
     all_acknowledged_ms = serializers.FloatField(allow_null=True)
@@ -41,6 +55,7 @@ class AssignmentSerializer(serializers.ModelSerializer[SiteAssignment]):
         fields = [
             "assignment_id",
             "site_id",
+            "kind",
             "sequence",
             "power_kw",
             "baseline_kw",

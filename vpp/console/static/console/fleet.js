@@ -142,7 +142,11 @@ function showDispatch(figures) {
   put("owed", obligation ? quantity(obligation.power_kw, "kW", 0) : "–");
   put("armed-kw", arming ? quantity(arming.armed_kw, "kW", 0) : "–");
   put("firm-kw", arming ? quantity(arming.firm_kw, "kW", 0) : "–");
-  put("upper-kw", quantity(figures.available_kw, "kW", 0));
+  put("upper-kw", arming ? quantity(arming.upper_kw, "kW", 0) : "–");
+  put("limit-kw", arming ? `limit ${quantity(arming.limit_kw, "kW", 0)}` : "");
+  put("available-kw", quantity(figures.available_kw, "kW", 0));
+  mark(document.getElementById("firm-kw"), "level", arming && arming.is_short ? "warn" : "");
+  mark(document.getElementById("upper-kw"), "level", arming && arming.upper_kw > arming.limit_kw + 0.001 ? "alarm" : "");
   put("acknowledged", arming ? number(arming.acknowledged, 0) : "–");
   put("armed-of", arming ? `of ${number(arming.armed, 0)}` : "of –");
   put("armed-note", !arming ? "nothing armed" : arming.refused ? `${arming.refused} refused by their sites` : "assignments armed");
