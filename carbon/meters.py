@@ -13,12 +13,14 @@ from carbon.core.flows import StepEnergy
 from sites.core.intervals import Interval
 from sites.core.readings import Quality
 from sites.core.units import UWH_PER_KWH
-from sites.metering.models import MeterInterval, Reading
+from sites.metering.models import MeterInterval
+from sites.metering.queries import metric_values
 from sites.registry.models import Asset
 
 _SINGLE_KINDS = (Asset.Kind.PCC, Asset.Kind.BATTERY, Asset.Kind.GENSET, Asset.Kind.LOAD)
 _NAMES_PER_QUERY = 500
 _SOC_LOOKBACK = timedelta(minutes=15)
+_RESOLUTION = timedelta(microseconds=1)
 _CREEP_UWH = 1_000_000
 """A standing genset's meter may creep; up to 1 Wh in a step it need not have burnt fuel."""
 
@@ -134,13 +136,17 @@ def site_meters(*, period: Interval, site_ids: Collection[str] | None = None) ->
 
 def first_state_of_charge(*, site_id: str, battery: str, at: datetime, ends_at: datetime) -> Decimal | None:
     """Return the state of charge [0 to 1] read last before an instant, else first after it; None without one."""
-    readings = Reading.objects.filter(site__site_id=site_id, asset=battery, metric="soc_ratio")
-    before = readings.filter(measured_at__gt=at - _SOC_LOOKBACK, measured_at__lte=at).order_by("-measured_at")
-    after = readings.filter(measured_at__gt=at, measured_at__lt=ends_at).order_by("measured_at")
-    reading = before.first() or after.first()
-    if reading is None or not 0.0 <= reading.value <= 1.0:
-        return None
-    return Decimal(str(round(reading.value, 6)))
+    # Half-open: the instant itself belongs to what came before.
+    instant = at + _RESOLUTION
+    before = Interval(instant - _SOC_LOOKBACK, instant)
+    after = [Interval(instant, ends_at)] if ends_at > instant else []
+    for period in (before, *after):
+        values = metric_values(
+            site_id=site_id, asset=battery, metric="soc_ratio", period=period, newest_first=period is before
+        )
+        for _, value in values:
+            return Decimal(str(round(value, 6))) if 0.0 <= value <= 1.0 else None
+    return None
 
 
 def _metered_intervals(period: Interval, asset_ids: Sequence[int] | None) -> dict[int, list[_Metered]]:

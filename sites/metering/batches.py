@@ -20,7 +20,7 @@ from sites.metering.streams import (
     waveform_from,
 )
 from sites.registry.queries import SiteKeys
-from sites.wire.host_session import DeviceBorn, DeviceData, NodeBorn
+from sites.wire.host_session import DeviceBorn, DeviceData, MetricValue, NodeBorn, NodeData, PlainData
 from sites.wire.metrics import (
     ASSET_DECLARED,
     CONTROL_DEVICE,
@@ -39,18 +39,30 @@ MAX_KEPT_BYTES: Final = 4096
 MAX_READINGS: Final = 200_000
 MAX_NUMBERED: Final = 20_000
 MAX_NUMBERED_BYTES: Final = 64_000_000
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 OLDEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+OLDEST_MS: Final = 946_684_800_000
+MAX_PLANS: Final = 10_000
+"""Combinations of asset and metrics whose plan is remembered."""
 
 NODE_DECLARED: Final = {declaration.name: declaration for declaration in NODE_METRICS}
 NODE_UNSTORED: Final = frozenset(declaration.name for declaration in SYSTEM_METRICS)
 """The nameplate in births is not stored either: the registry holds the enrolled values, which decide."""
 SAME_TICK: Final = timedelta(seconds=2)
+_TEXTS: Final = frozenset({MetricType.STRING})
+"""Live values that are no readings."""
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_NAN: Final = float("nan")
 
 LIVE_FIELDS: Final = (
     "frequency_hz", "voltage_pu", "mode", "pcc_kw", "battery_kw", "pv_kw", "genset_kw", "load_kw", "soc_ratio",
     "temperature_c", "genset_running", "samples_late", "service_kw", "required_kw", "discharge_kw", "charge_kw",
     "usable_energy_kwh", "absorbable_energy_kwh",
 )  # fmt: skip
+
+
+ReadingItem = tuple[int, str, tuple[str, ...], int, int, tuple[float, ...]]
+"""Site's key, asset's name or "", metrics, measured and received [ms since 1970 UTC], values."""
 
 
 @dataclass(slots=True)
@@ -62,10 +74,6 @@ class LiveRow:
     received_at: datetime
     values: dict[str, Any] = field(default_factory=dict)
     """Subset of LIVE_FIELDS."""
-
-
-ReadingItem = tuple[int, str, str, datetime, datetime, float]
-"""Site's key, asset's name or "", metric, measured_at, received_at, value."""
 
 
 @dataclass(slots=True)
@@ -98,6 +106,8 @@ class Batch:
     """(site's key, stream, number) -> error, of content that can never be accepted."""
     refusals: list[Refusal] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    due: set[tuple[int, int]] = field(default_factory=set)
+    """(partition, minute since 1970) that the readings belong to: their roll-ups have to be made."""
     born: set[str] = field(default_factory=set)
     """Sites whose births came with it: they are told their marks when all that came before is stored."""
 
@@ -182,6 +192,17 @@ class Arrival:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Where the values of one kind of message go."""
+
+    stored: tuple[str, ...]
+    stored_at: tuple[int, ...]
+    """Metrics kept as readings and their places in the message."""
+    live: tuple[tuple[int, str], ...]
+    """Place in the message and column of the live state."""
+
+
 @dataclass(slots=True)
 class Sorter:
     """Sorts decoded wire events into a batch and keeps the latest values of each site."""
@@ -192,6 +213,7 @@ class Sorter:
     """Site's key -> latest values of all sites seen; lives longer than a batch."""
     unknown_seen: bool = False
     """A site or asset that the directory does not hold was met: it may have been enrolled since."""
+    _plans: dict[tuple[str, tuple[str, ...]], _Plan] = field(default_factory=dict)
 
     def add(self, arrival: Arrival) -> None:
         """Put a birth or data event's rows into its batch; refuse what is unknown or out of range."""
@@ -245,9 +267,47 @@ class Sorter:
             return
         arrival.batch.take_numbered(item)
 
+    def add_plain(self, data: PlainData, topic: str, payload: bytes, received_at: datetime, batch: Batch) -> None:
+        """Put a plain message's values into a batch; refuse what is unknown or too old."""
+        site = self.directory.get(data.site_id)
+        asset = data.device or ""
+        if site is None or (asset and asset not in site.assets) or data.at_ms < OLDEST_MS:
+            values = {
+                name: MetricValue(value, data.at_ms, False) for name, value in zip(data.names, data.values, strict=True)
+            }
+            event = (
+                DeviceData(data.site_id, asset, values, data.at_ms)
+                if asset
+                else NodeData(data.site_id, values, data.at_ms)
+            )
+            self.add(Arrival(event, topic, payload, received_at, batch))
+            return
+        key = (asset, data.names)
+        plan = self._plans.get(key) or self._plan(asset, data.names)
+        values_in = data.values
+        if plan.stored:
+            row: Any = tuple(_NAN if values_in[i] is None else values_in[i] for i in plan.stored_at)
+            received_ms = _ms(received_at)
+            batch.take_readings([(site.pk, asset, plan.stored, data.at_ms, received_ms, row)])
+            batch.due.add((site.partition, data.at_ms // 60_000))
+        if plan.live:
+            self._update_live(
+                data.site_id, batch, site.pk, instant_of(data.at_ms), received_at,
+                {column: values_in[i] for i, column in plan.live},
+            )  # fmt: skip
+
+    def _plan(self, asset: str, names: tuple[str, ...]) -> _Plan:
+        declared = ASSET_DECLARED if asset else NODE_DECLARED
+        stored_at = tuple(i for i, name in enumerate(names) if declared[name].type not in _TEXTS)
+        live = [(i, column) for i, name in enumerate(names) if (column := _live_name(name, asset)) is not None]
+        plan = _Plan(tuple(names[i] for i in stored_at), stored_at, tuple(live))
+        if len(self._plans) < MAX_PLANS:
+            self._plans[asset, names] = plan
+        return plan
+
     def _add_values(self, names: list[str], arrival: Arrival, site: SiteKeys) -> None:
         event, asset, received_at = arrival.event, arrival.asset, arrival.received_at
-        readings: list[ReadingItem] = []
+        readings: dict[int, dict[str, float]] = {}
         newest: dict[str, Any] = {}
         latest_at = OLDEST
         # The metrics of a message share one or two instants, and making one costs as much as all the rest.
@@ -267,33 +327,41 @@ class Sorter:
                 arrival.refuse(error, f"site {event.site_id} {asset} {name}: {detail}")
                 continue
             if isinstance(value, int | float):
-                readings.append((site.pk, asset, name, at, received_at, float(value)))
+                readings.setdefault(at_ms, {})[name] = float(value)
             live_name = _live_name(name, asset)
             if live_name is not None and not metric.is_historical:
                 newest[live_name] = value
                 latest_at = max(latest_at, at)
-        arrival.batch.take_readings(readings)
+        received_ms = _ms(received_at)
+        arrival.batch.take_readings(
+            [(site.pk, asset, tuple(row), at_ms, received_ms, tuple(row.values())) for at_ms, row in readings.items()]
+        )
+        arrival.batch.due.update((site.partition, at_ms // 60_000) for at_ms in readings)
         if newest:
-            self._update_live(arrival, site.pk, latest_at, newest)
+            self._update_live(event.site_id, arrival.batch, site.pk, latest_at, received_at, newest)
 
-    def _update_live(self, arrival: Arrival, site_pk: int, at: datetime, values: dict[str, Any]) -> None:
+    def _update_live(
+        self, site_id: str, batch: Batch, site_pk: int, at: datetime, received_at: datetime, values: dict[str, Any]
+    ) -> None:
         row = self.live.get(site_pk)
         if row is None:
-            row = self.live[site_pk] = LiveRow(arrival.event.site_id, at, arrival.received_at)
-        elif at < row.measured_at - SAME_TICK:
-            # A late message must not put old values over new ones; devices of a site may differ by a tick.
-            return
-        row.measured_at = max(row.measured_at, at)
-        row.received_at = arrival.received_at
+            row = self.live[site_pk] = LiveRow(site_id, at, received_at)
+        elif at < row.measured_at:
+            if at < row.measured_at - SAME_TICK:
+                # A late message must not put old values over new ones; devices of a site may differ by a tick.
+                return
+            at = row.measured_at
+        row.measured_at = at
+        row.received_at = received_at
         row.values.update(values)
-        arrival.batch.live[site_pk] = row
+        batch.live[site_pk] = row
 
 
 def split(batch: Batch) -> tuple[Batch, Batch] | None:
     """Return a batch as two halves, or None when it holds one row only; counts stay with the first."""
     if batch.rows + len(batch.refused_numbers) <= 1:
         return None
-    first, second = Batch(counts=batch.counts), Batch()
+    first, second = Batch(counts=batch.counts, due=batch.due), Batch(due=batch.due)
     first.readings, second.readings = _halves(batch.readings)
     first.numbered, second.numbered = _halves(batch.numbered)
     first.refusals, second.refusals = _halves(batch.refusals)
@@ -308,7 +376,7 @@ def split(batch: Batch) -> tuple[Batch, Batch] | None:
 
 
 def _one_part_each(batch: Batch) -> tuple[Batch, Batch]:
-    second = Batch()
+    second = Batch(due=batch.due)
     for name in ("readings", "numbered", "refusals", "live", "refused_numbers"):
         part = getattr(batch, name)
         if part:
@@ -323,11 +391,16 @@ def _halves(rows: list[T]) -> tuple[list[T], list[T]]:
     return rows[:middle], rows[middle:]
 
 
+def instant_of(milliseconds: int) -> datetime:
+    """Return an instant from milliseconds since 1970, of which a calendar is known to hold it."""
+    return EPOCH + timedelta(milliseconds=milliseconds)
+
+
 def instant_of_ms(milliseconds: int | None) -> datetime | None:
     """Return an instant from milliseconds since 1970, or None when no calendar holds it."""
     if milliseconds is None or not 0 <= milliseconds < 253_402_300_800_000:
         return None
-    return datetime.fromtimestamp(milliseconds // 1000, UTC) + timedelta(milliseconds=milliseconds % 1000)
+    return instant_of(milliseconds)
 
 
 def _problem(
@@ -372,6 +445,10 @@ def _live_name(name: str, asset: str) -> str | None:
     if asset == "battery" and name in {"soc_ratio", "temperature_c"}:
         return name
     return "genset_running" if (asset, name) == ("genset", "running") else None
+
+
+def _ms(at: datetime) -> int:
+    return (at - EPOCH) // _MILLISECOND
 
 
 def _clean(text: str, length: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 
 from sites.core.readings import Quality
+from sites.metering.vectors import VectorField
 from sites.registry.models import Asset, Site
 
 QUALITY_CHOICES = [(quality.value, quality.value) for quality in Quality]
@@ -40,28 +41,74 @@ class LiveState(models.Model):
     usable_energy_kwh = models.FloatField(null=True)
     absorbable_energy_kwh = models.FloatField(null=True)
 
-    class Meta:
-        indexes = [models.Index(fields=["measured_at"], name="metering_live_measured_at")]
+
+class ReadingShape(models.Model):
+    """Which metrics stand together in the rows of readings: one for each kind of message that sites send."""
+
+    names = models.CharField(max_length=1024, unique=True)
+    """Names of the metrics in the order of the values, comma separated."""
 
 
 class Reading(models.Model):
-    """One measured value of a site or of one of its assets."""
+    """The measured values of a site, or of one of its assets, at one instant.
 
-    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="+", db_index=False)
+    One row for a message and not for a metric: a fleet writes a tenth of the rows. On PostgreSQL the table is
+    partitioned by the day of ``measured_at`` (``partitions.py``), so its key holds that column and it has no
+    constraints to other tables, which would cost more than the rows.
+    """
+
+    pk = models.CompositePrimaryKey("site_id", "measured_at", "asset", "shape_id")
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False)
+    measured_at = models.DateTimeField()
     asset = models.CharField(max_length=32, blank=True)
     """Asset's name at its site; empty for the site itself."""
-    metric = models.CharField(max_length=64)
-    measured_at = models.DateTimeField()
+    shape = models.ForeignKey(
+        ReadingShape, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
     received_at = models.DateTimeField()
-    value = models.FloatField()
-    quality = models.CharField(max_length=12, choices=QUALITY_CHOICES, default=Quality.GOOD)
+    values = VectorField()
+    """In the order of the shape's names; not-a-number where the site knew no value."""
+
+
+class RollUp(models.Model):
+    """Readings of one site or asset over a span, metric by metric in the order of the shape's names."""
+
+    pk = models.CompositePrimaryKey("site_id", "starts_at", "asset", "shape_id")
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False)
+    starts_at = models.DateTimeField()
+    asset = models.CharField(max_length=32, blank=True)
+    shape = models.ForeignKey(
+        ReadingShape, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
+    revision = models.PositiveIntegerField(default=0)
+    """How often late data changed the figures."""
+    counts = VectorField()
+    """Values that were known."""
+    totals = VectorField()
+    """Their sum: divided by the count it is the mean."""
+    lows = VectorField()
+    highs = VectorField()
+    """Least and greatest; not-a-number where nothing was known."""
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(
-                fields=["site", "asset", "metric", "measured_at"], name="metering_one_value_per_instant"
-            )
-        ]
+        abstract = True
+
+
+class MinuteRollUp(RollUp):
+    """One minute; partitioned by day on PostgreSQL."""
+
+
+class QuarterRollUp(RollUp):
+    """15 minutes."""
+
+
+class RollUpDue(models.Model):
+    """Readings of a minute came for sites of a partition since its roll-ups were made."""
+
+    pk = models.CompositePrimaryKey("partition", "minute_at")
+    partition = models.PositiveSmallIntegerField()
+    minute_at = models.DateTimeField()
+    noted_at = models.DateTimeField()
 
 
 class MeterInterval(models.Model):

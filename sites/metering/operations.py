@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from django.db import connection, transaction
 from django.db.models import F, Max, Q
 
-from sites.metering import numbered
-from sites.metering.batches import LIVE_FIELDS, Batch, LiveRow, ReadingItem, Refusal
+from sites.metering import numbered, partitions, readings
+from sites.metering.batches import LIVE_FIELDS, Batch, LiveRow, Refusal
 from sites.metering.models import HostLease, LiveState, Reading, RefusalCount, RefusedMessage, WorkerHeartbeat
 from sites.metering.numbered import StreamKey, StreamState
 
@@ -19,8 +19,6 @@ KEPT_REFUSALS: Final = 10_000
 """Refused messages kept for inspection; older ones are deleted, their count stays."""
 PRUNE_ROWS: Final = 20_000
 """Readings looked at in one transaction when old ones are deleted: writers wait no longer than that."""
-READING_COLUMNS: Final = ("site_id", "asset", "metric", "measured_at", "received_at", "value", "quality")
-READING_TYPES: Final = ("bigint", "text", "text", "timestamptz", "timestamptz", "float8", "text")
 
 
 @dataclass(slots=True)
@@ -37,6 +35,16 @@ class Stored:
     site may be told, because the transaction committed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What retention deleted."""
+
+    rows: int
+    """Rows deleted one by one."""
+    days: int = 0
+    """Days dropped whole, with all their rows."""
+
+
 def store_batch(*, batch: Batch, states: dict[StreamKey, StreamState], at: datetime) -> Stored:
     """Write a batch in one transaction and return what sites may now be told.
 
@@ -47,7 +55,8 @@ def store_batch(*, batch: Batch, states: dict[StreamKey, StreamState], at: datet
         outcome = numbered.store_numbered(
             items=batch.numbered, refused=batch.refused_numbers, known=states, received_at=at
         )
-        _insert_readings(batch.readings)
+        readings.insert_readings(batch.readings)
+        readings.note_due(batch.due, at=at)
         _upsert_live(batch.live)
         _insert_refusals(batch.refusals)
         counts = dict(batch.counts)
@@ -99,27 +108,57 @@ def release_host_lease(*, name: str, holder: str) -> None:
     HostLease.objects.filter(name=name, holder=holder).update(holder="")
 
 
-def prune_readings(*, before: datetime, at: datetime, batch_rows: int = PRUNE_ROWS) -> int:
-    """Delete the readings received before an instant and return how many went.
+def prune_readings(*, before: datetime, at: datetime, batch_rows: int = PRUNE_ROWS) -> Pruned:
+    """Delete the readings from before an instant and return what went.
 
-    Numbered intervals, records and waveforms are the books' evidence and are not touched. Rows are
-    stored in about the order in which they were received, so the walk starts at the oldest and ends
-    with the first batch that holds nothing old; each batch is a transaction of its own. Raises
-    ValueError when ``before`` lies after ``at``.
+    On SQLite those received before it, in bounded pieces; on PostgreSQL whole days of measuring, each by dropping
+    its partition, and what stands in no day's partition as on SQLite. Numbered intervals, records and waveforms
+    are the books' evidence and are not touched. Raises ValueError when ``before`` lies after ``at``.
     """
     if before > at:
         raise ValueError(f"readings before {before.isoformat()} are asked for, accepted: up to {at.isoformat()}")
+    if partitions.is_partitioned():
+        days = partitions.drop_partitions(table=Reading._meta.db_table, before=before)
+        return Pruned(_prune_default(before), len(days))
+    return Pruned(_prune_rows(before, at, batch_rows))
+
+
+def _prune_default(before: datetime) -> int:
+    rest = connection.ops.quote_name(partitions.default_partition(Reading._meta.db_table))
+    with connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {rest} WHERE received_at < %s", [before])  # noqa: S608
+        return int(cursor.rowcount)
+
+
+def _prune_rows(before: datetime, at: datetime, batch_rows: int) -> int:
+    """Delete in about the order of reception: the walk ends with the first piece that holds nothing old.
+
+    Each piece is a transaction of its own, so writers wait no longer than for one.
+    """
+    table = connection.ops.quote_name(Reading._meta.db_table)
+    limits = [str(connection.ops.adapt_datetimefield_value(instant)) for instant in (before, at)]
     deleted, through = 0, 0
-    while True:
-        rows = list(Reading.objects.filter(pk__gt=through).order_by("pk").values_list("pk", "received_at")[:batch_rows])
-        if not rows:
-            return deleted
-        first, through = rows[0][0], rows[-1][0]
-        # Rows stamped in the future came while the clock was wrong: they say nothing of those behind them.
-        if not any(received_at < before or received_at > at for _, received_at in rows):
-            return deleted
-        with transaction.atomic():
-            deleted += Reading.objects.filter(pk__gte=first, pk__lte=through, received_at__lt=before).delete()[0]
+    with connection.cursor() as cursor:
+        while True:
+            # Rows stamped in the future came while the clock was wrong: they say nothing of those behind them.
+            cursor.execute(
+                "SELECT min(rowid), max(rowid), sum(received_at < %s OR received_at > %s) FROM "  # noqa: S608
+                f"(SELECT rowid, received_at FROM {table} WHERE rowid > %s ORDER BY rowid LIMIT %s)",
+                [*limits, through, batch_rows],
+            )
+            first, last, notable = cursor.fetchone()
+            if not notable:
+                return deleted
+            through = last
+            with transaction.atomic():
+                old = f"DELETE FROM {table} WHERE rowid BETWEEN %s AND %s AND received_at < %s"  # noqa: S608
+                cursor.execute(old, [first, through, limits[0]])
+                deleted += cursor.rowcount
+
+
+def make_partitions(*, at: datetime) -> None:
+    """Make the coming days' partitions where the database has any."""
+    partitions.make_partitions(at=at)
 
 
 def close_database() -> None:
@@ -135,43 +174,15 @@ def lock_timeout_s() -> float:
     return float(connection.settings_dict.get("OPTIONS", {}).get("timeout", 20))
 
 
-def _insert_readings(readings: list[ReadingItem]) -> None:
-    """Insert readings; one that stands already at that instant stays as it is.
-
-    Written as one statement per database because model instances cost more than the insert itself.
-    """
-    if not readings:
-        return
-    table = connection.ops.quote_name(Reading._meta.db_table)
-    names = ", ".join(connection.ops.quote_name(name) for name in READING_COLUMNS)
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            arrays = ", ".join(f"%s::{kind}[]" for kind in READING_TYPES[:-1])
-            sql = f"INSERT INTO {table} ({names}) SELECT *, 'good' FROM unnest({arrays}) ON CONFLICT DO NOTHING"  # noqa: S608
-            cursor.execute(sql, [list(column) for column in zip(*readings, strict=True)])
-            return
-        texts: dict[datetime, Any] = {}
-        adapt = connection.ops.adapt_datetimefield_value
-
-        def text(at: datetime) -> Any:
-            found = texts.get(at)
-            if found is None:
-                found = texts[at] = adapt(at)
-            return found
-
-        marks = ", ".join(["%s"] * 6)
-        cursor.executemany(
-            f"INSERT INTO {table} ({names}) VALUES ({marks}, 'good') ON CONFLICT DO NOTHING",  # noqa: S608
-            [(s, asset, metric, text(m), text(r), value) for s, asset, metric, m, r, value in readings],
-        )
-
-
 def _upsert_live(live: dict[int, LiveRow]) -> None:
+    """Write the newest rows. A row holds all values of its site known so far, so it replaces a whole row."""
+    if connection.vendor == "postgresql" and live:
+        _upsert_live_by_arrays(live)
+        return
     rows = [
         LiveState(site_id=pk, measured_at=row.measured_at, received_at=row.received_at, **row.values)
         for pk, row in live.items()
     ]
-    # A row holds all values of its site known so far, so a whole row replaces a whole row.
     LiveState.objects.bulk_create(
         rows,
         update_conflicts=True,
@@ -179,6 +190,29 @@ def _upsert_live(live: dict[int, LiveRow]) -> None:
         update_fields=["measured_at", "received_at", *LIVE_FIELDS],
         batch_size=500,
     )
+
+
+def _upsert_live_by_arrays(live: dict[int, LiveRow]) -> None:
+    """Write them as one array for each column: model instances cost more than the statement."""
+    rows = [
+        (pk, row.measured_at, row.received_at, *map(row.values.get, LIVE_FIELDS))
+        # In order: two workers must not lock each other's rows crosswise.
+        for pk, row in sorted(live.items())
+    ]
+    names = ["site_id", "measured_at", "received_at", *LIVE_FIELDS]
+    types = [LiveState._meta.get_field(name).db_type(connection) for name in LIVE_FIELDS]
+    kinds = ["bigint", "timestamptz", "timestamptz", *map(str, types)]
+    arrays = ", ".join(f"%s::{kind}[]" for kind in kinds)
+    # The column of the mode has no null: a site that did not say it yet has an empty one.
+    taken = ", ".join("coalesce(mode, '')" if name == "mode" else name for name in names)
+    updates = ", ".join(f"{name} = excluded.{name}" for name in names[1:])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {LiveState._meta.db_table} ({', '.join(names)}) "  # noqa: S608
+            f"SELECT {taken} FROM unnest({arrays}) AS t({', '.join(names)}) "
+            f"ON CONFLICT (site_id) DO UPDATE SET {updates}",
+            [list(column) for column in zip(*rows, strict=True)],
+        )
 
 
 def _insert_refusals(refusals: list[Refusal]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -19,6 +20,8 @@ from sites.metering.models import (
     HighRateRecord,
     LiveState,
     MeterInterval,
+    Reading,
+    ReadingShape,
     RefusalCount,
     RefusedMessage,
     StreamMark,
@@ -298,6 +301,25 @@ def waveforms(*, period: Interval, sites: QuerySet[Site] | None = None) -> list[
         )
         for row in rows.order_by("trigger_at", "site__site_id")
     ]
+
+
+def metric_values(
+    *, site_id: str, asset: str, metric: str, period: Interval, newest_first: bool = False
+) -> Iterator[tuple[datetime, float]]:
+    """Yield (instant, value) of one metric's readings within a period, in order of time."""
+    shapes = {
+        pk: names.split(",").index(metric)
+        for pk, names in ReadingShape.objects.values_list("pk", "names")
+        if metric in names.split(",")
+    }
+    rows = Reading.objects.filter(
+        site__site_id=site_id, asset=asset, shape__in=shapes,
+        measured_at__gte=period.starts_at, measured_at__lt=period.ends_at,
+    ).order_by("-measured_at" if newest_first else "measured_at")  # fmt: skip
+    for shape_pk, measured_at, values in rows.values_list("shape", "measured_at", "values").iterator(chunk_size=200):
+        value = values[shapes[shape_pk]]
+        if not math.isnan(value):
+            yield measured_at, value
 
 
 def refusals(*, newest: int = 50) -> Refusals:

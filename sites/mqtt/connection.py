@@ -22,6 +22,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from sites.core import observe
 from sites.mqtt.address import BrokerAddress
+from sites.mqtt.reading import ChunkClient
 from sites.wire.messages import Message
 
 ANSWER_WITHIN_S: Final = 10.0
@@ -130,8 +131,8 @@ class Connection:
 
     # --- connecting ------------------------------------------------------------------------------
 
-    def _new_client(self) -> paho.Client:
-        client = paho.Client(
+    def _new_client(self) -> ChunkClient:
+        client = ChunkClient(
             CallbackAPIVersion.VERSION2,
             # A suffix that nobody can guess: a second client with our id would throw us out.
             client_id=f"{self._name}-{secrets.token_hex(6)}",
@@ -148,6 +149,7 @@ class Connection:
         client.on_socket_register_write = lambda *_: self._watch_writes()
         client.on_socket_unregister_write = lambda *_: self._unwatch_writes()
         client.on_message = self._received
+        client.on_publish_0 = self._read
         return client
 
     async def _connect(self) -> bool:
@@ -222,12 +224,16 @@ class Connection:
             self._on_up()
 
     def _received(self, _client: Any, _data: Any, message: paho.MQTTMessage) -> None:
+        """Take a message with QoS 1 or 2, which paho answered."""
+        self._read(message._topic, bytes(message.payload))
+
+    def _read(self, topic: bytes, payload: bytes) -> None:
         try:
-            topic = message.topic
+            text = topic.decode()
         except UnicodeDecodeError:
             # No topic of ours: whoever reads it refuses it by name.
-            topic = repr(message._topic)
-        self._on_message(topic, bytes(message.payload))
+            text = repr(topic)
+        self._on_message(text, payload)
 
     # --- losing it -------------------------------------------------------------------------------
 

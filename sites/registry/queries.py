@@ -17,6 +17,7 @@ class SiteKeys:
     pk: int
     assets: dict[str, int]
     """Asset's name -> its key."""
+    partition: int
 
 
 def enrolled_sites(*, program: str) -> QuerySet[Site]:
@@ -32,9 +33,10 @@ def programs() -> list[str]:
 def site_directory(*, partitions: Iterable[int]) -> dict[str, SiteKeys]:
     """Return the keys of all sites of some partitions, by site_id."""
     wanted = list(partitions)
+    rows_of = Site.objects.filter(partition__in=wanted).order_by()
     found = {
-        site_id: SiteKeys(pk, {})
-        for pk, site_id in Site.objects.filter(partition__in=wanted).order_by().values_list("pk", "site_id")
+        site_id: SiteKeys(pk, {}, partition)
+        for pk, site_id, partition in rows_of.values_list("pk", "site_id", "partition")
     }
     rows = Asset.objects.filter(site__partition__in=wanted).order_by().values_list("site__site_id", "name", "pk")
     for site_id, name, pk in rows:

@@ -1,32 +1,16 @@
-"""What a birth taught the host: names, types and ranges behind aliases, and how values are judged by them."""
+"""What a birth taught the host: names, types and ranges behind aliases."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
-from sites.wire.errors import (
-    AliasUnknown,
-    MetricTypeMismatch,
-    MetricUnknown,
-    PayloadMalformed,
-    TimestampInFuture,
-    ValueOutOfRange,
-    WireError,
-)
-from sites.wire.metrics import MAX_TEXT_CHARS, Declarations, MetricDeclaration, MetricType
-from sites.wire.payload import Metric, Value, typed_value
-
-
-class MetricValue(NamedTuple):
-    """One accepted value."""
-
-    value: Value
-    """None: the site says that it does not know."""
-    timestamp_ms: int
-    is_historical: bool
+from sites.wire.errors import AliasUnknown, MetricUnknown, PayloadMalformed, WireError
+from sites.wire.judging import MetricValue, judged
+from sites.wire.metrics import Declarations, MetricDeclaration
+from sites.wire.payload import Metric
+from sites.wire.plain import PlainReader
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
@@ -36,6 +20,11 @@ class BirthTable:
     by_alias: Mapping[int, MetricDeclaration | None]
     """None: born under a name that the contract does not have."""
     by_name: Declarations
+    plain: PlainReader = field(init=False)
+    """Reads messages that keep to this birth in every respect."""
+
+    def __post_init__(self) -> None:
+        self.plain = PlainReader(self.by_alias)
 
 
 class BirthTables:
@@ -92,40 +81,6 @@ def resolve(
         except WireError as error:
             refused.append(error)
     return values
-
-
-def judged(metric: Metric, declaration: MetricDeclaration, *, at_ms: int, latest_ms: int) -> MetricValue:
-    """Return a metric's value when type, range and time fit its declaration; raise the named error otherwise."""
-    timestamp_ms = at_ms if metric.timestamp_ms is None else metric.timestamp_ms
-    if timestamp_ms > latest_ms:
-        raise TimestampInFuture(f"{declaration.name}: timestamp is {timestamp_ms} ms, accepted: up to {latest_ms}")
-    kind = declaration.type
-    try:
-        value = typed_value(metric, kind)
-    except MetricTypeMismatch as error:
-        raise MetricTypeMismatch(f"{declaration.name}: {error}") from None
-    if value is None:
-        return MetricValue(None, timestamp_ms, metric.is_historical)
-    low = declaration.low
-    if low is not None:
-        high = declaration.high
-        # Not-a-number compares false with everything and is refused here too.
-        if not low <= value <= high:  # type: ignore[operator]
-            raise ValueOutOfRange(f"{declaration.name} is {value!r}, accepted: {low} to {high}")
-    elif kind is MetricType.STRING:
-        _judge_text(value, declaration)
-    elif kind is MetricType.DATETIME and value > latest_ms:  # type: ignore[operator]
-        raise TimestampInFuture(f"{declaration.name} is {value!r} ms, accepted: up to {latest_ms}")
-    return MetricValue(value, timestamp_ms, metric.is_historical)
-
-
-def _judge_text(value: Value, declaration: MetricDeclaration) -> None:
-    text = str(value)
-    if declaration.choices:
-        if text not in declaration.choices:
-            raise ValueOutOfRange(f"{declaration.name} is {text[:80]!r}, accepted: {', '.join(declaration.choices)}")
-    elif len(text) > MAX_TEXT_CHARS:
-        raise ValueOutOfRange(f"{declaration.name} has {len(text)} characters, accepted: up to {MAX_TEXT_CHARS}")
 
 
 def _declaration_of(metric: Metric, table: BirthTable | None, streams: Declarations) -> MetricDeclaration:

@@ -22,7 +22,7 @@ from sites.wire.errors import (
     WireError,
 )
 from sites.wire.metrics import MetricType
-from sites.wire.schema import PayloadMessage
+from sites.wire.schema import MetricMessage, PayloadMessage
 
 MAX_METRICS: Final = 4096
 """Most metrics of one payload; a megabyte could otherwise hold half a million empty ones."""
@@ -106,6 +106,16 @@ def decode_payload(data: bytes, *, max_bytes: int, refused: list[WireError] | No
                 raise
             refused.append(error)
     return Payload(message.timestamp if message.HasField("timestamp") else None, seq, metrics)
+
+
+def decode_metric(data: bytes) -> Metric:
+    """Return one metric from its own bytes; raise as ``decode_payload`` does."""
+    raw = MetricMessage()
+    try:
+        raw.ParseFromString(data)
+    except (DecodeError, ValueError) as error:
+        raise PayloadMalformed(f"{len(data)} bytes are no metric: {error}") from None
+    return _read(raw)
 
 
 def typed_value(metric: Metric, kind: MetricType) -> Value:

@@ -81,7 +81,7 @@ def _add_field(message: descriptor_pb2.DescriptorProto, name: str, number: int, 
     return field
 
 
-def _payload_class() -> Any:
+def _message_classes() -> tuple[Any, ...]:
     file = descriptor_pb2.FileDescriptorProto(name="sparkplug_b.proto", package=_PACKAGE, syntax="proto2")
     payload = file.message_type.add(name="Payload")
     for name, number, kind, repeated in _PAYLOAD:
@@ -95,11 +95,19 @@ def _payload_class() -> Any:
             message.oneof_decl.add(name="value")
         for name, number, kind in values:
             _add_field(message, name, number, kind, repeated=False).oneof_index = 0
+    flat = file.message_type.add(name="FlatPayload")
+    for name, number, kind, repeated in _PAYLOAD:
+        _add_field(flat, name, number, _Field.TYPE_BYTES if kind == "Metric" else kind, repeated)
     # A pool of our own: another library in the same process may register the same file name.
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.Payload"))
+    names = ("Payload", "Payload.Metric", "FlatPayload")
+    return tuple(message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in names)
 
 
-PayloadMessage: Final[Any] = _payload_class()
+_classes: Final = _message_classes()
+PayloadMessage: Final[Any] = _classes[0]
 """The protobuf class of a payload; everything else is reached through its fields."""
+MetricMessage: Final[Any] = _classes[1]
+FlatPayloadMessage: Final[Any] = _classes[2]
+"""A payload whose metrics stay bytes: the same on the wire, because a message is length and bytes there too."""

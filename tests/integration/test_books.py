@@ -27,7 +27,7 @@ from sites.ledger.models import ChainHead
 from sites.ledger.operations import Draft, EntryConflict, append_entries, append_entry
 from sites.ledger.postings import EntryUnbalanced, posting
 from sites.ledger.queries import book_root
-from sites.metering.models import MeterInterval, Reading
+from sites.metering.models import MeterInterval, Reading, ReadingShape
 from sites.registry.models import Asset, Site
 
 STARTS_AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -368,8 +368,9 @@ class TestClosePeriod:
 
     def test_the_first_stock_is_opened_from_the_read_state_of_charge(self) -> None:
         site = a_metered_site()
+        shape = ReadingShape.objects.create(names="power_kw,soc_ratio")
         Reading.objects.create(
-            site=site, asset="battery", metric="soc_ratio", measured_at=STARTS_AT - MINUTE, received_at=AT, value=0.5
+            site=site, asset="battery", shape=shape, measured_at=STARTS_AT - MINUTE, received_at=AT, values=(1.0, 0.5)
         )
         close()
         facts = CarbonEntry.objects.get(kind="opening").facts()

@@ -20,7 +20,7 @@ sys.path.insert(0, "tests")
 from datetime import timedelta
 import numpy as np
 from django.utils import timezone
-from support.meters import START, a_batch, a_record, an_interval
+from support.meters import START, START_MS, a_batch, a_record, an_interval
 from sites.core.intervals import Interval
 from sites.metering import audit, operations, queries
 from sites.metering.batches import LiveRow
@@ -29,7 +29,9 @@ from sites.registry.models import Asset
 
 battery = Asset.objects.get(site__site_id="site-0001", name="battery")
 site = battery.site
-readings = [(site.pk, "battery", "power_kw", START + timedelta(seconds=i), START, float(i)) for i in range(100)]
+shape = ("power_kw", "soc_ratio")
+readings = [(site.pk, "battery", shape, START_MS + 1_000 * i, START_MS, (float(i), float("nan"))) for i in range(99)]
+readings.append((site.pk, "", ("frequency_hz",), START_MS, START_MS, (49.9,)))
 values = {"mode": "grid_tied", "frequency_hz": 49.9, "genset_running": None}
 live = {site.pk: LiveRow("site-0001", START, START, values)}
 items = [an_interval(battery, n) for n in (1, 2, 4)]
@@ -50,6 +52,14 @@ hour = Interval(START, START + timedelta(hours=1))
 lease = operations.take_host_lease
 print("@" + json.dumps({
     "readings": Reading.objects.count(),
+    "powers": list(
+        queries.metric_values(site_id="site-0001", asset="battery", metric="power_kw", period=Interval(
+            START + timedelta(seconds=97), START + timedelta(hours=1)
+        ))
+    )[1],
+    "unknown": list(
+        queries.metric_values(site_id="site-0001", asset="battery", metric="soc_ratio", period=hour)
+    ),
     "intervals": MeterInterval.objects.count(),
     "repeated": stored.repeated,
     "mark": [state.stored_through for key, state in sorted(queries.stream_states(partitions=range(64)).items())],
@@ -64,7 +74,7 @@ print("@" + json.dumps({
         lease(name="vpp", holder="b", lease_s=5, at=START + timedelta(seconds=5)),
         lease(name="vpp", holder="a", lease_s=5, at=START + timedelta(seconds=6)),
     ],
-}))
+}, default=str))
 """
 
 
@@ -81,6 +91,8 @@ def test_a_batch_on_postgres(tmp_path: Path) -> None:
         found = json.loads(done.stdout.rsplit("@", 1)[1])
         assert found == {
             "readings": 100,
+            "powers": ["2026-03-01 12:01:38+00:00", 98.0],
+            "unknown": [],
             "intervals": 5,
             "repeated": 4,
             "mark": [4, 1],

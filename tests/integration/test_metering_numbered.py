@@ -14,7 +14,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.manifests import a_manifest
-from support.meters import START, a_batch, a_record, an_interval
+from support.meters import START, START_MS, a_batch, a_record, an_interval
 
 from sites.core.intervals import Interval
 from sites.metering import audit, operations, queries
@@ -183,12 +183,12 @@ class TestOtherRows:
         assert record.samples.max() == 2.0
 
     def test_a_reading_that_stands_already_stays(self, battery: Asset) -> None:
-        reading = (battery.site_id, "", "frequency_hz", START, START, 50.0)
+        reading = (battery.site_id, "", ("frequency_hz",), START_MS, START_MS, (50.0,))
         worker = Worker()
         worker.store(Batch(readings=[reading, reading]))
-        worker.store(Batch(readings=[(*reading[:5], 49.0)]))
+        worker.store(Batch(readings=[(*reading[:5], (49.0,))]))
         row = Reading.objects.get()
-        assert (row.value, row.measured_at, row.quality) == (50.0, START, "good")
+        assert (row.values, row.measured_at, row.shape.names) == ((50.0,), START, "frequency_hz")
 
     def test_a_flood_of_refusals_is_counted_but_kept_only_in_part(self, battery: Asset, monkeypatch) -> None:
         monkeypatch.setattr(operations, "KEPT_REFUSALS", 250)
@@ -207,7 +207,9 @@ class TestOtherRows:
         assert (row.size_bytes, len(row.payload), len(row.detail)) == (9_999, 4_096, 400)
 
     def test_a_failing_transaction_leaves_nothing_and_can_be_repeated(self, battery: Asset, monkeypatch) -> None:
-        batch = a_batch(an_interval(battery, 1), readings=[(battery.site_id, "", "frequency_hz", START, START, 50.0)])
+        batch = a_batch(
+            an_interval(battery, 1), readings=[(battery.site_id, "", ("frequency_hz",), START_MS, START_MS, (50.0,))]
+        )
         worker = Worker()
         with monkeypatch.context() as broken:
             broken.setattr(operations, "_add_counts", lambda counts: 1 / 0)

@@ -13,6 +13,7 @@ from sites.registry.models import Asset, Site
 from sites.wire.records import pack_samples
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+START_MS = round(START.timestamp() * 1000)
 
 
 def an_interval(asset: Asset, number: int, **values: Any) -> IntervalItem:

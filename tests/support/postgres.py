@@ -28,8 +28,11 @@ def postgres_folder() -> Path | None:
 
 
 @contextlib.contextmanager
-def postgres_database() -> Iterator[str]:
-    """Yield the DATABASE_URL of an empty database; skip or fail when PostgreSQL is absent."""
+def postgres_database(*, durable: bool = False) -> Iterator[str]:
+    """Yield the DATABASE_URL of an empty database; skip or fail when PostgreSQL is absent.
+
+    ``durable`` keeps what was committed through a power cut, as in use; a test's cluster need not.
+    """
     programs = postgres_folder()
     require_service("postgresql", programs is not None, "apt-get install postgresql")
     assert programs is not None
@@ -47,7 +50,7 @@ def postgres_database() -> Iterator[str]:
     try:
         _run(folder, programs / "initdb", "-D", data, "-U", "vpp", "-A", "scram-sha-256", "--pwfile", password_file,
              "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")  # fmt: skip
-        port = _start(folder, programs, data)
+        port = _start(folder, programs, data, durable)
         started = True
         yield f"postgresql://vpp:{password}@127.0.0.1:{port}/postgres"
     finally:
@@ -56,15 +59,15 @@ def postgres_database() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(folder: Path, programs: Path, data: Path) -> int:
+def _start(folder: Path, programs: Path, data: Path, durable: bool) -> int:
     """Start the cluster and return its port; another port when somebody took the first one meanwhile."""
     for attempt in range(5):
         port = _free_port()
         options = (
-            f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder} "
-            # A test's cluster does not outlive the test, so it need not survive a power cut.
-            "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=20"
+            f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder} -c max_connections=20"
         )
+        if not durable:
+            options += " -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
         try:
             _run(folder, programs / "pg_ctl", "-D", data, "-l", folder / "log", "-o", options, "-w",
                  "-t", str(int(READY_WITHIN_S)), "start")  # fmt: skip

@@ -38,8 +38,9 @@ T = TypeVar("T")
 
 MAX_INBOX: Final = 50_000
 """Messages received and not yet decoded; more are dropped and counted, numbered data comes again."""
-DECODE_SLICE: Final = 200
-"""Messages decoded before the loop serves its sockets again."""
+DECODE_SLICE: Final = 2_000
+"""Messages decoded before the loop serves its sockets again: more than one read of a socket brings, so that what
+cannot be decoded in time waits at the broker."""
 TELL_EVERY_S: Final = 1.0
 """``stored_through`` goes to one site at most this often."""
 LOOK_AGAIN_S: Final = 2.0
@@ -152,6 +153,10 @@ class IngestWorker:
         for _ in range(min(limit, len(self._inbox))):
             topic, payload, received_at = self._inbox.popleft()
             try:
+                plain = self._session.receive_plain(topic, payload, _ms(received_at))
+                if plain is not None:
+                    self._sorter.add_plain(plain, topic, payload, received_at, self._batch)
+                    continue
                 events = self._session.receive(topic, payload, _ms(received_at))
                 is_ahead = any(isinstance(e, Refused) and e.error_name == TimestampInFuture.name for e in events)
                 for event in events:
@@ -202,6 +207,7 @@ class IngestWorker:
                 self._sorter.live = await self._in_thread(
                     lambda: queries.newest_rows(partitions=self._config.partitions)
                 )
+                await self._in_thread(lambda: operations.make_partitions(at=self._now()))
                 await self._in_thread(lambda: operations.forget_workers(before=self._now() - FORGET_WORKERS_AFTER))
                 break
             except (DatabaseError, InterfaceError) as error:

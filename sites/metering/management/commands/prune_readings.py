@@ -18,8 +18,10 @@ class Command(BaseCommand):
     help = "Delete readings received more than VPP_READING_DAYS days ago."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Delete them and say how many they were."""
+        """Delete them, make the coming days' partitions, and say what was done."""
         at = timezone.now()
         before = at - timedelta(days=settings.READING_DAYS)
-        deleted = operations.prune_readings(before=before, at=at)
-        self.stdout.write(f"{deleted} readings received before {before.isoformat(timespec='seconds')} deleted")
+        operations.make_partitions(at=at)
+        pruned = operations.prune_readings(before=before, at=at)
+        days = f" and {pruned.days} days dropped" if pruned.days else ""
+        self.stdout.write(f"{pruned.rows} rows from before {before.isoformat(timespec='seconds')} deleted{days}")

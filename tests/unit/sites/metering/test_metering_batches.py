@@ -34,7 +34,7 @@ def sorted_in(
     is_ahead: bool = False,
 ) -> tuple[Batch, Sorter]:
     """Return the batch that one event's values end in."""
-    sorter = sorter or Sorter(directory={"s1": SiteKeys(7, {"battery": 70, "genset": 71})}, max_clock_ahead_s=60.0)
+    sorter = sorter or Sorter(directory={"s1": SiteKeys(7, {"battery": 70, "genset": 71}, 3)}, max_clock_ahead_s=60.0)
     metrics = {name: MetricValue(value, at_ms, is_historical) for name, value in values.items()}
     event: Any = NodeData(site_id, metrics, at_ms)
     if device:
@@ -61,7 +61,8 @@ def record(**changes: Any) -> dict[str, Any]:
 class TestLive:
     def test_numbers_become_readings_and_live_values(self) -> None:
         batch, sorter = sorted_in({"frequency_hz": 49.9, "mode": "grid_tied"})
-        assert batch.readings == [(7, "", "frequency_hz", AT, AT, 49.9)]
+        assert batch.readings == [(7, "", ("frequency_hz",), MS, MS, (49.9,))]
+        assert batch.due == {(3, MS // 60_000)}
         assert sorter.live[7].values == {"frequency_hz": 49.9, "mode": "grid_tied"}
         assert batch.live[7].site_id == "s1"
 
@@ -71,7 +72,7 @@ class TestLive:
         assert sorter.live[7].values == {
             "battery_kw": 4.0, "soc_ratio": 0.5, "genset_kw": 0.0, "genset_running": False,
         }  # fmt: skip
-        assert (7, "genset", "running", AT, AT, 0.0) in batch.readings
+        assert batch.readings == [(7, "genset", ("power_kw", "running"), MS, MS, (0.0, 0.0))]
 
     def test_historical_values_are_stored_but_do_not_show_as_live(self) -> None:
         batch, sorter = sorted_in({"frequency_hz": 49.9}, is_historical=True)
@@ -92,7 +93,7 @@ class TestLive:
 
     def test_the_nameplate_in_a_birth_is_not_a_reading(self) -> None:
         batch, _ = sorted_in({"power_kw": 1.0, "rated_kw": 50.0}, device="battery", born=True)
-        assert [row[2] for row in batch.readings] == ["power_kw"]
+        assert [row[2] for row in batch.readings] == [("power_kw",)]
         assert not batch.counts
 
     def test_the_control_device_is_the_dispatchers(self) -> None:
@@ -120,7 +121,7 @@ class TestLive:
 
     def test_a_faulty_value_is_refused_alone(self) -> None:
         batch, _ = sorted_in({"color": 1.0, "frequency_hz": 50.0})
-        assert [row[2] for row in batch.readings] == ["frequency_hz"]
+        assert [row[2] for row in batch.readings] == [("frequency_hz",)]
 
     def test_an_unknown_site_makes_the_worker_look_into_the_registry_again(self) -> None:
         assert sorted_in({"frequency_hz": 50.0}, site_id="s2")[1].unknown_seen
@@ -210,8 +211,8 @@ class TestBounds:
     def test_the_oldest_readings_are_dropped_first_and_counted(self, monkeypatch) -> None:
         monkeypatch.setattr(batches, "MAX_READINGS", 3)
         batch = Batch()
-        batch.take_readings([(1, "", "m", AT, AT, float(value)) for value in range(5)])
-        assert [row[5] for row in batch.readings] == [2.0, 3.0, 4.0]
+        batch.take_readings([(1, "", ("m",), MS, MS, (float(value),)) for value in range(5)])
+        assert [row[5] for row in batch.readings] == [(2.0,), (3.0,), (4.0,)]
         assert batch.counts["reading_dropped"] == 2
 
     def test_numbered_data_beyond_the_bound_stays_with_its_site(self, monkeypatch) -> None:
@@ -231,7 +232,7 @@ class TestBounds:
 
     def test_splitting_ends_at_single_rows_and_loses_none(self) -> None:
         batch = Batch(
-            readings=[(1, "", "m", AT, AT, float(value)) for value in range(5)],
+            readings=[(1, "", ("m",), MS, MS, (float(value),)) for value in range(5)],
             live={pk: LiveRow("s", AT, AT) for pk in range(3)},
             refused_numbers={(1, "battery", number): "interval_invalid" for number in range(2)},
         )
