@@ -3,7 +3,7 @@ SHELL := bash
 ARGS ?=
 PY := .venv/bin/python
 
-.PHONY: install services demo test test-long check bench lock clean
+.PHONY: install services demo test test-long check bench bench-fleet lock clean
 
 install:
 	@deploy/setup/install.sh
@@ -30,6 +30,9 @@ check: install
 
 bench: install
 	$(PY) -m tests.benchmarks $(ARGS)
+
+bench-fleet: install services
+	$(PY) -m tests.benchmarks.fleet $(ARGS)
 
 # Made again only when pyproject.toml changes; hashes for every file of a release, no index address.
 LOCK := .venv/bin/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
