@@ -45,7 +45,8 @@ class Hole:
 class _Flow:
     into_uwh: int = 0
     from_uwh: int = 0
-    service_uwh: int = 0
+    service_into_uwh: int = 0
+    service_from_uwh: int = 0
     fuel_ul: int = 0
 
 
@@ -77,8 +78,8 @@ class MeterStep:
         """
         pcc, battery, genset = self._flow("pcc"), self._flow("battery"), self._flow("genset")
         net = pcc.into_uwh - pcc.from_uwh
-        out_service = min(max(battery.service_uwh, 0), battery.into_uwh)
-        in_service = min(max(-battery.service_uwh, 0), battery.from_uwh)
+        out_service = min(battery.service_into_uwh, battery.into_uwh)
+        in_service = min(battery.service_from_uwh, battery.from_uwh)
         burnt_ug = 0
         if genset.fuel_ul or genset.into_uwh > _CREEP_UWH:
             if diesel is None or genset.fuel_ul <= 0:
@@ -158,7 +159,7 @@ def _metered_intervals(period: Interval, asset_ids: Sequence[int] | None) -> dic
             rows = rows.filter(asset_id__in=chunk)
         columns = (
             "asset_id", "number", "starts_at", "ends_at",
-            "into_bus_uwh", "from_bus_uwh", "service_uwh", "fuel_ul", "quality",
+            "into_bus_uwh", "from_bus_uwh", "service_into_uwh", "service_from_uwh", "fuel_ul", "quality",
         )  # fmt: skip
         # Later revisions come later and take the place of earlier ones.
         for asset_id, number, starts_at, ends_at, *flow, quality in (
@@ -238,7 +239,8 @@ def _steps(assets: list[Asset], period: Interval, metered: dict[int, list[_Meter
                 flow = flows.setdefault(kind, _Flow())
                 flow.into_uwh += taken.into_uwh
                 flow.from_uwh += taken.from_uwh
-                flow.service_uwh += taken.service_uwh
+                flow.service_into_uwh += taken.service_into_uwh
+                flow.service_from_uwh += taken.service_from_uwh
                 flow.fuel_ul += taken.fuel_ul
                 positions[index] += 1
         if flows:

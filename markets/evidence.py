@@ -56,16 +56,24 @@ class SiteEvidence:
     record: SiteRecord
     records: Spans
     intervals: Spans
-    service_uwh: int
+    service_into_uwh: int
+    service_from_uwh: int
+    """Energy for the dispatch, each way [uWh]."""
 
 
 def site_evidence(
-    *, site_id: str, window: Interval, records: Spans | None = None, intervals: Spans | None = None
+    *,
+    site_id: str,
+    window: Interval,
+    dispatch_id: str,
+    records: Spans | None = None,
+    intervals: Spans | None = None,
 ) -> SiteEvidence:
     """Read one battery's high-rate record and numbered intervals over a window.
 
     With spans given exactly those rows are read: what was booked is computed again from what it
-    was computed from. An interval reaching over the window's edge counts whole: service is metered
+    was computed from. Of an interval counts what it says was for this dispatch; one of a site that does not
+    say counts whole, also over the window's edge: service is metered
     only while an assignment is armed.
     """
     samples = round(window.duration_s * RATE_HZ)
@@ -92,12 +100,22 @@ def site_evidence(
         for row in rows.order_by("number", "revision")
         if intervals is None or _holds(intervals, row.number, row.revision)
     }
+    served = [_service_of(row, dispatch_id) for row in latest.values()]
     return SiteEvidence(
         record=SiteRecord(**columns),
         records=_spans(numbers),
         intervals=_spans([(number, row.revision) for number, row in sorted(latest.items())]),
-        service_uwh=sum(row.service_uwh for row in latest.values()),
+        service_into_uwh=sum(into for into, _ in served),
+        service_from_uwh=sum(out for _, out in served),
     )
+
+
+def _service_of(row: MeterInterval, dispatch_id: str) -> tuple[int, int]:
+    """Return an interval's energy for a dispatch (into, from) [uWh]."""
+    if not row.services:
+        return row.service_into_uwh, row.service_from_uwh
+    own = [(into, out) for name, into, out in row.services if name == dispatch_id]
+    return sum(into for into, _ in own), sum(out for _, out in own)
 
 
 def metered_spans(*, window: Interval, site_ids: Sequence[str]) -> tuple[dict[str, float], dict[str, datetime]]:
@@ -143,7 +161,8 @@ def measured_site(
         response_missed=_is_missed(lag_s),
         required_uwh=energy_uwh(delivery.required_kw, RATE_HZ),
         delivered_uwh=energy_uwh(delivery.delivered_kw, RATE_HZ),
-        service_uwh=evidence.service_uwh,
+        service_into_uwh=evidence.service_into_uwh,
+        service_from_uwh=evidence.service_from_uwh,
         records=evidence.records,
         intervals=evidence.intervals,
     )
@@ -155,6 +174,7 @@ def measured_fleet(
     product: Product,
     obligation_kw: float,
     window: Interval,
+    dispatch_id: str,
     used: Mapping[str, tuple[Spans, Spans]] | None = None,
 ) -> tuple[FleetFigures, dict[str, SiteFigures]]:
     """Return the fleet's figures and each site's, read one site at a time.
@@ -174,7 +194,9 @@ def measured_fleet(
     figures: dict[str, SiteFigures] = {}
     for share in shares:
         records, intervals = used[share.site_id] if used is not None else (None, None)
-        evidence = site_evidence(site_id=share.site_id, window=window, records=records, intervals=intervals)
+        evidence = site_evidence(
+            site_id=share.site_id, window=window, dispatch_id=dispatch_id, records=records, intervals=intervals
+        )
         delivery, figures[share.site_id] = measured_site(
             share, evidence, product=product, nominal_hz=nominal_hz[share.site_id], window=window
         )
@@ -208,9 +230,17 @@ def recalculated_body(
         used = {s["site_id"]: (_booked(s["records"]), _booked(s["intervals"])) for s in shares}
         contracted = [settlement.share_from_facts(s) for s in shares]
         fleet, figures = measured_fleet(
-            contracted, product=product, obligation_kw=float(terms["obligation_kw"]), window=window, used=used
+            contracted,
+            product=product,
+            obligation_kw=float(terms["obligation_kw"]),
+            window=window,
+            dispatch_id=terms["dispatch_id"],
+            used=used,
         )
-        facts = [settlement.share_facts(share, figures[share.site_id]) for share in contracted]
+        facts = [
+            settlement.in_form_of(old, settlement.share_facts(share, figures[share.site_id]))
+            for share, old in zip(contracted, shares, strict=True)
+        ]
         total = total_of(terms, fleet)
         return settlement.fleet_body(terms, fleet, facts, amount=total, merkle_root=merkle_root)
     site_id = chain.partition("/")[0]
@@ -221,12 +251,13 @@ def recalculated_body(
     evidence = site_evidence(
         site_id=site_id,
         window=window,
+        dispatch_id=terms["dispatch_id"],
         records=_booked(own["records"]),
         intervals=_booked(own["intervals"]),
     )
     nominal_hz = Site.objects.values_list("nominal_hz", flat=True).get(site_id=site_id)
     _, site = measured_site(share, evidence, product=product, nominal_hz=nominal_hz, window=window)
-    again = settlement.share_facts(share, site)
+    again = settlement.in_form_of(own, settlement.share_facts(share, site))
     others = [again if s["site_id"] == site_id else s for s in shares]
     amounts = settlement.amounts_of(Decimal(booked["amount"]), others)
     return settlement.asset_body(terms, again, amounts[site_id])

@@ -80,7 +80,11 @@ def computed_settlement(obligation: Obligation, shares: Sequence[ContractedShare
         for share in sorted(shares, key=lambda share: share.site_id)
     ]
     fleet, figures = evidence.measured_fleet(
-        rounded, product=product, obligation_kw=float(terms["obligation_kw"]), window=window
+        rounded,
+        product=product,
+        obligation_kw=float(terms["obligation_kw"]),
+        window=window,
+        dispatch_id=obligation.dispatch_id,
     )
     facts = [settlement.share_facts(share, figures[share.site_id]) for share in rounded]
     return Computed(terms, fleet, facts, evidence.total_of(terms, fleet))

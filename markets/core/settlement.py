@@ -45,8 +45,9 @@ class SiteFigures:
     required_uwh: int
     delivered_uwh: int
     """From the high-rate record, in the product's direction."""
-    service_uwh: int
-    """From the numbered intervals, positive into the bus."""
+    service_into_uwh: int
+    service_from_uwh: int
+    """From the numbered intervals, for this dispatch, each way: a signal that swings around zero shows in both."""
     records: tuple[tuple[int, int, int], ...]
     """Record chunks used, as spans (first number, last number, revision)."""
     intervals: tuple[tuple[int, int, int], ...]
@@ -193,11 +194,21 @@ def share_facts(share: ContractedShare, figures: SiteFigures) -> dict[str, Any]:
         "response_ms": figures.response_ms,
         "required_uwh": figures.required_uwh,
         "delivered_uwh": figures.delivered_uwh,
-        "service_uwh": figures.service_uwh,
+        "service_into_uwh": figures.service_into_uwh,
+        "service_from_uwh": figures.service_from_uwh,
         "records": [list(span) for span in figures.records],
         "intervals": [list(span) for span in figures.intervals],
         "weight": weight_of(share, figures),
     }
+
+
+def in_form_of(booked: Mapping[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+    """Return an asset's facts in the form that its entry was booked in; first entries told the service's net only."""
+    if "service_uwh" not in booked:
+        return facts
+    ways = ("service_into_uwh", "service_from_uwh")
+    net = {"service_uwh": facts["service_into_uwh"] - facts["service_from_uwh"]}
+    return {name: value for name, value in facts.items() if name not in ways} | net
 
 
 def fleet_facts(figures: FleetFigures) -> dict[str, Any]:

@@ -16,6 +16,21 @@ class Quality(StrEnum):
     INVALID = "invalid"
 
 
+class TimeQuality(StrEnum):
+    """How far the instants of a metered interval may be trusted; its energy does not depend on them."""
+
+    SYNCHRONIZED = "synchronized"
+    """The site's clock followed a time source."""
+    UNSYNCHRONIZED = "unsynchronized"
+    """No source disciplined the site's clock."""
+    STEPPED = "stepped"
+    """The site's clock jumped while, or just before, this was metered."""
+    DISPUTED = "disputed"
+    """It came as live data, but its end does not fit the instant at which the platform received it."""
+    UNKNOWN = "unknown"
+    """The site does not say."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """A value measured at a site, as the platform keeps it."""

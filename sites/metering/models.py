@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from django.db import models
 
-from sites.core.readings import Quality
+from sites.core.readings import Quality, TimeQuality
 from sites.metering.vectors import VectorField
 from sites.registry.models import Asset, Site
 
 QUALITY_CHOICES = [(quality.value, quality.value) for quality in Quality]
+TIME_QUALITY_CHOICES = [(quality.value, quality.value) for quality in TimeQuality]
 
 
 class LiveState(models.Model):
@@ -125,15 +126,22 @@ class MeterInterval(models.Model):
     """Energy into the site's bus [uWh, >= 0]: import at the PCC, discharge, generation."""
     from_bus_uwh = models.BigIntegerField()
     """Energy out of the site's bus [uWh, >= 0]: export at the PCC, charge, consumption."""
-    service_uwh = models.BigIntegerField(default=0)
-    """Battery only: net energy delivered to the grid for an armed assignment, above its baseline,
-    while the site was on the grid; positive into the bus [uWh]."""
+    service_into_uwh = models.BigIntegerField(default=0)
+    """Battery only: energy delivered for armed assignments above their baseline, while the site was on
+    the grid [uWh, >= 0]. Apart from the other way, for a regulation service swings around zero."""
+    service_from_uwh = models.BigIntegerField(default=0)
+    """Battery only: energy taken for armed assignments below their baseline [uWh, >= 0]."""
+    services = models.JSONField(default=list)
+    """Whose service that was: [dispatch id, into, from] [uWh] each. Part of the row, so that a revision
+    replaces both; may hold less than the two sums where a site does not tell, never more."""
     fuel_ul = models.BigIntegerField(default=0)
     """Genset only: fuel burnt [ul]."""
     register_into_uwh = models.BigIntegerField()
     register_from_uwh = models.BigIntegerField()
     """Cumulative registers at the end of the interval [uWh]."""
     quality = models.CharField(max_length=12, choices=QUALITY_CHOICES, default=Quality.GOOD)
+    time_quality = models.CharField(max_length=16, choices=TIME_QUALITY_CHOICES, default=TimeQuality.UNKNOWN)
+    """How far its instants may be trusted; its energy is right whatever the clock said."""
     is_historical = models.BooleanField(default=False)
     received_at = models.DateTimeField()
 
@@ -145,6 +153,10 @@ class MeterInterval(models.Model):
             ),
             models.CheckConstraint(
                 condition=models.Q(into_bus_uwh__gte=0, from_bus_uwh__gte=0), name="metering_energy_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(service_into_uwh__gte=0, service_from_uwh__gte=0),
+                name="metering_service_not_negative",
             ),
         ]
         indexes = [models.Index(fields=["starts_at", "asset"], name="metering_interval_start")]

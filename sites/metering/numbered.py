@@ -155,7 +155,8 @@ def _held_versions(groups: dict[StreamKey, list[NumberedItem]], states: dict[Str
     for asset_chunk, number_chunk in _cross(key_of, {asset_pks[key]: numbers for key, numbers in intervals.items()}):
         for row in MeterInterval.objects.filter(asset_id__in=asset_chunk, number__in=number_chunk):
             content: tuple[Any, ...] = (
-                row.starts_at, row.ends_at, row.into_bus_uwh, row.from_bus_uwh, row.service_uwh, row.fuel_ul,
+                row.starts_at, row.ends_at, row.into_bus_uwh, row.from_bus_uwh, row.service_into_uwh,
+                row.service_from_uwh, tuple((name, into, out) for name, into, out in row.services), row.fuel_ul,
                 row.register_into_uwh, row.register_from_uwh,
             )  # fmt: skip
             registers = (row.register_into_uwh, row.register_from_uwh)
@@ -234,11 +235,14 @@ def _row(item: NumberedItem, version: _Version) -> MeterInterval | HighRateRecor
             ends_at=item.ends_at,
             into_bus_uwh=item.into_bus_uwh,
             from_bus_uwh=item.from_bus_uwh,
-            service_uwh=item.service_uwh,
+            service_into_uwh=item.service_into_uwh,
+            service_from_uwh=item.service_from_uwh,
+            services=[list(service) for service in item.services],
             fuel_ul=item.fuel_ul,
             register_into_uwh=item.register_into_uwh,
             register_from_uwh=item.register_from_uwh,
             quality=version.quality,
+            time_quality=item.time_quality,
             is_historical=item.is_historical,
             **common,
         )

@@ -44,7 +44,9 @@ class AssetEnergy:
     kind: str
     into_bus_uwh: int
     from_bus_uwh: int
-    service_uwh: int
+    service_into_uwh: int
+    service_from_uwh: int
+    """Energy for armed assignments, each way."""
     fuel_ul: int
     intervals: int
     """Intervals summed."""
@@ -205,7 +207,8 @@ def interval_energy(
         .annotate(
             **halves("into_bus_uwh"),
             **halves("from_bus_uwh"),
-            **halves("service_uwh"),
+            **halves("service_into_uwh"),
+            **halves("service_from_uwh"),
             **halves("fuel_ul"),
             intervals=Count("pk"),
             questionable=Count("pk", filter=~Q(quality="good")),
@@ -219,7 +222,8 @@ def interval_energy(
             kind=row["asset__kind"],
             into_bus_uwh=whole(row, "into_bus_uwh"),
             from_bus_uwh=whole(row, "from_bus_uwh"),
-            service_uwh=whole(row, "service_uwh"),
+            service_into_uwh=whole(row, "service_into_uwh"),
+            service_from_uwh=whole(row, "service_from_uwh"),
             fuel_ul=whole(row, "fuel_ul"),
             intervals=row["intervals"],
             questionable=row["questionable"],

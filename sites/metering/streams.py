@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sites.core.readings import Quality
+from sites.core.readings import Quality, TimeQuality
 from sites.wire.errors import WireError
 from sites.wire.records import unpack_samples
 
@@ -29,12 +29,18 @@ of 2**62 uWh would overflow the sums of everybody."""
 MAX_FUEL_L_PER_KWH: Final = 1
 OLDEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 LONGEST: Final = timedelta(days=1)
+MAX_SERVED: Final = 16
+"""Dispatches served in one interval."""
+LIVE_EARLY: Final = timedelta(seconds=2)
+LIVE_LATE: Final = timedelta(seconds=30)
+"""An interval that comes as it happens ends within these of its arrival; another shows a wrong clock."""
 
 INTERVAL_METRICS: Final = frozenset(
     f"interval/{name}"
     for name in (
-        "number", "starts_at", "ends_at", "into_bus_uwh", "from_bus_uwh", "service_uwh", "fuel_ul",
-        "register_into_uwh", "register_from_uwh", "quality",
+        "number", "starts_at", "ends_at", "into_bus_uwh", "from_bus_uwh", "service_into_uwh", "service_from_uwh",
+        "served", "served_into_uwh", "served_from_uwh", "fuel_ul", "register_into_uwh", "register_from_uwh", "quality",
+        "time_quality", "service_uwh",
     )
 )  # fmt: skip
 
@@ -86,19 +92,23 @@ class IntervalItem(NumberedItem):
     ends_at: datetime
     into_bus_uwh: int
     from_bus_uwh: int
-    service_uwh: int
+    service_into_uwh: int
+    service_from_uwh: int
+    services: tuple[tuple[str, int, int], ...]
+    """(dispatch id, into, from) [uWh] each, by dispatch id."""
     fuel_ul: int
     register_into_uwh: int
     register_from_uwh: int
     quality: str
+    time_quality: str
     is_historical: bool
 
     @property
     def content(self) -> tuple[Any, ...]:
-        """Everything measured; quality is compared apart, because the platform may lower it."""
+        """Everything measured; both qualities stand apart, because the platform may lower them."""
         return (
-            self.starts_at, self.ends_at, self.into_bus_uwh, self.from_bus_uwh, self.service_uwh, self.fuel_ul,
-            self.register_into_uwh, self.register_from_uwh,
+            self.starts_at, self.ends_at, self.into_bus_uwh, self.from_bus_uwh, self.service_into_uwh,
+            self.service_from_uwh, self.services, self.fuel_ul, self.register_into_uwh, self.register_from_uwh,
         )  # fmt: skip
 
 
@@ -195,6 +205,7 @@ def interval_from(
     if quality not in _QUALITY_RANK:
         raise StreamRefused("interval_invalid", f"quality is {quality!r}, accepted: {', '.join(_QUALITY_RANK)}", number)
     most_uwh, most_ul = most_in(ends_at - starts_at)
+    service_into_uwh, service_from_uwh = _service(fields, most_uwh)
     return IntervalItem(
         site_pk=site_pk,
         site_id=site_id,
@@ -206,11 +217,14 @@ def interval_from(
         ends_at=ends_at,
         into_bus_uwh=fields.whole("into_bus_uwh", 0, most_uwh),
         from_bus_uwh=fields.whole("from_bus_uwh", 0, most_uwh),
-        service_uwh=fields.whole("service_uwh", -most_uwh, most_uwh, default=0),
+        service_into_uwh=service_into_uwh,
+        service_from_uwh=service_from_uwh,
+        services=_services(fields, service_into_uwh, service_from_uwh),
         fuel_ul=fields.whole("fuel_ul", 0, most_ul, default=0),
         register_into_uwh=fields.whole("register_into_uwh", 0),
         register_from_uwh=fields.whole("register_from_uwh", 0),
         quality=quality,
+        time_quality=_time_quality(fields, ends_at, received_at, is_historical=is_historical),
         is_historical=is_historical,
     )
 
@@ -264,6 +278,42 @@ def waveform_from(
     )
 
 
+def _service(fields: _Fields, most_uwh: int) -> tuple[int, int]:
+    """Return the service energy (into, from) [uWh]; a site of version 1 tells its net only."""
+    if "interval/service_uwh" in fields.values:
+        net = fields.whole("service_uwh", -most_uwh, most_uwh)
+        return max(net, 0), max(-net, 0)
+    return (
+        fields.whole("service_into_uwh", 0, most_uwh, default=0),
+        fields.whole("service_from_uwh", 0, most_uwh, default=0),
+    )
+
+
+def _services(fields: _Fields, into_uwh: int, from_uwh: int) -> tuple[tuple[str, int, int], ...]:
+    """Return whose service it was, which never adds up to more than the service in all."""
+    ids, ins, outs = (fields.row(name) for name in ("served", "served_into_uwh", "served_from_uwh"))
+    if not len(ids) == len(ins) == len(outs) <= MAX_SERVED:
+        raise fields.refused("served", ids, f"up to {MAX_SERVED} dispatch ids with an energy each way for each")
+    for dispatch_id in ids:
+        if not isinstance(dispatch_id, str) or not 1 <= len(dispatch_id) <= 100 or not dispatch_id.isprintable():
+            raise fields.refused("served", dispatch_id, "dispatch ids of 1 to 100 printable characters")
+    if len(set(ids)) != len(ids):
+        raise fields.refused("served", ids, "each dispatch id once")
+    for name, parts, whole in (("served_into_uwh", ins, into_uwh), ("served_from_uwh", outs, from_uwh)):
+        # Two registers, each rounded to whole uWh where it was read.
+        if any(part < 0 for part in parts) or sum(parts) > whole + 2 * len(parts):
+            raise fields.refused(name, parts, f"0 and more each, {whole} in all")
+    return tuple(sorted(zip(ids, ins, outs, strict=True)))
+
+
+def _time_quality(fields: _Fields, ends_at: datetime, received_at: datetime, *, is_historical: bool) -> str:
+    told = fields.values.get("interval/time_quality")
+    if not is_historical and not -LIVE_EARLY <= received_at - ends_at <= LIVE_LATE:
+        # What comes as it happens shows the site's clock, whatever the site believes of it.
+        return TimeQuality.DISPUTED.value
+    return TimeQuality.UNKNOWN.value if told is None else str(told)
+
+
 def _number(values: Mapping[str, Any], stream: str) -> int:
     value = values.get(f"{stream}/number")
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_NUMBER:
@@ -289,6 +339,12 @@ class _Fields:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise self.refused(name, value, f"a whole number from {low} to {high}")
         return value
+
+    def row(self, name: str) -> list[Any]:
+        value = self.values.get(f"{self.stream}/{name}")
+        if value is not None and not isinstance(value, list):
+            raise self.refused(name, value, "an array")
+        return value or []
 
     def text(self, name: str, longest: int) -> str:
         value = self.values.get(f"{self.stream}/{name}")

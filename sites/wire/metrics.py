@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-WIRE_VERSION: Final = 1
-SUPPORTED_VERSIONS: Final = range(1, 2)
+WIRE_VERSION: Final = 2
+SUPPORTED_VERSIONS: Final = range(1, 3)
 """Window of wire versions that a host takes; a birth announces its own."""
 MAX_TEXT_CHARS: Final = 1024
 
@@ -91,6 +91,7 @@ CONTROL_DEVICE: Final = "control"
 
 MODES: Final = ("grid_tied", "islanding", "islanded", "resynchronizing", "black_start", "lockout", "maintenance")
 QUALITIES: Final = ("good", "questionable", "invalid")
+TIME_QUALITIES: Final = ("synchronized", "unsynchronized", "stepped", "unknown")
 REPORTED_STATES: Final = ("idle", "armed", "refused")
 
 SYSTEM_METRICS: Final = (
@@ -161,13 +162,29 @@ INTERVAL_METRICS: Final = (
     MetricDeclaration("interval/ends_at", _T, "ms", text="exclusive end"),
     MetricDeclaration("interval/into_bus_uwh", _I, "uWh", 0, _REGISTER, "energy into the bus"),
     MetricDeclaration("interval/from_bus_uwh", _I, "uWh", 0, _REGISTER, "energy out of the bus"),
-    MetricDeclaration("interval/service_uwh", _I, "uWh", -_REGISTER, _REGISTER, "delivered for an armed assignment"),
+    MetricDeclaration("interval/service_into_uwh", _I, "uWh", 0, _REGISTER, "delivered above the baseline while armed"),
+    MetricDeclaration("interval/service_from_uwh", _I, "uWh", 0, _REGISTER, "taken below the baseline while armed"),
+    MetricDeclaration("interval/served", MetricType.STRING_ARRAY, text="dispatch ids that the service was for"),
+    MetricDeclaration(
+        "interval/served_into_uwh", MetricType.INT64_ARRAY, "uWh", text="service into the bus, for each of them"
+    ),
+    MetricDeclaration(
+        "interval/served_from_uwh", MetricType.INT64_ARRAY, "uWh", text="service out of the bus, for each of them"
+    ),
     MetricDeclaration("interval/fuel_ul", _I, "ul", 0, _REGISTER, "fuel burnt"),
     MetricDeclaration("interval/register_into_uwh", _I, "uWh", 0, _REGISTER, "cumulative into the bus at the end"),
     MetricDeclaration("interval/register_from_uwh", _I, "uWh", 0, _REGISTER, "cumulative out of the bus at the end"),
     MetricDeclaration("interval/quality", _S, text="how far it may be trusted", choices=QUALITIES),
+    MetricDeclaration("interval/time_quality", _S, text="how far its instants may be", choices=TIME_QUALITIES),
 )
 """One numbered interval of an asset, by name."""
+
+FORMER_METRICS: Final = (
+    MetricDeclaration(
+        "interval/service_uwh", _I, "uWh", -_REGISTER, _REGISTER, "version 1: net of the service, in place of both ways"
+    ),
+)
+"""Of earlier versions in the window; taken, never sent."""
 
 RECORD_METRICS: Final = (
     MetricDeclaration("record/number", _I, "", 1, _COUNT, "counts from 1 at its site"),
@@ -210,11 +227,11 @@ def by_name(*groups: tuple[MetricDeclaration, ...]) -> Declarations:
 
 
 NODE_STREAMS: Final = by_name(RECORD_METRICS, WAVEFORM_METRICS)
-ASSET_STREAMS: Final = by_name(INTERVAL_METRICS)
+ASSET_STREAMS: Final = by_name(INTERVAL_METRICS, FORMER_METRICS)
 NODE_DECLARED: Final = by_name(SYSTEM_METRICS, NODE_METRICS, RECORD_METRICS, WAVEFORM_METRICS)
 CONTROL_DECLARED: Final = by_name(CONTROL_METRICS)
 # A name means the same on every kind of asset, so one table serves all: the host need not know the kind.
-ASSET_DECLARED: Final = by_name(*ASSET_METRICS.values(), INTERVAL_METRICS)
+ASSET_DECLARED: Final = by_name(*ASSET_METRICS.values(), INTERVAL_METRICS, FORMER_METRICS)
 
 
 def declared_on(device: str | None) -> Declarations:

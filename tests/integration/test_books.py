@@ -82,7 +82,8 @@ def meter(site: Site, minute: int, *, revision: int = 0, without: tuple[str, ...
             asset=asset, number=minute + 1, revision=revision,
             starts_at=STARTS_AT + minute * MINUTE, ends_at=STARTS_AT + (minute + 1) * MINUTE,
             into_bus_uwh=max(into, 0), from_bus_uwh=max(-into, 0),
-            service_uwh=watt_hours.get("service", 0) * 1_000_000 if asset.kind == "battery" else 0,
+            service_into_uwh=watt_hours.get("service", 0) * 1_000_000 if asset.kind == "battery" else 0,
+            service_from_uwh=watt_hours.get("taken", 0) * 1_000_000 if asset.kind == "battery" else 0,
             fuel_ul=watt_hours.get("fuel_ul", 0) if asset.kind == "genset" else 0,
             register_into_uwh=0, register_from_uwh=0, received_at=AT,
         )  # fmt: skip

@@ -12,6 +12,7 @@ import pytest
 from support.metered import RATE_HZ, STARTS_AT, a_metered_site, gb_like_hz
 
 from markets import operations, queries
+from markets.core import settlement
 from markets.core.events import Event, EventInterval, EventSignal
 from markets.core.products import Basis, LiveSettlementRefused
 from markets.core.settlement import ContractedShare
@@ -84,9 +85,41 @@ def test_the_entry_says_what_it_was_computed_from():
     assert fleet["fleet"]["response_ms"] == pytest.approx(300, abs=10)
     assert Decimal(fleet["fleet"]["delivered_ratio"]) == pytest.approx(Decimal(1), abs=Decimal("0.001"))
     share = fleet["shares"][0]
-    assert share["delivered_uwh"] == pytest.approx(share["service_uwh"], rel=1e-4)
+    assert share["delivered_uwh"] == pytest.approx(share["service_into_uwh"], rel=1e-4)
     assert share["records"] == [[1, 4, 0]]
     assert share["intervals"] == [[1, 6, 0]]
+
+
+def test_of_an_interval_counts_what_it_says_was_for_the_dispatch():
+    obligation, shares = an_obligation(), a_fleet([100.0])
+    first, second = MeterInterval.objects.order_by("number")[:2]
+    others = {row.number: row.service_into_uwh for row in MeterInterval.objects.exclude(pk__in=[first.pk, second.pk])}
+    # A regulation signal that swings around zero, and the minute in which another dispatch began.
+    MeterInterval.objects.filter(pk=first.pk).update(
+        service_into_uwh=500, service_from_uwh=500, services=[["DC-e1", 500, 500]]
+    )
+    MeterInterval.objects.filter(pk=second.pk).update(
+        service_into_uwh=90, service_from_uwh=40, services=[["DC-e0", 70, 40], ["DC-e1", 20, 0]]
+    )
+    settle(obligation, shares)
+    share = queries.fleet_entry_facts(dispatch_id="DC-e1")["shares"][0]
+    assert (share["service_into_uwh"], share["service_from_uwh"]) == (520 + sum(others.values()), 500)
+    assert books_audit().verified
+
+
+def test_an_entry_of_the_first_form_is_still_computed_again(monkeypatch):
+    """First entries told the net of the service only; they must not read as altered."""
+    obligation, shares = an_obligation(), a_fleet([100.0])
+    now = settlement.share_facts
+    with monkeypatch.context() as patch:
+        patch.setattr(settlement, "share_facts", lambda *x: settlement.in_form_of({"service_uwh": 0}, now(*x)))
+        settle(obligation, shares)
+    share = queries.fleet_entry_facts(dispatch_id="DC-e1")["shares"][0]
+    assert share["service_uwh"] > 0
+    assert "service_into_uwh" not in share
+    assert books_audit().verified
+    MeterInterval.objects.filter(number=4).update(service_from_uwh=1)
+    assert not books_audit().verified
 
 
 def test_settling_again_books_nothing_and_gives_the_same_statement():
@@ -159,7 +192,7 @@ class TestRecalculation:
     def test_a_revision_that_arrives_after_the_settlement_does_not_change_it(self):
         settle(an_obligation(), a_fleet([50.0, 50.0]))
         revised = MeterInterval.objects.get(asset__site__site_id="site-1", number=4)
-        revised.pk, revised.revision, revised.service_uwh = None, 1, 1
+        revised.pk, revised.revision, revised.service_into_uwh = None, 1, 1
         revised.save(force_insert=True)
         assert books_audit().verified
 
@@ -182,7 +215,7 @@ class TestRecalculation:
 
     def test_a_changed_interval_is_found(self):
         settle(an_obligation(), a_fleet([50.0, 50.0]))
-        MeterInterval.objects.filter(asset__site__site_id="site-1", number=4).update(service_uwh=1)
+        MeterInterval.objects.filter(asset__site__site_id="site-1", number=4).update(service_into_uwh=1)
         assert "site-1/battery" in {fault.chain for fault in books_audit().faults}
 
 

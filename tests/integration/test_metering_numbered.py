@@ -258,12 +258,12 @@ class TestAudit:
 
     def test_sums_beyond_64_bits_are_exact_and_stop_nobody(self, battery: Asset) -> None:
         pcc = battery.site.assets.get(name="pcc")
-        rows = [an_interval(battery, number, into_bus_uwh=2**62 + 1, service_uwh=-(2**62)) for number in (1, 2, 3)]
+        rows = [an_interval(battery, number, into_bus_uwh=2**62 + 1, service_from_uwh=2**62) for number in (1, 2, 3)]
         Worker().store(a_batch(*rows, an_interval(pcc, 1, into_bus_uwh=605)))
         period = Interval(START, START + timedelta(minutes=3))
         by_asset = {row.asset: row for row in queries.interval_energy(period=period)}
         assert by_asset["battery"].into_bus_uwh == 3 * (2**62 + 1)
-        assert by_asset["battery"].service_uwh == -3 * 2**62
+        assert by_asset["battery"].service_from_uwh == 3 * 2**62
         assert by_asset["pcc"].into_bus_uwh == 605
         assert audit.conservation(period=period)[0].residual_uwh == 2**62 + 1 + 605
 

@@ -36,5 +36,5 @@ def test_full_delivery_lasts_fifteen_minutes_and_leaves_the_reserve() -> None:
     for site, soc_ratio in zip(fleet, loop.measured()["soc_ratio"], strict=True):
         # Reported in whole tenths of a per cent.
         assert soc_ratio * site.battery_kwh >= site.reserve_kwh - 0.0011 * site.battery_kwh, site.site_id
-    energy_kwh = loop.registers()["battery_service_j"].sum() / 3.6e6
+    energy_kwh = loop.registers()["service_into_j"].sum() / 3.6e6
     assert energy_kwh >= 0.97 * contracted_kw.sum() * DURATION_S / 3600.0

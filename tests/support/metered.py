@@ -66,7 +66,8 @@ def a_metered_site(
         register += max(served, 0)
         MeterInterval.objects.create(
             asset=battery, number=number, starts_at=interval_at, ends_at=interval_at + timedelta(seconds=INTERVAL_S),
-            into_bus_uwh=max(served, 0), from_bus_uwh=0, service_uwh=served, register_into_uwh=register,
+            into_bus_uwh=max(served, 0), from_bus_uwh=0, service_into_uwh=max(served, 0),
+            service_from_uwh=max(-served, 0), register_into_uwh=register,
             register_from_uwh=0, received_at=starts_at + timedelta(hours=1),
         )  # fmt: skip
     return site

@@ -30,11 +30,14 @@ def an_interval(asset: Asset, number: int, **values: Any) -> IntervalItem:
         "ends_at": starts_at + timedelta(minutes=1),
         "into_bus_uwh": 1_000,
         "from_bus_uwh": 0,
-        "service_uwh": 0,
+        "service_into_uwh": 0,
+        "service_from_uwh": 0,
+        "services": (),
         "fuel_ul": 0,
         "register_into_uwh": 1_000 * number,
         "register_from_uwh": 0,
         "quality": "good",
+        "time_quality": "synchronized",
         "is_historical": False,
     }
     return IntervalItem(**(fields | values))

@@ -34,7 +34,8 @@ def interval_metrics(number: int, starts_ms: int, **values: Any) -> list[Metric]
     """Return a second's interval with 1,000 uWh into the bus; ``values`` replace fields."""
     fields: dict[str, Any] = {
         "number": number, "starts_at": starts_ms, "ends_at": starts_ms + 1_000, "into_bus_uwh": 1_000,
-        "from_bus_uwh": 0, "service_uwh": 0, "fuel_ul": 0, "register_into_uwh": 1_000 * number,
+        "from_bus_uwh": 0, "service_into_uwh": 0, "service_from_uwh": 0, "fuel_ul": 0,
+        "register_into_uwh": 1_000 * number,
         "register_from_uwh": 0, "quality": "good",
     } | values  # fmt: skip
     types = {"starts_at": MetricType.DATETIME, "ends_at": MetricType.DATETIME, "quality": MetricType.STRING}

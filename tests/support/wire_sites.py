@@ -56,7 +56,7 @@ def births_of(session: EdgeSession, now_ms: int) -> list[Message]:
 
 def interval_metrics(number: int, starts_at_ms: int) -> list[Metric]:
     """Return one numbered interval of an asset."""
-    whole = {"into_bus_uwh": 5_000, "from_bus_uwh": 0, "service_uwh": 4_000, "fuel_ul": 0}
+    whole = {"into_bus_uwh": 5_000, "from_bus_uwh": 0, "service_into_uwh": 4_000, "service_from_uwh": 0, "fuel_ul": 0}
     whole |= {"register_into_uwh": 5_000 * number, "register_from_uwh": 0}
     return [
         Metric("interval/number", type=MetricType.INT64, value=number),

@@ -254,9 +254,13 @@ def interval_json(row: MeterInterval) -> dict[str, Any]:
         "ends_at": row.ends_at.isoformat(),
         "into_bus_uwh": row.into_bus_uwh,
         "from_bus_uwh": row.from_bus_uwh,
-        "service_uwh": row.service_uwh,
+        "service_into_uwh": row.service_into_uwh,
+        "service_from_uwh": row.service_from_uwh,
+        "services": [{"dispatch_id": name, "into_uwh": into, "from_uwh": out} for name, into, out in row.services],
         "fuel_ul": row.fuel_ul,
         "quality": row.quality,
+        "time_quality": row.time_quality,
+        "received_at": row.received_at.isoformat(),
         "is_historical": row.is_historical,
     }
 

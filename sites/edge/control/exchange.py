@@ -47,7 +47,8 @@ MEASURED_FIELDS: Final = (
 )
 REGISTER_FIELDS: Final = (
     *(f"{asset}_{way}_j" for asset in ASSETS for way in ("into", "from")),
-    "battery_service_j",
+    "service_into_j",
+    "service_from_j",
     "fuel_ul",
 )
 MEASURED_DTYPE: Final = np.dtype([(name, "<f8") for name in MEASURED_FIELDS])

@@ -26,7 +26,8 @@ class ClosedInterval:
     ends_at_ms: int
     into_bus_uwh: int
     from_bus_uwh: int
-    service_uwh: int
+    service_into_uwh: int
+    service_from_uwh: int
     fuel_ul: int
     register_into_uwh: int
     register_from_uwh: int
@@ -80,7 +81,8 @@ class Meter:
                     ends_at_ms=at_us // 1000,
                     into_bus_uwh=spent[into],
                     from_bus_uwh=spent[out],
-                    service_uwh=spent["battery_service_j"] if asset == "battery" else 0,
+                    service_into_uwh=spent["service_into_j"] if asset == "battery" else 0,
+                    service_from_uwh=spent["service_from_j"] if asset == "battery" else 0,
                     fuel_ul=spent["fuel_ul"] if asset == "genset" else 0,
                     register_into_uwh=self.register[into],
                     register_from_uwh=self.register[out],

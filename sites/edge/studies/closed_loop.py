@@ -64,7 +64,7 @@ MEASURED: Final = np.dtype(
 )  # fmt: skip
 REGISTERS: Final = np.dtype(
     [(f"{asset}_{way}_j", np.float64) for asset in ASSETS for way in ("into", "from")]
-    + [("battery_service_j", np.float64), ("fuel_ul", np.float64)]
+    + [(name, np.float64) for name in ("service_into_j", "service_from_j", "fuel_ul")]
 )
 CHUNK: Final = 1000
 """Samples per call of the kernel: a finished recording is fetched before its site can need the next."""
@@ -236,14 +236,15 @@ class ClosedLoop(Disturbances, Operation):
         ``words``: a copy of ``meter_words`` from the instant to read at; else now.
 
         A block's net energy goes to one register of each asset by its sign, so into − from over all
-        assets is zero. Service energy counts in rows of 10 ms.
+        assets is zero. Service energy counts likewise: a service that swings to and fro shows in both registers.
         """
         out = np.zeros(len(self.sites), REGISTERS)
         w = self._w if words is None else words.view(METERS)[:, 0]
         for j, asset in enumerate(ASSETS):
             out[f"{asset}_into_j"] = w["into_j"][:, j]
             out[f"{asset}_from_j"] = w["from_j"][:, j]
-        out["battery_service_j"] = w["service_j"]
+        out["service_into_j"] = w["service_into_j"]
+        out["service_from_j"] = w["service_from_j"]
         out["fuel_ul"] = w["fuel_ul"]
         return out
 

@@ -96,7 +96,7 @@ def write_row(
     baseline_w = c["baseline_pu"] * base_w * armed
     if armed > 0.0 and closed > 0.0 and c["mode"] == modes.GRID_TIED:
         w["service_w"] = battery_w - baseline_w
-        w["service_j"] += w["service_w"] * duration_s
+        w["service_block_j"] += w["service_w"] * duration_s
     else:
         w["service_w"] = 0.0
     out[0] = w["frequency_sum"] / ticks
@@ -119,7 +119,7 @@ def write_row(
 
 @kernel
 def close_block(g: Record, w: Record, ticks: int) -> None:
-    """Close a block of 100 ms: its net energy goes to one register of each asset, by its sign."""
+    """Close a block of 100 ms: net energy goes to one register of each asset, and one of the service, by its sign."""
     base_w = g["base_w"]
     for j in range(5):
         energy_j = w["block"][j] * base_w * g["dt_s"]
@@ -129,6 +129,11 @@ def close_block(g: Record, w: Record, ticks: int) -> None:
             w["from_j"][j] -= energy_j
         w["mean_w"][j] = w["block"][j] * base_w / ticks
         w["block"][j] = 0.0
+    if w["service_block_j"] > 0.0:
+        w["service_into_j"] += w["service_block_j"]
+    else:
+        w["service_from_j"] -= w["service_block_j"]
+    w["service_block_j"] = 0.0
 
 
 @kernel

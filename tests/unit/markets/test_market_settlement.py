@@ -36,7 +36,7 @@ def some_figures(**changes: Any) -> SiteFigures:
         "available_ratio": Decimal("1.000000"), "worst_error_ratio": Decimal("0.010000"),
         "k_factor": Decimal("1.000000"), "response_ms": 320, "response_missed": False,
         "required_uwh": 10, "delivered_uwh": 9,
-        "service_uwh": 9, "records": ((1, 6, 0),), "intervals": ((3, 5, 0),),
+        "service_into_uwh": 9, "service_from_uwh": 2, "records": ((1, 6, 0),), "intervals": ((3, 5, 0),),
     }  # fmt: skip
     return SiteFigures(**{**values, **changes})
 

@@ -46,8 +46,10 @@ def sorted_in(
 
 def interval(**changes: Any) -> dict[str, Any]:
     fields = {
-        "number": 3, "starts_at": MS - 60_000, "ends_at": MS, "into_bus_uwh": 5, "from_bus_uwh": 6, "service_uwh": -7,
-        "fuel_ul": 0, "register_into_uwh": 50, "register_from_uwh": 60, "quality": "good",
+        "number": 3, "starts_at": MS - 60_000, "ends_at": MS, "into_bus_uwh": 5, "from_bus_uwh": 6,
+        "service_into_uwh": 7, "service_from_uwh": 9, "served": ["DC-2", "DC-1"], "served_into_uwh": [3, 4],
+        "served_from_uwh": [9, 0], "time_quality": "unsynchronized", "fuel_ul": 0,
+        "register_into_uwh": 50, "register_from_uwh": 60, "quality": "good",
     } | changes  # fmt: skip
     return {f"interval/{name}": value for name, value in fields.items() if value is not None}
 
@@ -132,9 +134,10 @@ class TestNumbered:
         batch, _ = sorted_in(interval(), device="battery", is_historical=True)
         (item,) = batch.numbered
         assert isinstance(item, IntervalItem)
-        assert (item.asset_pk, item.stream, item.number, item.service_uwh, item.is_historical) == (
-            70, "battery", 3, -7, True,
-        )  # fmt: skip
+        assert (item.asset_pk, item.stream, item.number, item.is_historical) == (70, "battery", 3, True)
+        assert (item.service_into_uwh, item.service_from_uwh) == (7, 9)
+        assert item.services == (("DC-1", 4, 0), ("DC-2", 3, 9))
+        assert item.time_quality == "unsynchronized"
         assert (item.starts_at, item.ends_at) == (AT - timedelta(minutes=1), AT)
 
     @pytest.mark.parametrize(
@@ -148,7 +151,16 @@ class TestNumbered:
             {"register_into_uwh": 2**63},
             # A minute at 100 MW holds 1,667 kWh.
             {"into_bus_uwh": 1_667 * 10**9},
+            {"service_into_uwh": -1},
+            {"service_from_uwh": 1_667 * 10**9},
             {"service_uwh": -(2**62)},
+            {"served": ["DC-1"]},
+            {"served": ["DC-1", "DC-1"]},
+            {"served": ["DC-1", ""]},
+            {"served": ["DC-1", "D\n"]},
+            {"served_into_uwh": [3, 400]},
+            {"served_from_uwh": [-1, 9]},
+            {"served": [f"DC-{n}" for n in range(17)], "served_into_uwh": [0] * 17, "served_from_uwh": [0] * 17},
             {"fuel_ul": 2_000 * 10**6},
             {"fuel_ul": 1.5},
             {"quality": "fine"},
@@ -160,6 +172,30 @@ class TestNumbered:
         assert dict(batch.counts) == {"interval_invalid": 1}
         assert batch.refused_numbers == {(7, "battery", 3): "interval_invalid"}
         assert batch.numbered == []
+
+    @pytest.mark.parametrize(("net", "ways"), [(-7, (0, 7)), (5, (5, 0)), (0, (0, 0))])
+    def test_a_site_of_version_1_tells_the_net_of_its_service(self, net: int, ways: tuple[int, int]) -> None:
+        former = dict.fromkeys(("service_into_uwh", "service_from_uwh", "served", "served_into_uwh", "served_from_uwh"))
+        batch, _ = sorted_in(interval(**former, service_uwh=net, time_quality=None), device="battery")
+        (item,) = batch.numbered
+        assert isinstance(item, IntervalItem)
+        assert (item.service_into_uwh, item.service_from_uwh, item.services) == (*ways, ())
+        assert item.time_quality == "unknown"
+
+    @pytest.mark.parametrize(
+        ("late_s", "is_historical", "told"),
+        [(0, False, "synchronized"), (29, False, "synchronized"), (31, False, "disputed"), (-3, False, "disputed"),
+         (10_000, True, "synchronized")],
+    )  # fmt: skip
+    def test_an_interval_that_comes_as_it_happens_shows_a_wrong_clock(
+        self, late_s: int, is_historical: bool, told: str
+    ) -> None:
+        ends_ms = MS - late_s * 1000
+        changes = {"starts_at": ends_ms - 60_000, "ends_at": ends_ms, "time_quality": "synchronized"}
+        batch, _ = sorted_in(interval(**changes), device="battery", is_historical=is_historical)
+        (item,) = batch.numbered
+        assert isinstance(item, IntervalItem)
+        assert (item.time_quality, item.received_at) == (told, AT)
 
     @pytest.mark.parametrize("changes", [{"number": 0}, {"number": None}, {"number": 2**53 + 1}, {"number": True}])
     def test_without_its_number_nothing_is_settled(self, changes: dict[str, Any]) -> None:

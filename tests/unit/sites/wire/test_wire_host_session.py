@@ -23,7 +23,15 @@ from sites.wire.host_session import (
     Refused,
 )
 from sites.wire.messages import Message
-from sites.wire.metrics import ASSET_METRICS, CONTROL_METRICS, NODE_METRICS, MetricDeclaration, MetricType
+from sites.wire.metrics import (
+    ASSET_METRICS,
+    CONTROL_METRICS,
+    NODE_METRICS,
+    SUPPORTED_VERSIONS,
+    WIRE_VERSION,
+    MetricDeclaration,
+    MetricType,
+)
 from sites.wire.payload import Metric, Payload, decode_payload, encode_payload
 from sites.wire.topics import device_topic, node_topic
 
@@ -71,7 +79,7 @@ class TestBirthsAndData:
         node, *devices = events
         assert isinstance(node, NodeBorn)
         assert node.values["frequency_hz"].value == NODE_VALUES["frequency_hz"]
-        assert (node.values["bdSeq"].value, node.values["wire/version"].value) == (9, 1)
+        assert (node.values["bdSeq"].value, node.values["wire/version"].value) == (9, WIRE_VERSION)
         assert [event.device for event in devices if isinstance(event, DeviceBorn)] == list(DEVICE_VALUES)
 
     def test_data_by_alias_comes_out_by_name(self) -> None:
@@ -269,10 +277,20 @@ class TestRefused:
         assert set(errors_in(events)) == {"timestamp_in_future"}
         assert rebirths_in(events) == 0
 
+    @pytest.mark.parametrize("version", SUPPORTED_VERSIONS)
+    def test_each_version_of_the_window_is_taken(self, version: int) -> None:
+        host = a_host()
+        metrics = [
+            Metric("bdSeq", type=MetricType.UINT64, value=1),
+            Metric("wire/version", type=MetricType.INT32, value=version),
+        ]
+        assert errors_in(hear(host, raw(node_topic("NBIRTH", "site-1"), *metrics, seq=0))) == []
+        assert host.is_born("site-1")
+
     def test_a_wire_version_of_the_future(self) -> None:
         metrics = [
             Metric("bdSeq", type=MetricType.UINT64, value=1),
-            Metric("wire/version", type=MetricType.INT32, value=2),
+            Metric("wire/version", type=MetricType.INT32, value=SUPPORTED_VERSIONS.stop),
         ]
         host = a_host()
         assert errors_in(hear(host, raw(node_topic("NBIRTH", "site-1"), *metrics, seq=0))) == ["version_unsupported"]

@@ -29,11 +29,12 @@ def test_the_first_interval_is_short_and_signs_stay_apart() -> None:
     closed = a_meter().close(
         epoch_us=90 * SECOND,
         at_us=120 * SECOND,
-        registers=registers(battery_into_j=3600.0, battery_from_j=7200.0, battery_service_j=-3600.0),
+        registers=registers(battery_into_j=3600.0, battery_from_j=7200.0, service_into_j=360.0, service_from_j=3600.0),
     )
     battery = next(interval for interval in closed if interval.asset == "battery")
     assert (battery.starts_at_ms, battery.ends_at_ms) == (90_000, 120_000)
-    assert (battery.into_bus_uwh, battery.from_bus_uwh, battery.service_uwh) == (1_000_000, 2_000_000, -1_000_000)
+    assert (battery.into_bus_uwh, battery.from_bus_uwh) == (1_000_000, 2_000_000)
+    assert (battery.service_into_uwh, battery.service_from_uwh) == (100_000, 1_000_000)
     assert battery.quality is Quality.GOOD
 
 

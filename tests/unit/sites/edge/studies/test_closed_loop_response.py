@@ -89,14 +89,32 @@ def test_the_high_curve_charges() -> None:
         loop.arm(index, curve_named("neso-dc-high"), power_kw[index], 0.0, 0, 10**9)
     loop.advance(np.full(20_000, 50.6))
     np.testing.assert_allclose(loop.measured()["battery_kw"], -power_kw, rtol=0.04)
-    assert np.all(loop.registers()["battery_service_j"] < 0.0)
+    assert np.all(loop.registers()["service_from_j"] > 0.0)
+    # What the battery did for the site itself in its first tenth of a second counts the other way.
+    assert np.all(loop.registers()["service_into_j"] < 0.1 * loop.registers()["service_from_j"])
+
+
+def test_a_signal_that_swings_around_zero_counts_each_way() -> None:
+    loop = ClosedLoop(FLEET[:1], seed=1)
+    loop.arm(0, curve_named("entsoe-fcr"), 20.0, 0.0, 10_000, 10**9)
+    loop.advance(np.full(10_000, 50.0))
+    for _ in range(3):
+        loop.advance(np.full(20_000, 50.2))
+        loop.advance(np.full(20_000, 49.8))
+    registers = loop.registers()[0]
+    # 6 s at 20 kW each way, less the settling after each step: the net alone would say that nothing was done.
+    assert registers["service_into_j"] == pytest.approx(120_000.0, rel=0.1)
+    assert registers["service_from_j"] == pytest.approx(120_000.0, rel=0.1)
+    battery = registers["battery_into_j"] - registers["battery_from_j"]
+    service = registers["service_into_j"] - registers["service_from_j"]
+    assert service == pytest.approx(battery, abs=6_000.0)
 
 
 def test_the_service_register_counts_above_the_declared_baseline_and_only_while_armed() -> None:
     loop = ClosedLoop(FLEET[:1], seed=1)
     loop.arm(0, LOW, 10.0, 2.0, 10_000, 60_000)
     loop.advance(np.full(100_000, 49.4))
-    service_kws = loop.registers()["battery_service_j"][0] / 1000.0
+    service_kws = loop.registers()["service_into_j"][0] / 1000.0
     # 5 s at 10 kW; the ramps up to the baseline at the window's start cost a little.
     assert service_kws == pytest.approx(50.0, rel=0.05)
     assert abs(loop.measured()["battery_kw"][0]) < 1.0
