@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -17,7 +18,13 @@ _pages = get_asgi_application()
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
+from django.conf import settings  # noqa: E402
+from django.db import close_old_connections  # noqa: E402
 
+from sites.observability import logs  # noqa: E402
+from sites.observability.endpoint import watched  # noqa: E402
+from sites.observability.health import Health  # noqa: E402
+from vpp.console import queries  # noqa: E402
 from vpp.console.broadcast import LIVE  # noqa: E402
 from vpp.console.routing import websocket_urlpatterns  # noqa: E402
 
@@ -40,17 +47,31 @@ async def application(scope: dict[str, Any], receive: Receive, send: Send) -> No
         await _router(scope, receive, send)
 
 
+def _database_fault() -> str:
+    # Asked on the watchers' thread, where no request closes what a restarted database has dropped.
+    close_old_connections()
+    return queries.database_fault()
+
+
 async def _live_for_a_lifetime(receive: Receive, send: Send) -> None:
-    """Run the live link from the server's start to its end."""
+    """Run the live link, and the door for watchers, from the server's start to its end."""
     live: asyncio.Task[None] | None = None
+    door = contextlib.ExitStack()
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
             live = asyncio.create_task(LIVE.run())
+            logs.speak_as("web")
+            health = Health("web")
+            health.watch("broker", lambda: LIVE.link.last_error)
+            health.watch("database", _database_fault)
+            LIVE.on_beat = health.expect_beat("loop", within_s=10.0)
+            door.enter_context(watched(health, settings.OBSERVE_ADDRESS, folder=settings.OBSERVE_DIR))
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             if live is not None:
                 live.cancel()
                 await asyncio.gather(live, return_exceptions=True)
+            door.close()
             await send({"type": "lifespan.shutdown.complete"})
             return

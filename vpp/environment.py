@@ -107,6 +107,14 @@ def url(name: str, default: str | None, schemes: tuple[str, ...]) -> SplitResult
     return parts
 
 
+def choice(name: str, default: str, accepted: tuple[str, ...]) -> str:
+    """Return one of the accepted words."""
+    value = text(name, default)
+    if value not in accepted:
+        raise ImproperlyConfigured(f"{name} is {value!r}, accepted: {', '.join(accepted)}")
+    return value
+
+
 def key_hex(name: str) -> bytes:
     """Return a 32-byte key written as 64 hexadecimal digits."""
     value = text(name)

@@ -13,6 +13,7 @@ from typing import Any
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+from sites.observability.endpoint import Address, ObservabilityAddressError
 from vpp import environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -53,6 +54,7 @@ INSTALLED_APPS = [
     "vpp.console",
 ]
 MIDDLEWARE = [
+    "vpp.console.middleware.measure",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -178,11 +180,27 @@ VEN_CA = environment.text("VPP_VEN_CA", "")
 VTN_FINGERPRINT = environment.text("VPP_VTN_FINGERPRINT", "")
 VEN_POLL_S = environment.whole("VPP_VEN_POLL_S", 1, 1, 3600)
 
+# --- what watches the processes ----------------------------------------------------------------
+try:
+    OBSERVE_ADDRESS = Address.parse(environment.text("VPP_OBSERVE", "127.0.0.1:0"))
+except ObservabilityAddressError as error:
+    raise ImproperlyConfigured(f"VPP_OBSERVE: {error}") from None
+OBSERVE_DIR = RUNTIME_DIR / "observe"
+"""Where each process says on which port its metrics are, for Prometheus's file discovery."""
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+        "json": {"()": "sites.observability.logs.JsonLines"},
+    },
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": environment.choice("VPP_LOG_FORMAT", "line", ("line", "json")),
+        }
+    },
     "root": {"handlers": ["stderr"], "level": environment.text("VPP_LOG_LEVEL", "INFO")},
     # openleadr logs whole payloads at INFO.
     "loggers": {"openleadr": {"level": "WARNING"}, "apscheduler": {"level": "WARNING"}},

@@ -24,6 +24,7 @@ from openleadr import OpenADRClient
 from openleadr.messaging import parse_message, validate_xml_schema, validate_xml_signature
 
 from sites.core import observe
+from sites.observability import metrics
 
 log = logging.getLogger(__name__)
 # Set to INFO by openleadr's import, where it writes whole payloads.
@@ -225,6 +226,8 @@ class VenLoop:
         self.callbacks = callbacks
         self.standing = standing
         self._polls_since_list = RESYNC_EVERY
+        self.fault = "not asked yet"
+        """Why the last exchange with the VTN failed; empty when it went well."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Go on until ``stop`` is set; a failure of the VTN or of our database never ends it."""
@@ -236,12 +239,14 @@ class VenLoop:
                     await self.step(client)
                 except MessageRefused as refused:
                     await self._refused(refused)
+                    self._ended("refused", f"its message was refused: {refused.name}")
                     wait_s = self._wait_s()
                 except VtnUnreachable as error:
                     log.warning(
                         "%s vtn=%s retry_s=%.1f error=%s", observe.LINK_DOWN, self.config.vtn_url, backoff_s, error
                     )
                     self._polls_since_list, is_up = RESYNC_EVERY, False
+                    self._ended("unreachable", "the VTN does not answer")
                     # Spread, so that a thousand VENs do not come back in the same second.
                     wait_s = backoff_s * random.uniform(0.75, 1.25)  # noqa: S311
                     backoff_s = min(backoff_s * 2.0, LAST_BACKOFF_S)
@@ -249,12 +254,14 @@ class VenLoop:
                 except Exception:
                     log.exception("openadr.step_failed vtn=%s retry_s=%.1f", self.config.vtn_url, backoff_s)
                     self._polls_since_list = RESYNC_EVERY
+                    self._ended("failed", "its answer could not be worked off; see the log")
                     wait_s = backoff_s
                     backoff_s = min(backoff_s * 2.0, LAST_BACKOFF_S)
                 else:
                     if not is_up:
                         log.info("%s vtn=%s", observe.LINK_UP, self.config.vtn_url)
                     is_up, backoff_s, wait_s = True, FIRST_BACKOFF_S, self._wait_s()
+                    self._ended("good", "")
                 await _wait(stop, wait_s)
         finally:
             await client.close()
@@ -292,6 +299,11 @@ class VenLoop:
             log.warning("openadr.message_ignored kind=%s", kind)
         if self._polls_since_list >= RESYNC_EVERY:
             self._polls_since_list = 0
+
+    def _ended(self, outcome: str, fault: str) -> None:
+        self.fault = fault
+        metrics.OPENADR_EXCHANGES.labels(outcome).inc()
+        metrics.OPENADR_REGISTERED.set(self.standing is not None)
 
     async def _register(self, client: VenClient) -> None:
         # A VTN that does not know us any more refuses the id that it once gave.

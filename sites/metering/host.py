@@ -21,6 +21,8 @@ from django.db.utils import DatabaseError, InterfaceError
 from sites.metering import operations, queries
 from sites.mqtt.address import BrokerAddress
 from sites.mqtt.connection import Connection
+from sites.observability import metrics
+from sites.observability.health import Health
 from sites.wire.messages import Message, state_message
 from sites.wire.topics import PARTITIONS, state_topic
 
@@ -45,8 +47,11 @@ class HostConfig:
 class Host:
     """Holds the lease or stands by; only the holder is connected, because its will speaks for the host."""
 
-    def __init__(self, config: HostConfig, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, config: HostConfig, *, now: Callable[[], datetime], health: Health) -> None:
         self._config = config
+        self._database_fault = "not asked yet"
+        health.watch("database", lambda: self._database_fault)
+        health.watch("broker", self._broker_fault)
         self._now = now
         self._holder = f"{socket.gethostname()[:30]}:{os.getpid()}:{secrets.token_hex(4)}"
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="host-db")
@@ -91,8 +96,10 @@ class Host:
             logger.warning("host.database_away reason=%s", error)
             with contextlib.suppress(DatabaseError, InterfaceError):
                 await self._in_thread(operations.close_database)
+            self._database_fault = type(error).__name__
             self._say_if_changed(online=False)
             return
+        self._database_fault = ""
         if token is None:
             await self._leave()
             return
@@ -100,6 +107,11 @@ class Host:
             logger.info("host.lease_taken host=%s token=%d", self._config.host_id, token)
             self._join()
         self._say_if_changed(online=covered.issuperset(self._config.partitions))
+
+    def _broker_fault(self) -> str:
+        """Only the holder of the lease is connected; who stands by needs no broker."""
+        connection = self._connection
+        return "" if connection is None or connection.is_up else connection.down_reason
 
     def _join(self) -> None:
         self._connection = Connection(
@@ -123,6 +135,7 @@ class Host:
         await asyncio.gather(self._link, return_exceptions=True)
         self._link = self._connection = None
         self._is_online = False
+        metrics.HOST_ONLINE.set(0)
 
     def _will(self) -> Message:
         self._connected_ms = max(self._connected_ms + 1, int(self._now().timestamp() * 1000))
@@ -152,6 +165,7 @@ class Host:
         if online != self._is_online:
             logger.info("host.state host=%s online=%s", self._config.host_id, online)
         self._is_online = online
+        metrics.HOST_ONLINE.set(online)
         message = state_message(self._config.host_id, online, self._connected_ms)
         self._must_say = not self._connection.publish(message)
 

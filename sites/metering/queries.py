@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from django.db import connection
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum
 
 from sites.core.envelope import OperatingEnvelope
@@ -353,6 +354,12 @@ def newest_rows(*, partitions: Iterable[int]) -> dict[int, LiveRow]:
     """Return the newest rows of some partitions by site's key, as an ingest worker starts with them."""
     rows = LiveState.objects.filter(site__partition__in=list(partitions)).select_related("site")
     return {row.site_id: _live_row(row) for row in rows}
+
+
+def ask_database() -> None:
+    """Ask the database for nothing; raises DatabaseError when it does not answer."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
 
 
 def covered_partitions(*, at: datetime, fresh_within_s: float) -> set[int]:

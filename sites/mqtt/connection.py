@@ -23,6 +23,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from sites.core import observe
 from sites.mqtt.address import BrokerAddress
 from sites.mqtt.reading import ChunkClient
+from sites.observability import metrics
 from sites.wire.messages import Message
 
 ANSWER_WITHIN_S: Final = 10.0
@@ -108,7 +109,11 @@ class Connection:
         if not self.is_up:
             return False
         sent = self._client.publish(message.topic, message.payload, qos=message.qos, retain=message.retain)
-        return sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS
+        is_taken = bool(sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS)
+        if is_taken:
+            metrics.MQTT.messages_out += 1
+            metrics.MQTT.bytes_out += len(message.payload)
+        return is_taken
 
     @property
     def is_congested(self) -> bool:
@@ -219,6 +224,8 @@ class Connection:
     def _come_up(self) -> None:
         log.info("%s client=%s", observe.LINK_UP, self._name)
         self.is_up, self.down_reason = True, ""
+        metrics.MQTT.up += 1
+        metrics.MQTT.connects += 1
         self._answered.set()
         if self._on_up is not None:
             self._on_up()
@@ -233,6 +240,8 @@ class Connection:
         except UnicodeDecodeError:
             # No topic of ours: whoever reads it refuses it by name.
             text = repr(topic)
+        metrics.MQTT.messages_in += 1
+        metrics.MQTT.bytes_in += len(payload)
         self._on_message(text, payload)
 
     # --- losing it -------------------------------------------------------------------------------
@@ -244,6 +253,7 @@ class Connection:
         if not self._is_refused:
             self.down_reason = reason
         if was_up:
+            metrics.MQTT.up -= 1
             if not self._is_finished:
                 log.warning("%s client=%s reason=%s", observe.LINK_DOWN, self._name, reason)
             if self._on_down is not None:

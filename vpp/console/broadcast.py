@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -40,6 +41,8 @@ class Broadcast:
         self.fleet_viewers = 0
         """Open fleet pages; figures from the database are only polled while there are any."""
         self.polled: dict[str, Any] = {}
+        self.on_beat: Callable[[], None] = lambda: None
+        """Called on every beat: a sign that this process's loop turns."""
         self._polled_at_s = 0.0
         self._refused_told = 0
 
@@ -62,6 +65,7 @@ class Broadcast:
             await asyncio.gather(link, return_exceptions=True)
 
     async def _beat(self) -> None:
+        self.on_beat()
         now_s = time.time()
         self.store.keep_point(at_s=now_s)
         if self.store.refused > self._refused_told:

@@ -77,6 +77,11 @@ class Gateway:
         """Whether the broker has accepted us."""
         return self._connection.is_up
 
+    @property
+    def down_reason(self) -> str:
+        """Why the broker is away; empty while it is there."""
+        return self._connection.down_reason
+
     def desire(self, rows: Iterable[DesiredRow]) -> None:
         """Take newly decided assignments; they go out at once when the broker is there."""
         self._exchange.desire(rows)

@@ -17,6 +17,8 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connections
 
 from sites.core import observe
+from sites.observability import metrics
+from sites.observability.health import Health
 from sites.registry.models import Site
 from vpp.dispatch import leases, operations, queries, recording
 from vpp.dispatch.exchange import DesiredRow
@@ -38,6 +40,8 @@ REVIEW_REST: Final = 5.0
 """At least so many times as long as a look took passes until the next."""
 RESTART_AFTER_S: Final = 1.0
 """After an unforeseen fault leading starts over, no faster than this [s]."""
+DATABASE_WITHIN_S: Final = 5.0
+"""A database that has answered nothing for so long is gone [s]; a standby asks it as well."""
 EXPECTED_EVERY_S: Final = 10.0
 """The list of enrolled sites is read again so often [s]."""
 
@@ -45,15 +49,35 @@ EXPECTED_EVERY_S: Final = 10.0
 class Leader:
     """Stands by until the lease is free, then arms the fleet until it is lost or the process ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, health: Health) -> None:
+        self._health = health
+        self._database_answers = health.expect_beat("database", within_s=DATABASE_WITHIN_S)
+        health.watch("broker", self._broker_fault)
+        self._gateway: Gateway | None = None
         self.holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         # One thread, so one database connection: writes come in the order they were decided.
         self._database = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
         self._told: dict[str, str] = {}
         self._short: set[str] = set()
 
-    async def run(self) -> None:
-        """Stand by and lead, again and again, until cancelled."""
+    async def run(self, stop: asyncio.Event) -> None:
+        """Stand by and lead until stopped; then give the lease back."""
+        leading = asyncio.create_task(self._stand_by_and_lead())
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            done, _ = await asyncio.wait([leading, stopped], return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopped}:
+                task.result()
+        finally:
+            for task in (leading, stopped):
+                task.cancel()
+            await asyncio.gather(leading, stopped, return_exceptions=True)
+
+    def _broker_fault(self) -> str:
+        """Only the leader is connected; who stands by needs no broker."""
+        return "" if self._gateway is None else self._gateway.down_reason
+
+    async def _stand_by_and_lead(self) -> None:
         is_standby_told = False
         try:
             while True:
@@ -88,6 +112,8 @@ class Leader:
             max_bytes=settings.MAX_PAYLOAD_BYTES,
             max_clock_ahead_s=settings.MAX_CLOCK_AHEAD_S,
         )
+        self._gateway = gateway
+        metrics.DISPATCH_LEADS.set(1)
         duties = [
             asyncio.create_task(duty)
             for duty in (
@@ -104,6 +130,8 @@ class Leader:
             for duty in done:
                 duty.result()
         finally:
+            self._gateway = None
+            metrics.DISPATCH_LEADS.set(0)
             for duty in duties:
                 duty.cancel()
             await asyncio.gather(*duties, return_exceptions=True)
@@ -151,6 +179,11 @@ class Leader:
                     observe.ASSIGNMENT_ACKNOWLEDGED,
                     len(reports),
                 )
+                metrics.DISPATCH_SENT.inc(len(sendings))
+                for report in reports:
+                    metrics.DISPATCH_REPORTS.labels(
+                        "refused" if report.refusal else "held" if report.held_hash else "none"
+                    ).inc()
                 sendings, reports = [], []
 
     async def _review(self, token: int) -> None:
@@ -223,6 +256,7 @@ class Leader:
             # The same every tick: told once.
             if self._told.get(dispatch_id) != told:
                 self._told[dispatch_id] = told
+                metrics.DISPATCH_FAILED.inc()
                 logger.error("dispatch.failed dispatch_id=%s %s", dispatch_id, told)
         else:
             self._told.pop(dispatch_id, None)
@@ -230,11 +264,13 @@ class Leader:
     async def _try(self, operation: Callable[[], Result]) -> Result | None:
         """Run an operation in the database's thread; a database that does not answer is tried again later."""
         try:
-            return await self._call(operation)
+            result = await self._call(operation)
         except DatabaseError as error:
             logger.error("database.failed %s: %s", type(error).__name__, error)
             await self._call(close_old_connections)
             return None
+        self._database_answers()
+        return result
 
     async def _call(self, operation: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._database, operation)

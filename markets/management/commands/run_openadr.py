@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -25,6 +24,8 @@ from markets.openadr.ven20b import (
     VenConfig,
     VenLoop,
 )
+from sites.observability.health import Health
+from sites.observability.process import run_process
 
 log = logging.getLogger(__name__)
 
@@ -48,14 +49,16 @@ class Command(BaseCommand):
             )
         except ConfigurationInvalid as error:
             raise CommandError(str(error)) from None
-        asyncio.run(_run(config))
+        health = Health("openadr")
+        run_process(
+            health,
+            lambda stop: _run(config, health, stop),
+            address=settings.OBSERVE_ADDRESS,
+            folder=settings.OBSERVE_DIR,
+        )
 
 
-async def _run(config: VenConfig) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-
+async def _run(config: VenConfig, health: Health, stop: asyncio.Event) -> None:
     async def decide(listed: EventList) -> list[dict[str, Any]]:
         return await sync_to_async(receive_list)(listed, config)
 
@@ -78,7 +81,9 @@ async def _run(config: VenConfig) -> None:
     standing = Standing(held.ven_id, held.registration_id, held.poll_s) if held else None
     if standing is not None:
         log.info("openadr.resumed vtn=%s ven_id=%s", config.vtn_url, standing.ven_id)
-    await VenLoop(config, VenCallbacks(decide, keep_standing, refuse), standing).run(stop)
+    loop = VenLoop(config, VenCallbacks(decide, keep_standing, refuse), standing)
+    health.watch("vtn", lambda: loop.fault)
+    await loop.run(stop)
 
 
 def receive_list(listed: EventList, config: VenConfig) -> list[dict[str, Any]]:

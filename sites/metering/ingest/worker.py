@@ -26,6 +26,7 @@ from sites.metering.operations import Stored
 from sites.metering.streams import RECORD, WAVEFORM
 from sites.mqtt.address import BrokerAddress
 from sites.mqtt.connection import Connection
+from sites.observability.health import Health
 from sites.registry.queries import site_directory
 from sites.wire.errors import TimestampInFuture
 from sites.wire.host_session import DeviceBorn, DeviceData, HostSession, NodeBorn, NodeData, RebirthNeeded, Refused
@@ -48,6 +49,8 @@ LOOK_AGAIN_S: Final = 2.0
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 5.0
 FLUSH_WITHIN_S: Final = 10.0
+DATABASE_WITHIN_S: Final = 5.0
+"""A database that has answered nothing for so long is gone [s]."""
 FORGET_WORKERS_AFTER: Final = timedelta(hours=1)
 
 
@@ -76,7 +79,7 @@ class IngestWorker:
     because the database is away, the next one grows within the bounds of ``Batch``.
     """
 
-    def __init__(self, config: IngestConfig, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, config: IngestConfig, *, now: Callable[[], datetime], health: Health) -> None:
         self._config = config
         self._now = now
         self._name = config.name
@@ -102,6 +105,9 @@ class IngestWorker:
             # A birth may have been missed while the link was down.
             on_up=self._session.forget_births,
         )
+        health.watch("broker", lambda: self._connection.down_reason)
+        health.watch("inbox", lambda: "full, messages are dropped" if len(self._inbox) >= MAX_INBOX else "")
+        self._database_answers = health.expect_beat("database", within_s=DATABASE_WITHIN_S)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until stopped; then leave the broker, write what is held and take the heartbeat back."""
@@ -378,13 +384,16 @@ class IngestWorker:
     async def _beat(self) -> None:
         """Say once a second that this worker lives: connected, and its database thread answers."""
         while True:
-            if self._connection.is_up:
-                with contextlib.suppress(DatabaseError, InterfaceError):
+            with contextlib.suppress(DatabaseError, InterfaceError):
+                if self._connection.is_up:
                     await self._in_thread(
                         lambda: operations.beat(
                             worker=self._worker_id, partitions=self._config.partitions, at=self._now()
                         )
                     )
+                else:
+                    await self._in_thread(queries.ask_database)
+                self._database_answers()
             await asyncio.sleep(1.0)
 
 

@@ -1,10 +1,6 @@
-"""What the long-running commands have in common: their partitions and their end."""
+"""The partitions that a long-running command is told."""
 
 from __future__ import annotations
-
-import asyncio
-import signal
-from collections.abc import Awaitable, Callable
 
 from django.core.management.base import CommandError
 
@@ -24,12 +20,3 @@ def parse_partitions(text: str) -> tuple[int, ...]:
             raise CommandError(f"--partitions: {part!r}, accepted: numbers and ranges within 0-{PARTITIONS - 1}")
         found.update(range(low, high + 1))
     return tuple(sorted(found))
-
-
-async def run_until_signal(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    """Run a process's work with an event that SIGTERM and SIGINT set."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await work(stop)

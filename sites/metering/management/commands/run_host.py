@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from argparse import ArgumentParser
 from typing import Any
 
@@ -11,7 +10,9 @@ from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from sites.metering.host import Host, HostConfig
-from sites.metering.management.processes import parse_partitions, run_until_signal
+from sites.metering.management.processes import parse_partitions
+from sites.observability.health import Health
+from sites.observability.process import run_process
 
 
 class Command(BaseCommand):
@@ -31,4 +32,10 @@ class Command(BaseCommand):
             lease_s=settings.LEASE_S,
             partitions=parse_partitions(options["partitions"]),
         )
-        asyncio.run(run_until_signal(lambda stop: Host(config, now=timezone.now).run(stop)))
+        health = Health("host")
+        run_process(
+            health,
+            lambda stop: Host(config, now=timezone.now, health=health).run(stop),
+            address=settings.OBSERVE_ADDRESS,
+            folder=settings.OBSERVE_DIR,
+        )

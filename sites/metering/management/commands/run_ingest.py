@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from argparse import ArgumentParser
 from typing import Any
 
@@ -11,7 +10,9 @@ from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from sites.metering.ingest.worker import IngestConfig, IngestWorker
-from sites.metering.management.processes import parse_partitions, run_until_signal
+from sites.metering.management.processes import parse_partitions
+from sites.observability.health import Health
+from sites.observability.process import run_process
 
 
 class Command(BaseCommand):
@@ -34,4 +35,10 @@ class Command(BaseCommand):
             max_clock_ahead_s=settings.MAX_CLOCK_AHEAD_S,
             fresh_within_s=settings.FRESH_WITHIN_S,
         )
-        asyncio.run(run_until_signal(lambda stop: IngestWorker(config, now=timezone.now).run(stop)))
+        health = Health("ingest")
+        run_process(
+            health,
+            lambda stop: IngestWorker(config, now=timezone.now, health=health).run(stop),
+            address=settings.OBSERVE_ADDRESS,
+            folder=settings.OBSERVE_DIR,
+        )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import signal
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from sites.observability.health import Health
+from sites.observability.process import run_process
 from vpp.dispatch.leader import Leader
 
 
@@ -19,13 +19,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until a signal asks to end."""
-        asyncio.run(_run())
-
-
-async def _run() -> None:
-    leading = asyncio.ensure_future(Leader().run())
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, leading.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await leading
+        health = Health("dispatch")
+        run_process(
+            health,
+            lambda stop: Leader(health=health).run(stop),
+            address=settings.OBSERVE_ADDRESS,
+            folder=settings.OBSERVE_DIR,
+        )

@@ -1,0 +1,115 @@
+"""What every process counts, under one name each, for Prometheus.
+
+Declared here once, so that a page of alerts can be written against a page of names. No label ever holds a site's id:
+ten thousand of them would be ten thousand series each; a single site's state is on its page and in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+REGISTRY: Final = CollectorRegistry(auto_describe=True)
+ProcessCollector(registry=REGISTRY)
+PlatformCollector(registry=REGISTRY)
+GCCollector(registry=REGISTRY)
+
+_ANSWER_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_AGE_S: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+
+# --- MQTT: every process that holds connections --------------------------------------------------
+@dataclass(slots=True)
+class Traffic:
+    """Plain numbers, counted on the event loop: a counter with a lock costs a microsecond a message."""
+
+    up: int = 0
+    """Connections with all subscriptions granted."""
+    connects: int = 0
+    messages_in: int = 0
+    messages_out: int = 0
+    bytes_in: int = 0
+    """Of payloads."""
+    bytes_out: int = 0
+
+
+MQTT: Final = Traffic()
+
+
+class _TrafficCollector(Collector):
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("vpp_mqtt_connections_up", "MQTT connections with all subscriptions granted", MQTT.up)
+        yield CounterMetricFamily("vpp_mqtt_connects", "times a connection came up", MQTT.connects)
+        messages = CounterMetricFamily("vpp_mqtt_messages", "MQTT messages", labels=["direction"])
+        size = CounterMetricFamily("vpp_mqtt_payload_bytes", "bytes of MQTT payloads", labels=["direction"])
+        for direction, count, length in (
+            ("in", MQTT.messages_in, MQTT.bytes_in),
+            ("out", MQTT.messages_out, MQTT.bytes_out),
+        ):
+            messages.add_metric([direction], count)
+            size.add_metric([direction], length)
+        yield messages
+        yield size
+
+
+REGISTRY.register(_TrafficCollector())
+
+# --- ingest --------------------------------------------------------------------------------------
+INGEST_ROWS: Final = Counter("vpp_ingest_rows", "rows committed", ["kind"], registry=REGISTRY)
+INGEST_REFUSED: Final = Counter("vpp_ingest_refused", "messages or metrics refused", ["error"], registry=REGISTRY)
+INGEST_INBOX: Final = Gauge("vpp_ingest_inbox_messages", "messages that wait to be read", registry=REGISTRY)
+INGEST_WRITE_S: Final = Histogram(
+    "vpp_ingest_write_seconds", "time of one batch in the database", buckets=_ANSWER_S, registry=REGISTRY
+)
+INGEST_AGE_S: Final = Histogram(
+    "vpp_ingest_age_seconds", "age of a batch's oldest message when it was committed", buckets=_AGE_S, registry=REGISTRY
+)
+INGEST_REBIRTHS: Final = Counter("vpp_ingest_rebirths_asked", "births asked for", registry=REGISTRY)
+
+# --- host ----------------------------------------------------------------------------------------
+HOST_ONLINE: Final = Gauge("vpp_host_online", "1 while STATE says online", registry=REGISTRY)
+
+# --- dispatch ------------------------------------------------------------------------------------
+DISPATCH_LEADS: Final = Gauge("vpp_dispatch_leads", "1 while this process holds the lease", registry=REGISTRY)
+DISPATCH_SENT: Final = Counter("vpp_dispatch_assignments_sent", "assignments sent, repeats included", registry=REGISTRY)
+DISPATCH_REPORTS: Final = Counter("vpp_dispatch_reports", "reports that came back", ["outcome"], registry=REGISTRY)
+DISPATCH_FAILED: Final = Counter("vpp_dispatch_failed", "dispatches that could not be armed", registry=REGISTRY)
+FLEET_KW: Final = Gauge(
+    "vpp_fleet_kilowatts", "promised, firm and upper power of the open dispatches", ["figure"], registry=REGISTRY
+)
+
+# --- OpenADR -------------------------------------------------------------------------------------
+OPENADR_REGISTERED: Final = Gauge("vpp_openadr_registered", "1 while a VTN knows us", registry=REGISTRY)
+OPENADR_EXCHANGES: Final = Counter(
+    "vpp_openadr_exchanges", "registrations, lists and polls at the VTN", ["outcome"], registry=REGISTRY
+)
+OPENADR_EVENTS: Final = Counter("vpp_openadr_events", "events decided", ["decision"], registry=REGISTRY)
+
+# --- web -----------------------------------------------------------------------------------------
+WEB_REQUEST_S: Final = Histogram(
+    "vpp_web_request_seconds", "time of one answer", ["route", "status"], buckets=_ANSWER_S, registry=REGISTRY
+)
+
+# --- at a site -----------------------------------------------------------------------------------
+EDGE_BORN: Final = Gauge("vpp_edge_sites_born", "sites of this process whose births were sent", registry=REGISTRY)
+EDGE_OUTBOX_ROWS: Final = Gauge("vpp_edge_outbox_rows", "rows that the platform has not confirmed", registry=REGISTRY)
+EDGE_OUTBOX_BYTES: Final = Gauge("vpp_edge_outbox_bytes", "size of the outbox", registry=REGISTRY)
+EDGE_DROPPED: Final = Counter("vpp_edge_messages_dropped", "messages dropped at a full queue", registry=REGISTRY)
+EDGE_REFUSED: Final = Gauge("vpp_edge_refused", "messages and assignments refused since the start", registry=REGISTRY)
+EDGE_CONTROL_AGE_S: Final = Gauge(
+    "vpp_edge_control_age_seconds", "age of the controller's last word", registry=REGISTRY
+)
+EDGE_SAMPLES_LATE: Final = Gauge("vpp_edge_samples_late", "late or overrun control ticks so far", registry=REGISTRY)
