@@ -108,6 +108,8 @@ class Batch:
     counts: Counter[str] = field(default_factory=Counter)
     due: set[tuple[int, int]] = field(default_factory=set)
     """(partition, minute since 1970) that the readings belong to: their roll-ups have to be made."""
+    first_at: datetime | None = None
+    """When the oldest message in it arrived."""
     born: set[str] = field(default_factory=set)
     """Sites whose births came with it: they are told their marks when all that came before is stored."""
 

@@ -223,15 +223,21 @@ class Leader:
             operations.lapse_dispatches(at=at, token=token)
         if queries.stale_rows(at=at).exists():
             operations.reissue_stale(at=at, token=token)
+        reviews: list[operations.Review] = []
+        promised_kw = 0.0
         for dispatch in queries.open_dispatches(at=at):
-            self._guarded(dispatch.dispatch_id, lambda d=dispatch: self._review_one(  # type: ignore[misc]
-                d, at, freeze, turns, token
+            promised_kw += dispatch.power_kw
+            self._guarded(dispatch.dispatch_id, lambda d=dispatch: reviews.append(  # type: ignore[misc]
+                self._review_one(d, at, freeze, turns, token)
             ))  # fmt: skip
+        metrics.FLEET_KW.labels("promised").set(promised_kw)
+        metrics.FLEET_KW.labels("firm").set(sum(review.firm_kw for review in reviews))
+        metrics.FLEET_KW.labels("upper").set(sum(review.upper_kw for review in reviews))
         return True
 
     def _review_one(
         self, dispatch: Dispatch, at: datetime, freeze: FreezeWatch, turns: operations.Turns, token: int
-    ) -> None:
+    ) -> operations.Review:
         review = operations.review_dispatch(dispatch=dispatch, at=at, freeze=freeze, turns=turns, token=token)
         if review.changed:
             logger.info("assignment.reshared dispatch_id=%s sites=%d", dispatch.dispatch_id, review.changed)
@@ -244,6 +250,7 @@ class Leader:
             )  # fmt: skip
         elif dispatch.short_since is None:
             self._short.discard(dispatch.dispatch_id)
+        return review
 
     def _guarded(self, dispatch_id: str, operation: Callable[[], Any]) -> None:
         """Run one dispatch's operation; what is wrong with one must not stop the others."""

@@ -24,6 +24,7 @@ from markets.openadr.ven20b import (
     VenConfig,
     VenLoop,
 )
+from sites.observability import metrics
 from sites.observability.health import Health
 from sites.observability.process import run_process
 
@@ -118,6 +119,7 @@ def receive_list(listed: EventList, config: VenConfig) -> list[dict[str, Any]]:
         decision = operations.receive_event(
             raw=listed.raw, event=event, available_kw=available_kw[context], at=at, received_at=received_at
         )
+        metrics.OPENADR_EVENTS.labels(decision.opt.value).inc()
         # A window that has ended wants no answer (OpenADR 2.0b).
         if event.response_required and event.status != "completed":
             responses.append(response_of(event, decision, listed.request_id))

@@ -26,6 +26,7 @@ from sites.metering.operations import Stored
 from sites.metering.streams import RECORD, WAVEFORM
 from sites.mqtt.address import BrokerAddress
 from sites.mqtt.connection import Connection
+from sites.observability import metrics
 from sites.observability.health import Health
 from sites.registry.queries import site_directory
 from sites.wire.errors import TimestampInFuture
@@ -158,6 +159,8 @@ class IngestWorker:
     def _decode_inbox(self, limit: int) -> None:
         for _ in range(min(limit, len(self._inbox))):
             topic, payload, received_at = self._inbox.popleft()
+            if self._batch.first_at is None:
+                self._batch.first_at = received_at
             try:
                 plain = self._session.receive_plain(topic, payload, _ms(received_at))
                 if plain is not None:
@@ -186,6 +189,7 @@ class IngestWorker:
                     self._unanswered.add(event.site_id)
             case RebirthNeeded(site_id=site_id) if site_id in self._sorter.directory:
                 logger.info("%s site=%s", observe.REBIRTH_REQUESTED, site_id)
+                metrics.INGEST_REBIRTHS.inc()
                 self._connection.publish(self._session.rebirth_command(site_id, _ms(received_at)))
             case Refused(is_suspect=True):
                 self._batch.refuse(
@@ -318,6 +322,15 @@ class IngestWorker:
             stored.repeated,
             wall_s,
         )
+        metrics.INGEST_WRITE_S.observe(wall_s)
+        metrics.INGEST_INBOX.set(len(self._inbox))
+        metrics.INGEST_ROWS.labels("reading").inc(stored.readings)
+        metrics.INGEST_ROWS.labels("numbered").inc(stored.numbered)
+        metrics.INGEST_ROWS.labels("repeated").inc(stored.repeated)
+        if batch.first_at is not None:
+            metrics.INGEST_AGE_S.observe(max(0.0, (self._now() - batch.first_at).total_seconds()))
+        for error, count in batch.counts.items():
+            metrics.INGEST_REFUSED.labels(error).inc(count)
         if batch.counts:
             logger.info("%s %s", observe.MESSAGE_REFUSED, " ".join(f"{k}={v}" for k, v in sorted(batch.counts.items())))
 
