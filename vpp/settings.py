@@ -13,6 +13,7 @@ from typing import Any
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+from sites.mqtt.address import BrokerAddress, BrokerAddressError
 from sites.observability.endpoint import Address, ObservabilityAddressError
 from vpp import environment
 
@@ -47,6 +48,7 @@ INSTALLED_APPS = [
     "channels",
     "sites.ledger",
     "sites.registry",
+    "sites.identity",
     "sites.metering",
     "markets",
     "carbon",
@@ -145,7 +147,11 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
 DATABASES: dict[str, Any] = {"default": _database}
 
 # --- the wire --------------------------------------------------------------------------------
-BROKER = environment.url("VPP_BROKER_URL", "mqtt://127.0.0.1:1883", ("mqtt",))
+BROKER = environment.url("VPP_BROKER_URL", "mqtt://127.0.0.1:1883", ("mqtt", "mqtts"))
+try:
+    BrokerAddress.of(BROKER)
+except BrokerAddressError as error:
+    raise ImproperlyConfigured(f"VPP_BROKER_URL: {error}") from None
 HOST_ID = environment.text("VPP_HOST_ID", "vpp")
 SIGNING_KEY = environment.key_hex("VPP_SIGNING_KEY")
 """Ed25519 seed that signs assignments; sites hold only the public half."""
@@ -156,6 +162,15 @@ INGEST_BATCH_S = environment.number("VPP_INGEST_BATCH_S", 0.25, 0.01, 10.0)
 INGEST_BATCH_ROWS = environment.whole("VPP_INGEST_BATCH_ROWS", 5_000, 1, 100_000)
 READING_DAYS = environment.whole("VPP_READING_DAYS", 7, 1, 3_650)
 """``manage.py prune_readings`` deletes readings received longer ago; numbered data is never deleted."""
+
+# --- the sites' certificates -----------------------------------------------------------------
+SITE_CA_CERT = environment.text("VPP_SITE_CA_CERT", "")
+SITE_CA_KEY = environment.text("VPP_SITE_CA_KEY", "")
+"""Only where certificates are signed; without it approved requests wait for `manage.py sign_requests`."""
+BROKER_CA = environment.text("VPP_BROKER_CA", "")
+"""Who signed the broker's own certificate: sites get it with theirs."""
+SITE_CERT_DAYS = environment.number("VPP_SITE_CERT_DAYS", 30.0, 0.01, 398.0)
+ENROLMENT_TOKEN_H = environment.number("VPP_ENROLMENT_TOKEN_H", 24.0, 0.01, 720.0)
 
 # --- dispatch --------------------------------------------------------------------------------
 DISPATCH_TICK_S = environment.number("VPP_DISPATCH_TICK_S", 0.1, 0.01, 10.0)

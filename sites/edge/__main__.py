@@ -1,4 +1,4 @@
-"""vpp-edge control | uplink | simulate | check-config, and the studies."""
+"""vpp-edge control | uplink | simulate | enrol | renew | check-config, and the studies."""
 
 from __future__ import annotations
 
@@ -54,6 +54,20 @@ def _parser(wanted: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text)
         command.add_argument("--config", type=Path, required=True, metavar="FILE")
         command.set_defaults(run=run)
+    for name, text in (
+        ("enrol", "make the site's key and ask the platform for its certificate"),
+        ("renew", "ask for a new certificate now; the uplink does so by itself"),
+    ):
+        command = commands.add_parser(name, help=text)
+        # Imported only for these: the others start without certificates.
+        if wanted == name:
+            from sites.edge import enrol_command
+
+            if name == "enrol":
+                enrol_command.add_enrol_arguments(command)
+            else:
+                command.add_argument("--config", type=Path, required=True, metavar="FILE")
+            command.set_defaults(run=enrol_command.run_enrol if name == "enrol" else enrol_command.run_renew)
     check = commands.add_parser("check-config", help="read a site's file and say what is wrong with it")
     check.add_argument("config", type=Path, metavar="FILE")
     check.set_defaults(run=_check_config)
@@ -63,6 +77,7 @@ def _parser(wanted: str) -> argparse.ArgumentParser:
     simulate.add_argument(
         "--broker", metavar="URL", help=f"mqtt://user:password@host:port; better in {BROKER_VARIABLE}, unseen by others"
     )
+    simulate.add_argument("--identities", type=Path, metavar="DIR", help="each site's certificate, in DIR/SITE")
     simulate.add_argument("--host-id", default="vpp", metavar="ID")
     simulate.add_argument("--platform-key", action="append", default=[], metavar="HEX", help="public key, repeatable")
     simulate.add_argument("--runtime-dir", type=Path, metavar="DIR")
@@ -122,11 +137,13 @@ def _control(options: argparse.Namespace, environment: Mapping[str, str]) -> int
 def _uplink(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     from sites.edge.control.realtime import AlreadyRunning, single_instance
     from sites.edge.link.event_folder import EventFolder
+    from sites.edge.link.identity import IdentityError, IdentityFolder
     from sites.edge.link.shared_block import SharedBlock, SharedBlockError, UplinkSide
     from sites.edge.link.uplink import UplinkSettings, run_site_uplink
 
     config = load_config(options.config, environment)
     spool_dir = _make_runtime(config)
+    identity = IdentityFolder(config.identity_dir, config.site_id)
     settings = UplinkSettings(
         broker=config.broker,
         host_id=config.host_id,
@@ -141,13 +158,14 @@ def _uplink(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
                 config.profile,
                 UplinkSide(SharedBlock(config.block_path), spool_dir),
                 settings,
+                identity=identity if config.broker.asks_certificate else None,
                 events=EventFolder(
                     config.runtime_dir / f"{config.site_id}.events",
                     [config.recorded_site],
                     max_bytes=config.events_max_bytes,
                 ),
             )
-    except (AlreadyRunning, SharedBlockError) as error:
+    except (AlreadyRunning, SharedBlockError, IdentityError) as error:
         sys.stderr.write(f"vpp-edge uplink: {error.name}: {error}\n")
         return 3
     return 0
@@ -173,6 +191,8 @@ def _simulate(options: argparse.Namespace, environment: Mapping[str, str]) -> in
     if 3600 % options.interval_s:
         raise ConfigError(f"--interval-s is {options.interval_s}, accepted: a divisor of 3600")
     broker = BrokerAddress.parse(url)
+    if broker.asks_certificate and options.identities is None:
+        raise ConfigError("--identities is missing, accepted: a folder of certificates, or cert=FILE in the URL")
     # Imported here: writing a manifest needs no compiled kernels.
     from sites.edge.studies.simulate import Simulation, run_simulation
 
@@ -185,6 +205,7 @@ def _simulate(options: argparse.Namespace, environment: Mapping[str, str]) -> in
             platform_keys=tuple(bytes.fromhex(key) for key in keys),
             runtime_dir=options.runtime_dir,
             interval_s=options.interval_s,
+            identities=options.identities,
         )
     )
 

@@ -14,7 +14,7 @@ from sites.core.event_recording import RecordedSite, phase_voltage_v
 from sites.core.gridcodes import CATALOGUE, GridCodeError, GridCodeProfile, profile_for
 from sites.edge.link.fallback import LinkLossPolicy, LossOfLink
 from sites.edge.link.profile import AssetNameplate, SiteProfile
-from sites.mqtt.address import BrokerAddress, BrokerAddressError
+from sites.mqtt.address import ACCEPTED, BrokerAddress, BrokerAddressError
 
 SITE_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 KEY_HEX: Final = re.compile(r"[0-9a-f]{64}\Z")
@@ -46,6 +46,8 @@ class EdgeConfig:
     """``[site] feeder``: sites behind the same one carry the same name, and probe together."""
     runtime_dir: Path
     """Holds the shared block, the lock and the outbox; only the edge's user may enter."""
+    identity_dir: Path
+    """``[link] identity_dir``: key and certificate, as `vpp-edge enrol` writes them."""
     broker: BrokerAddress
     host_id: str
     platform_keys: tuple[bytes, ...]
@@ -106,6 +108,7 @@ def load_config(path: Path, environment: Mapping[str, str]) -> EdgeConfig:
         anti_islanding=bool(site.take("anti_islanding", True)),
         feeder=site.text("feeder", default=""),
         runtime_dir=(path.parent / site.text("runtime_dir")).absolute(),
+        identity_dir=_identity_dir(path, site, link),
         broker=_broker(link, environment),
         host_id=link.text("host_id", pattern=SITE_ID, accepted="1 to 64 of A-Z a-z 0-9 _ -"),
         platform_keys=_keys(link),
@@ -129,11 +132,17 @@ def _broker(link: _Table, environment: Mapping[str, str]) -> BrokerAddress:
     written = link.text("broker_url", default="")
     url = environment.get("VPP_EDGE_BROKER_URL", "") or written
     if not url:
-        raise link.wrong("broker_url", None, "mqtt://user:password@host:port here or in VPP_EDGE_BROKER_URL")
+        raise link.wrong("broker_url", None, f"{ACCEPTED} here or in VPP_EDGE_BROKER_URL")
     try:
         return BrokerAddress.parse(url)
     except BrokerAddressError as error:
         raise ConfigError(f"{link.path}: link.broker_url: {error}") from None
+
+
+def _identity_dir(path: Path, site: _Table, link: _Table) -> Path:
+    written = link.text("identity_dir", default="")
+    beside = Path(site.text("runtime_dir")) / f"{site.text('id')}.identity"
+    return (path.parent / (written or beside)).absolute()
 
 
 def _grid_code(site: _Table) -> GridCodeProfile:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from django.db import connection, migrations
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
+Keys = tuple[tuple[str, ...], ...]
+ENTRY_KEYS: Final[Keys] = (
+    ("id",), ("chain", "position"), ("chain", "kind", "starts_at", "ends_at", "dispatch_id")
+)  # fmt: skip
+"""The unique keys of a book's entries."""
+ENTRY_ADVICE: Final = "book a reversing entry instead"
 
-def append_only(table: str) -> list[migrations.RunPython]:
+
+def append_only(table: str, keys: Keys = ENTRY_KEYS, advice: str = ENTRY_ADVICE) -> list[migrations.RunPython]:
     """Return the operations that refuse UPDATE, DELETE and REPLACE on a table of entries; reversible.
+
+    ``keys`` are the table's unique keys, ``advice`` what the refusal tells to do instead.
 
     SQLite rebuilds a table for most ALTERs and loses its triggers: a later migration that changes
     the table calls this again at its end. ``verify_books`` reports a book without its triggers.
     """
 
     def forwards(apps: Any, schema_editor: BaseDatabaseSchemaEditor) -> None:
-        for statement in protect_statements(schema_editor.connection, table):
+        for statement in protect_statements(schema_editor.connection, table, keys, advice):
             schema_editor.execute(statement)
 
     def backwards(apps: Any, schema_editor: BaseDatabaseSchemaEditor) -> None:
@@ -27,12 +36,14 @@ def append_only(table: str) -> list[migrations.RunPython]:
     return [migrations.RunPython(forwards, backwards)]
 
 
-def protect_statements(connection: BaseDatabaseWrapper, table: str) -> list[str]:
+def protect_statements(
+    connection: BaseDatabaseWrapper, table: str, keys: Keys = ENTRY_KEYS, advice: str = ENTRY_ADVICE
+) -> list[str]:
     """Return the SQL that makes a table refuse UPDATE, DELETE and REPLACE; may be run again."""
-    refusal = _refusal(table)
+    refusal = _refusal(table, advice)
     statements = unprotect_statements(connection, table)
     if connection.vendor == "sqlite":
-        statements += _sqlite_triggers(table).values()
+        statements += _sqlite_triggers(table, keys, advice).values()
     else:
         statements += [
             f'CREATE OR REPLACE FUNCTION "{table}_refuse"() RETURNS trigger LANGUAGE plpgsql AS '
@@ -72,16 +83,15 @@ def is_protected(table: str) -> bool:
         return int(cursor.fetchone()[0]) == 2
 
 
-def _sqlite_triggers(table: str) -> dict[str, str]:
+def _sqlite_triggers(table: str, keys: Keys = ENTRY_KEYS, advice: str = ENTRY_ADVICE) -> dict[str, str]:
     """Return the SQL of each trigger by its name."""
-    refuse = f"BEGIN SELECT RAISE(ABORT, '{_refusal(table)}'); END"
+    refuse = f"BEGIN SELECT RAISE(ABORT, '{_refusal(table, advice)}'); END"
     triggers = {
         f"{table}_no_{verb.lower()}": f'CREATE TRIGGER "{table}_no_{verb.lower()}" BEFORE {verb} ON "{table}" {refuse}'
         for verb in ("UPDATE", "DELETE")
     }
     # INSERT OR REPLACE deletes what is in its way without any delete trigger, unless each connection
     # asks for that: so an insert that meets an entry under one of its keys is refused.
-    keys = (("id",), ("chain", "position"), ("chain", "kind", "starts_at", "ends_at", "dispatch_id"))
     met = " OR ".join(
         f'EXISTS (SELECT 1 FROM "{table}" WHERE ' + " AND ".join(f'"{name}" = NEW."{name}"' for name in key) + ")"  # noqa: S608
         for key in keys
@@ -90,5 +100,5 @@ def _sqlite_triggers(table: str) -> dict[str, str]:
     return triggers | {name: f'CREATE TRIGGER "{name}" BEFORE INSERT ON "{table}" WHEN {met} {refuse}'}
 
 
-def _refusal(table: str) -> str:
-    return f"{table} is append-only; book a reversing entry instead"
+def _refusal(table: str, advice: str) -> str:
+    return f"{table} is append-only; {advice}"

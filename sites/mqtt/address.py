@@ -1,13 +1,31 @@
-"""Where a broker listens and who asks."""
+"""Where a broker listens and who asks: by password, or by certificate over TLS."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, unquote, urlsplit
+from pathlib import Path
+from typing import Final
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+ACCEPTED: Final = "mqtt://user:password@host:port or mqtts://host:port?ca=FILE&cert=FILE&key=FILE"
+PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+FILES: Final = ("ca", "cert", "key")
 
 
 class BrokerAddressError(ValueError):
-    """An address that is not mqtt://user:password@host:port."""
+    """An address that is not one of ACCEPTED."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """What a TLS connection is made with; read again before each connection, so that a renewed pair is taken."""
+
+    ca: Path | None
+    """Who may have signed the broker's certificate; None: the machine's own list."""
+    cert: Path | None = None
+    """The certificate that says who we are; None: the broker asks for a password."""
+    key: Path | None = None
+    """The certificate's key; None: it stands in the same file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +36,19 @@ class BrokerAddress:
     port: int
     user: str = ""
     password: str = field(default="", repr=False)
+    tls: TlsFiles | None = None
+    """None: not encrypted, for the loopback interface."""
+    client_id: str = field(default="", repr=False)
+    """The MQTT client id that enrollment gave; empty: a new one that nobody can guess."""
+
+    @property
+    def asks_certificate(self) -> bool:
+        """Whether the broker is reached over TLS and the address does not say by which certificate or password."""
+        return self.tls is not None and self.tls.cert is None and not self.user
 
     @classmethod
     def parse(cls, url: str) -> BrokerAddress:
-        """Read ``mqtt://user:password@host:port``; the error never shows the password."""
+        """Read an address; the error never shows the password."""
         try:
             return cls.of(urlsplit(url))
         except BrokerAddressError:
@@ -32,15 +59,32 @@ class BrokerAddress:
     @classmethod
     def of(cls, parts: SplitResult) -> BrokerAddress:
         """Return the address of a URL that was split before."""
+        if parts.scheme not in PORTS or not parts.hostname:
+            raise BrokerAddressError(
+                f"broker address has scheme {parts.scheme!r} and host {parts.hostname!r}, accepted: {ACCEPTED}"
+            )
         try:
-            port = 1883 if parts.port is None else parts.port
+            port = PORTS[parts.scheme] if parts.port is None else parts.port
         except ValueError:
             port = 0
         if not port:
             raise BrokerAddressError("broker address has no valid port, accepted: 1 to 65535")
-        if parts.scheme != "mqtt" or not parts.hostname:
-            raise BrokerAddressError(
-                f"broker address has scheme {parts.scheme!r} and host {parts.hostname!r}, "
-                "accepted: mqtt://user:password@host:port"
-            )
-        return cls(parts.hostname, port, unquote(parts.username or ""), unquote(parts.password or ""))
+        if parts.path not in ("", "/") or parts.fragment:
+            raise BrokerAddressError(f"broker address goes on after its port, accepted: {ACCEPTED}")
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        return cls(parts.hostname, port, user, password, _tls_files(parts))
+
+
+def _tls_files(parts: SplitResult) -> TlsFiles | None:
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    given = dict(pairs)
+    if len(given) != len(pairs) or not set(given) <= set(FILES) or not all(given.values()):
+        raise BrokerAddressError("broker address has options that are not accepted, accepted: ca, cert, key, once each")
+    if parts.scheme == "mqtt":
+        if given:
+            raise BrokerAddressError("broker address names certificates without TLS, accepted: mqtts://host:port?ca=…")
+        return None
+    if "key" in given and "cert" not in given:
+        raise BrokerAddressError("broker address names a key without its certificate, accepted: cert=FILE&key=FILE")
+    files = {name: Path(value) for name, value in given.items()}
+    return TlsFiles(files.get("ca"), files.get("cert"), files.get("key"))

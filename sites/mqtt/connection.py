@@ -23,6 +23,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from sites.core import observe
 from sites.mqtt.address import BrokerAddress
 from sites.mqtt.reading import ChunkClient
+from sites.mqtt.tls import TlsContext
 from sites.observability import metrics
 from sites.wire.messages import Message
 
@@ -79,6 +80,7 @@ class Connection:
         """Why it is not up; empty while it is."""
         self.refused_by_broker = 0
         """Connections that the broker answered with a refusal."""
+        self._tls = None if broker.tls is None else TlsContext(broker.tls)
         self._client = self._new_client()
 
     async def run(self) -> None:
@@ -120,9 +122,18 @@ class Connection:
         """Tell whether bytes have been waiting for the socket too long to add live data to them."""
         return self._waiting_since_s is not None and time.monotonic() - self._waiting_since_s > CONGESTED_AFTER_S
 
+    async def renew(self, messages: Sequence[Message] = (), *, within_s: float) -> None:
+        """Leave in order after the last messages and connect again: for a certificate that was replaced."""
+        await self._leave(messages, within_s)
+        self._drop("connecting anew")
+
     async def finish(self, messages: Sequence[Message] = (), *, within_s: float) -> None:
         """Publish the last messages, wait until they left, and disconnect in order, for good: no will is sent."""
         self._is_finished = True
+        await self._leave(messages, within_s)
+        self._drop("finished")
+
+    async def _leave(self, messages: Sequence[Message], within_s: float) -> None:
         for message in messages:
             self.publish(message)
         deadline_s = time.monotonic() + within_s
@@ -132,7 +143,6 @@ class Connection:
             self._client.disconnect()
         while self._client.socket() is not None and self._client.want_write() and time.monotonic() < deadline_s:
             await asyncio.sleep(0.005)
-        self._drop("finished")
 
     # --- connecting ------------------------------------------------------------------------------
 
@@ -140,12 +150,14 @@ class Connection:
         client = ChunkClient(
             CallbackAPIVersion.VERSION2,
             # A suffix that nobody can guess: a second client with our id would throw us out.
-            client_id=f"{self._name}-{secrets.token_hex(6)}",
+            client_id=self._broker.client_id or f"{self._name}-{secrets.token_hex(6)}",
             clean_session=True,
             protocol=paho.MQTTv311,
         )
         if self._broker.user:
             client.username_pw_set(self._broker.user, self._broker.password)
+        if self._tls is not None:
+            client.tls_set_context(self._tls.context)
         client.max_queued_messages_set(100)
         client.on_connect = self._connected
         client.on_subscribe = self._subscribed
@@ -166,8 +178,8 @@ class Connection:
             self._client.will_set(will.topic, will.payload, qos=will.qos, retain=will.retain)
         self._client.connect_async(self._broker.host, self._broker.port, keepalive=self._keepalive_s)
         self._connecting = True
-        # Name lookup and TCP connect block, so they run in the pool; this thread keeps off the client meanwhile.
-        attempt = self._loop.run_in_executor(self._executor, self._client.reconnect)
+        # Name lookup, TCP connect and TLS block, so they run in the pool; this thread keeps off the client meanwhile.
+        attempt = self._loop.run_in_executor(self._executor, self._open)
         try:
             await asyncio.shield(attempt)
         except asyncio.CancelledError:
@@ -192,6 +204,11 @@ class Connection:
         elif not self.is_up:
             self._drop("disconnected before the broker answered")
         return self.is_up
+
+    def _open(self) -> None:
+        if self._tls is not None:
+            self._tls.refresh()
+        self._client.reconnect()
 
     async def _stay(self) -> None:
         while not self._ended.is_set():
@@ -251,7 +268,9 @@ class Connection:
         self._answered.set()
         self._ended.set()
         if not self._is_refused:
-            self.down_reason = reason
+            # A broker that does not like our certificate says so in an alert of TLS.
+            fault = self._client.read_fault
+            self.down_reason = f"{reason} ({fault})" if fault else reason
         if was_up:
             metrics.MQTT.up -= 1
             if not self._is_finished:

@@ -26,6 +26,8 @@ class ChunkClient(paho.Client):
     on_publish_0: Callable[[bytes, bytes], None]
     _held: list[bytes]
     """Pieces of a packet that has not come whole yet, joined once when it has."""
+    read_fault: str = ""
+    """Why the socket could not be read, when that ended the connection."""
     _missing: int = 0
     """Bytes that the held packet lacks at least."""
     _packet_bytes: bytes | None = None
@@ -44,8 +46,8 @@ class ChunkClient(paho.Client):
                 data += super()._sock_recv(waiting)
         except BlockingIOError:
             return MQTTErrorCode.MQTT_ERR_SUCCESS
-        except OSError:
-            data = b""
+        except OSError as error:
+            data, self.read_fault = b"", str(error)[:200]
         if not data:
             return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
         with self._msgtime_mutex:
@@ -58,7 +60,7 @@ class ChunkClient(paho.Client):
 
     def reconnect(self) -> MQTTErrorCode:
         """Connect anew; what was left of the former connection's bytes goes."""
-        self._held, self._missing, self._packet_bytes = [], 0, None
+        self._held, self._missing, self._packet_bytes, self.read_fault = [], 0, None, ""
         return super().reconnect()
 
     def _handle(self, data: bytes) -> MQTTErrorCode:

@@ -43,6 +43,20 @@ def may_operate(user: Any) -> bool:
     return role_of(user) == DISPATCHER
 
 
+def may_issue_token(user: Any, site: Site) -> bool:
+    """Tell whether a user may hand a site's installer an enrolment token: dispatchers, and the site's owner.
+
+    A token only lets the site ask; whether it is let in is ``may_decide_enrolment``.
+    """
+    role = role_of(user)
+    return role == DISPATCHER or (role == OWNER and visible_sites(user).filter(pk=site.pk).exists())
+
+
+def may_decide_enrolment(user: Any) -> bool:
+    """Tell whether a user may approve, refuse and revoke sites' certificates; only dispatchers may."""
+    return role_of(user) == DISPATCHER
+
+
 def may_audit(user: Any) -> bool:
     """Tell whether a user may read the whole fleet's books: dispatchers and auditors may."""
     return role_of(user) in {DISPATCHER, AUDITOR}

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from django.db import connection
 
+from sites.identity.models import AUDIT_ADVICE, IdentityEvent
 from sites.ledger import queries
 from sites.ledger.migration import protect_statements, unprotect_statements
 from sites.ledger.models import Entry
@@ -33,6 +34,13 @@ def tamper(model: type[Entry], sql: str, parameters: list[object]) -> int:
 
 
 def empty_books() -> None:
-    """Delete every entry of every book; a transactional test's flush cannot, as the triggers refuse it."""
+    """Delete every entry of every book and audit; a transactional test's flush cannot, as the triggers refuse it."""
     for model in queries.books():
         tamper(model, "DELETE FROM {table}", [])
+    with connection.cursor() as cursor:
+        table = IdentityEvent._meta.db_table
+        for statement in unprotect_statements(connection, table):
+            cursor.execute(statement)
+        cursor.execute(f'DELETE FROM "{table}"')  # noqa: S608
+        for statement in protect_statements(connection, table, (("id",),), AUDIT_ADVICE):
+            cursor.execute(statement)

@@ -1,4 +1,4 @@
-"""Failed sign-ins counted by name and address: after a few, the next ones wait."""
+"""What is counted by name and address so that the next ones wait: failed sign-ins, questions of enrolment."""
 
 from __future__ import annotations
 
@@ -26,13 +26,7 @@ def must_wait(*, name: str, address: str) -> bool:
 def note_failure(*, name: str, address: str) -> None:
     """Count a failed sign-in."""
     for key in _limits(name, address):
-        # The window runs from the first failure: whoever keeps trying does not prolong it.
-        cache.add(key, 0, WINDOW_S)
-        try:
-            cache.incr(key)
-        except ValueError:
-            # Forgotten between the two lines.
-            cache.set(key, 1, WINDOW_S)
+        _count(key)
 
 
 def note_success(*, name: str, address: str) -> None:
@@ -40,16 +34,37 @@ def note_success(*, name: str, address: str) -> None:
     cache.delete(next(iter(_limits(name, address))))
 
 
+def may_ask(*, what: str, who: str, limit: int) -> bool:
+    """Count a question and tell whether it is within the limit of its window."""
+    return _count(_key(what, who)) <= limit
+
+
+def is_within(*, what: str, who: str, limit: int) -> bool:
+    """Tell whether what was counted is within the limit, without counting."""
+    return int(cache.get(_key(what, who), 0)) <= limit
+
+
+def _count(key: str) -> int:
+    # The window runs from the first: whoever keeps trying does not prolong it.
+    cache.add(key, 0, WINDOW_S)
+    try:
+        return int(cache.incr(key))
+    except ValueError:
+        # Forgotten between the two lines.
+        cache.set(key, 1, WINDOW_S)
+        return 1
+
+
 def _limits(name: str, address: str) -> dict[str, int]:
     """Return the counters' keys with their limits, the one of name and address together first."""
     plain = name.strip().casefold()[:150]
     return {
-        _key("pair", f"{plain}\n{address}"): MAX_OF_PAIR,
-        _key("name", plain): MAX_OF_ONE,
-        _key("address", address): MAX_OF_ONE,
+        _key("sign-in:pair", f"{plain}\n{address}"): MAX_OF_PAIR,
+        _key("sign-in:name", plain): MAX_OF_ONE,
+        _key("sign-in:address", address): MAX_OF_ONE,
     }
 
 
 def _key(kind: str, text: str) -> str:
     # Hashed: a name may hold anything, and often enough somebody types the password there.
-    return f"sign-in:{kind}:{hashlib.sha256(text.encode()).hexdigest()}"
+    return f"{kind}:{hashlib.sha256(text.encode()).hexdigest()}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from django.contrib.auth.views import LogoutView
-from django.urls import URLPattern, path
+from django.urls import URLPattern, URLResolver, path, re_path
 
-from vpp.console import api, views
+from vpp.console import api, enrolment_api, enrolment_views, views
 
-urlpatterns: list[URLPattern] = [
+urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.fleet, name="fleet"),
     path("login/", views.SignIn.as_view(), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
@@ -17,8 +17,26 @@ urlpatterns: list[URLPattern] = [
     path("sites/<slug:site_id>/waveforms/<int:number>.zip", views.waveform_download, name="waveform-download"),
     path("my-sites/", views.my_sites, name="my-sites"),
     path("books/", views.books, name="books"),
+    path("enrolment/", enrolment_views.enrolment, name="enrolment"),
+    path("enrolment/requests/<int:pk>/", enrolment_views.decide, name="decide-request"),
+    path("enrolment/alarms/<int:pk>/", enrolment_views.close_alarm, name="close-alarm"),
+    path("sites/<slug:site_id>/enrolment-token/", enrolment_views.issue_token, name="issue-token"),
+    path("sites/<slug:site_id>/revocation/", enrolment_views.revoke, name="revoke"),
     path("healthz", views.healthz, name="healthz"),
     path("api/v1/sites/", api.SiteList.as_view(), name="api-sites"),
     path("api/v1/sites/<slug:site_id>/", api.SiteDetail.as_view(), name="api-site"),
     path("api/v1/sites/<slug:site_id>/intervals/", api.SiteIntervals.as_view(), name="api-intervals"),
+    path("api/v1/sites/<slug:site_id>/enrolment-token/", enrolment_api.TokenIssue.as_view(), name="api-token"),
+    path("api/v1/sites/<slug:site_id>/enrolment-events/", enrolment_api.EventList.as_view(), name="api-events"),
+    path("api/v1/sites/<slug:site_id>/revocation/", enrolment_api.Revocation.as_view(), name="api-revocation"),
+    path("api/v1/enrolment/", enrolment_api.Enrol.as_view(), name="api-enrol"),
+    path("api/v1/enrolment/renewals/", enrolment_api.Renew.as_view(), name="api-renew"),
+    path("api/v1/enrolment/requests/", enrolment_api.RequestList.as_view(), name="api-requests"),
+    re_path(
+        r"^api/v1/enrolment/requests/(?P<pk>[0-9]{1,18})/(?P<decision>approve|refuse)/$",
+        enrolment_api.RequestDecision.as_view(),
+        name="api-decision",
+    ),
+    path("api/v1/enrolment/alarms/", enrolment_api.AlarmList.as_view(), name="api-alarms"),
+    path("api/v1/enrolment/alarms/<int:pk>/close/", enrolment_api.AlarmClosing.as_view(), name="api-close-alarm"),
 ]

@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Js
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 
+from sites.identity import queries as identity_queries
 from sites.metering.models import WaveformRecord
 from sites.registry import permissions
 from sites.registry.models import Site
@@ -86,6 +87,7 @@ def site(request: HttpRequest, site_id: str) -> HttpResponseBase:
     zone = presenters.zone_of(found)
     waveforms = queries.latest_waveforms(site=found)
     entries = queries.site_entries(site=found)
+    itself = Site.objects.filter(pk=found.pk)
     context = {
         "nav": "my-sites" if permissions.role_of(request.user) == permissions.OWNER else "sites",
         "site": found,
@@ -94,6 +96,12 @@ def site(request: HttpRequest, site_id: str) -> HttpResponseBase:
         "waveforms": [presenters.waveform_row(record, zone) for record in waveforms],
         "entries": [presenters.entry_row(entry, zone) for entry in entries],
         "zone": zone.key,
+        "may_issue_token": permissions.may_issue_token(request.user, found),
+        "may_revoke": permissions.may_decide_enrolment(request.user),
+        "certificates": [
+            presenters.certificate_row(row, at=at) for row in identity_queries.certificates(sites=itself)[:5]
+        ],
+        "alarms": [presenters.alarm_row(alarm) for alarm in identity_queries.open_alarms(sites=itself)],
     }
     return render(request, "console/site.html", context)
 

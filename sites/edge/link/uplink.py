@@ -22,8 +22,10 @@ import numpy as np
 from sites.core import observe
 from sites.edge.control.exchange import Boundary, CapturedWaveform, ControllerPort, Float32Array, Image, RecordRows
 from sites.edge.link.event_folder import EventFolder
+from sites.edge.link.identity import IdentityFolder
 from sites.edge.link.outbox import Outbox
 from sites.edge.link.profile import SiteProfile
+from sites.edge.link.renewal import keep_renewed
 from sites.edge.link.site_link import SiteLink
 from sites.edge.link.stream_rows import empty_payload
 from sites.mqtt.address import BrokerAddress
@@ -68,8 +70,14 @@ class Uplink:
         settings: UplinkSettings,
         *,
         events: EventFolder | None = None,
+        identities: Sequence[IdentityFolder] = (),
     ) -> None:
-        """``events`` keeps each event as files beside what is sent; None keeps none."""
+        """``events`` keeps each event as files beside what is sent; None keeps none.
+
+        ``identities``, one for each profile in their order, are by whose certificates the sites connect.
+        Raises IdentityError when one cannot be used.
+        """
+        self._identities = list(identities)
         self._port = port
         self._events = events
         self._settings = settings
@@ -116,6 +124,7 @@ class Uplink:
                 running = [tasks.create_task(connection.run()) for connection in self.connections]
                 running += [tasks.create_task(work) for work in (self._work_off(), self._poll(), self._tick())]
                 running.append(tasks.create_task(self._resend()))
+                running.append(tasks.create_task(keep_renewed(self._identities, self._change_over, self._executor)))
                 await stop.wait()
                 await self._finish()
                 for task in running:
@@ -125,8 +134,11 @@ class Uplink:
             self._outbox.close()
 
     def _connection(self, index: int, link: SiteLink) -> Connection:
+        broker = self._settings.broker
+        if self._identities:
+            broker = self._identities[index].address(broker)
         return Connection(
-            self._settings.broker,
+            broker,
             name=link.site_id,
             executor=self._executor,
             subscriptions=link.subscriptions(),
@@ -259,6 +271,10 @@ class Uplink:
         for index, message in outgoing:
             self.connections[index].publish(message)
 
+    async def _change_over(self, index: int) -> None:
+        """Leave in order and come back with the new certificate; rows wait in the outbox meanwhile."""
+        await self.connections[index].renew(self.links[index].farewell(), within_s=FAREWELL_S)
+
     async def _finish(self) -> None:
         pairs = zip(self.links, self.connections, strict=True)
         await asyncio.gather(*(c.finish(link.farewell(), within_s=FAREWELL_S) for link, c in pairs))
@@ -298,14 +314,20 @@ async def run_uplink(uplink: Uplink, stop: asyncio.Event, on_second: Callable[[]
 
 
 def run_site_uplink(
-    profile: SiteProfile, port: ControllerPort, settings: UplinkSettings, *, events: EventFolder | None = None
+    profile: SiteProfile,
+    port: ControllerPort,
+    settings: UplinkSettings,
+    *,
+    events: EventFolder | None = None,
+    identity: IdentityFolder | None = None,
 ) -> None:
-    """Run the uplink of one site until SIGTERM or SIGINT."""
+    """Run the uplink of one site until SIGTERM or SIGINT; raises IdentityError when it is not enrolled."""
 
     async def run() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await run_uplink(Uplink([profile], port, settings, events=events), stop)
+        identities = [] if identity is None else [identity]
+        await run_uplink(Uplink([profile], port, settings, events=events, identities=identities), stop)
 
     asyncio.run(run())

@@ -25,6 +25,7 @@ from sites.edge.control.exchange import InProcessExchange
 from sites.edge.control.loop import ControlLoop, LoopSettings
 from sites.edge.drivers.simulated import SimulatedSites
 from sites.edge.link.event_folder import EventFolder
+from sites.edge.link.identity import IdentityFolder
 from sites.edge.link.uplink import Uplink, UplinkSettings, run_uplink
 from sites.edge.plant.fleet import synthetic_fleet
 from sites.edge.plant.frequency import load_gb_trace
@@ -57,6 +58,8 @@ class Simulation:
     platform_keys: tuple[bytes, ...]
     runtime_dir: Path
     interval_s: int
+    identities: Path | None = None
+    """A folder with each site's own identity; None: all share what the broker's address says."""
 
 
 def run_simulation(simulation: Simulation) -> int:
@@ -102,6 +105,7 @@ class _Run:
             events=EventFolder(
                 self._simulation.runtime_dir / "events", [recorded_site_of(site) for site in self._fleet]
             ),
+            identities=self._identities(),
         )
         self._uplink = uplink
         worker = threading.Thread(target=self._work, name="plant", daemon=True)
@@ -116,6 +120,12 @@ class _Run:
             raise self._failure
         _say("stopped", samples_late=self._control.samples_late)
         return 0
+
+    def _identities(self) -> list[IdentityFolder]:
+        folder = self._simulation.identities
+        if folder is None or not self._simulation.broker.asks_certificate:
+            return []
+        return [IdentityFolder(folder / site.site_id, site.site_id) for site in self._fleet]
 
     def _build_driver(self) -> SimulatedSites:
         def build() -> SimulatedSites:

@@ -68,7 +68,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_broker_address_error_never_shows_the_password() -> None:
     with pytest.raises(BrokerAddressError) as caught:
-        BrokerAddress.parse("mqtts://user:secret@host")
+        BrokerAddress.parse("https://user:secret@host")
     assert "secret" not in str(caught.value)
 
 

@@ -1,0 +1,68 @@
+"""Write a broker's access lists from the registry, again whenever the registry changes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from sites.identity import configured
+from sites.identity.authority import AuthorityError
+from sites.identity.brokers.keeper import WRITERS, Keeper, KeeperConfig, KeeperError, keep
+from sites.mqtt.address import BrokerAddress
+
+
+class Command(BaseCommand):
+    """``manage.py keep_broker mosquitto --folder /etc/mosquitto/vpp --pid-file /run/mosquitto.pid``."""
+
+    help = "Keep a broker's users, rights and revocation list as the registry says; reload it after each change."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take which broker, where its files are and how it is reloaded."""
+        parser.add_argument("broker", choices=sorted(WRITERS))
+        parser.add_argument(
+            "--folder", type=Path, required=True, help="where the files are written, each in one rename"
+        )
+        parser.add_argument("--pid-file", type=Path, help="the broker's; it gets SIGHUP (Mosquitto, nats-server)")
+        parser.add_argument("--reload", nargs="+", default=(), metavar="WORD", help="a command that reloads it (EMQX)")
+        parser.add_argument("--every-s", type=float, default=2.0, help="how often the registry is looked at")
+        parser.add_argument("--once", action="store_true", help="one round, then end")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Run until SIGTERM or SIGINT, or once."""
+        every_s = options["every_s"]
+        if not 0.1 <= every_s <= 3600.0:
+            raise CommandError(f"--every-s is {every_s:g}, accepted: 0.1 to 3600")
+        if not options["folder"].is_dir():
+            raise CommandError(f"--folder {options['folder']} is not there, accepted: the broker's own folder")
+        try:
+            keeper = Keeper(
+                KeeperConfig(
+                    kind=options["broker"],
+                    folder=options["folder"],
+                    host_id=settings.HOST_ID,
+                    authority=configured.authority(),
+                    pid_file=options["pid_file"],
+                    reload_command=tuple(options["reload"]),
+                    broker=BrokerAddress.of(settings.BROKER),
+                )
+            )
+        except (AuthorityError, KeeperError) as error:
+            raise CommandError(str(error)) from None
+        if options["once"]:
+            written = keeper.round(at=timezone.now())
+            self.stdout.write(f"written: {', '.join(written) or 'nothing, all is as it should be'}")
+            return
+        asyncio.run(self._run(keeper, every_s))
+
+    async def _run(self, keeper: Keeper, every_s: float) -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await keep(keeper, every_s=every_s, now=timezone.now, stop=stop)
