@@ -1,0 +1,297 @@
+"""Certificates on real brokers as shipped: each site its own topics, its own session, and no more once revoked."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from support.manifests import a_manifest
+from support.tls_brokers import TlsBroker, a_tls_broker
+
+from sites.core.certificates import key_pem, make_request, new_key
+from sites.identity import operations
+from sites.identity.authority import Authority
+from sites.identity.brokers.keeper import Keeper, KeeperConfig
+from sites.mqtt.address import BrokerAddress
+from sites.mqtt.connection import Connection
+from sites.registry.models import Site
+from sites.registry.operations import enrol_sites
+from sites.wire.messages import Message
+from sites.wire.topics import device_topic, node_topic, state_topic
+
+pytestmark = pytest.mark.django_db(transaction=True)
+WITHIN_S = 10.0
+KINDS = [pytest.param("mosquitto", marks=pytest.mark.mosquitto), "nats"]
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Peer:
+    """One connection and what happened on it."""
+
+    url: str
+    hears: tuple[str, ...] = ()
+    client_id: str = ""
+    ups: int = 0
+    downs: int = 0
+    heard: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def start(self) -> Peer:
+        self.link = Connection(
+            replace(BrokerAddress.parse(self.url), client_id=self.client_id),
+            name="peer",
+            subscriptions=[(topic, 0) for topic in self.hears],
+            on_up=self._up,
+            on_down=self._down,
+            on_message=lambda topic, payload: self.heard.append((topic, payload)),
+            backoff_s=(0.2, 0.5),
+        )
+        self.task = asyncio.create_task(self.link.run())
+        return self
+
+    def _up(self) -> None:
+        self.ups += 1
+
+    def _down(self) -> None:
+        self.downs += 1
+
+    def say(self, topic: str, payload: bytes, qos: int = 0) -> None:
+        assert self.link.publish(Message(topic, payload, qos))
+
+    async def stop(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+
+async def until(condition: Callable[[], bool], what: str = "it") -> None:
+    deadline_s = time.monotonic() + WITHIN_S
+    while not condition():
+        assert time.monotonic() < deadline_s, f"{what} not within {WITHIN_S} s"
+        await asyncio.sleep(0.01)
+
+
+@dataclass
+class Fleet:
+    """Two enrolled sites, a broker with their lists, and the keeper that writes them."""
+
+    broker: TlsBroker
+    keeper: Keeper
+
+    def enrol(self, site_id: str) -> tuple[str, str]:
+        """Return the address with which a newly enrolled site connects, and its client id."""
+        key, site = new_key(), Site.objects.get(site_id=site_id)
+        token = operations.issue_token(site=site, by="test", at=now(), valid_for=timedelta(hours=1))
+        csr = make_request(key, site_id)
+        request = operations.submit_request(site_id=site_id, token=token, csr=csr, address="127.0.0.1", at=now())
+        operations.approve(request=request, by="test", at=now())
+        (made,) = operations.issue_approved(authority=self.broker.site_authority, at=now(), valid_for=timedelta(days=1))
+        pair = self.broker.folder / f"{site_id}-{made.serial[:8]}.pem"
+        pair.write_bytes(key_pem(key) + made.pem.encode())
+        return self.broker.url(pair), made.identity.client_id
+
+    def service(self, name: str) -> str:
+        """Return the address with which one of the platform's services connects."""
+        return self.broker.url(self.broker.pair(name), service=True)
+
+
+@pytest.fixture(params=KINDS)
+def fleet(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[Fleet]:
+    enrol_sites(manifest=a_manifest(2), program="neso-dc-low", at=now())
+    with a_tls_broker(request.param) as broker:
+        keeper = Keeper(
+            KeeperConfig(
+                kind=request.param,
+                folder=broker.folder,
+                host_id="vpp",
+                authority=broker.site_authority,
+                pid_file=broker.pid_file,
+                broker=BrokerAddress.parse(broker.url(broker.pair("vpp.broker"), service=True)),
+            )
+        )
+        yield Fleet(broker, keeper)
+
+
+def another_name() -> str:
+    """Return a name of this machine's loopback address that the broker's certificate does not hold."""
+    for name in ("localhost.localdomain", "ip6-localhost", "127.1"):
+        try:
+            if "127.0.0.1" in {row[4][0] for row in socket.getaddrinfo(name, None, socket.AF_INET)}:
+                return name
+        except OSError:
+            continue
+    pytest.skip("this machine's loopback address has one name only")
+
+
+async def in_thread(call: Callable[[], object]) -> object:
+    return await asyncio.to_thread(call)
+
+
+async def test_each_site_its_own_and_no_more(fleet: Fleet) -> None:
+    one, one_id = await asyncio.to_thread(fleet.enrol, "site-0001")
+    two, two_id = await asyncio.to_thread(fleet.enrol, "site-0002")
+    await in_thread(lambda: fleet.keeper.round(at=now()))
+    await in_thread(fleet.broker.start)
+    every = tuple(f"spBv1.0/+/{kind}/+" for kind in ("NBIRTH", "NDATA", "NDEATH"))
+    ingest = Peer(fleet.service("vpp.ingest"), (*every, "spBv1.0/+/DDATA/+/+")).start()
+    dispatch = Peer(fleet.service("vpp.dispatch"), ("spBv1.0/+/DDATA/+/control",)).start()
+    own = (node_topic("NCMD", "site-0001"), f"{device_topic('DCMD', 'site-0001', 'x')[:-2]}/+", "spBv1.0/STATE/+")
+    first = Peer(one, own, one_id).start()
+    second = Peer(two, (), two_id).start()
+    peers = [ingest, dispatch, first, second]
+    await until(lambda: all(peer.link.is_up for peer in peers), f"all up: {[p.link.down_reason for p in peers]}")
+
+    for topic in (
+        node_topic("NDATA", "site-0001"), node_topic("NDEATH", "site-0001"), device_topic("DDATA", "site-0001", "pv"),
+        node_topic("NCMD", "site-0002"), device_topic("DCMD", "site-0001", "control"), state_topic("vpp"),
+    ):  # fmt: skip
+        second.say(topic, b"forged")
+    second.say(node_topic("NDATA", "site-0002"), b"own")
+    ingest.say(device_topic("DCMD", "site-0001", "control"), b"forged")
+    ingest.say(node_topic("NCMD", "site-0001"), b"rebirth")
+    dispatch.say(device_topic("DCMD", "site-0001", "control"), b"order")
+    await until(lambda: len(ingest.heard) >= 1 and len(first.heard) >= 2, "own messages")
+    # What was forged went before on the same connections.
+    assert ingest.heard == [(node_topic("NDATA", "site-0002"), b"own")]
+    assert sorted(payload for _, payload in first.heard) == [b"order", b"rebirth"]
+    for peer in peers:
+        await peer.stop()
+
+
+async def test_nobody_takes_over_anothers_session(fleet: Fleet) -> None:
+    one, one_id = await asyncio.to_thread(fleet.enrol, "site-0001")
+    two, _ = await asyncio.to_thread(fleet.enrol, "site-0002")
+    await in_thread(lambda: fleet.keeper.round(at=now()))
+    await in_thread(fleet.broker.start)
+    first = Peer(one, (), one_id).start()
+    await until(lambda: first.link.is_up)
+    # On Mosquitto even with the right client id; on NATS, which binds nothing, with what a thief can know.
+    guesses = [one_id, "site-0001"] if fleet.broker.kind == "mosquitto" else ["site-0001", "site-0001-", one_id[:-1]]
+    for guess in guesses:
+        thief = Peer(two, (), guess).start()
+        await until(lambda thief=thief: thief.link.is_up)  # type: ignore[misc]
+        first.say(node_topic("NDATA", "site-0001"), b"still here", 1)
+        await asyncio.sleep(0.3)
+        assert (first.ups, first.downs, first.link.is_up) == (1, 0, True), guess
+        await thief.stop()
+    if fleet.broker.kind == "mosquitto":
+        # A site's certificate is refused where services choose their client ids.
+        url = one.replace(f":{fleet.broker.port}", f":{fleet.broker.service_port}")
+        intruder = Peer(url, (), "vpp-dispatch").start()
+        await asyncio.sleep(1.0)
+        assert intruder.ups == 0
+        await intruder.stop()
+    await first.stop()
+
+
+async def test_a_revoked_site_is_cut_off_at_once_and_for_good(fleet: Fleet) -> None:
+    one, one_id = await asyncio.to_thread(fleet.enrol, "site-0001")
+    two, two_id = await asyncio.to_thread(fleet.enrol, "site-0002")
+    await in_thread(lambda: fleet.keeper.round(at=now()))
+    await in_thread(fleet.broker.start)
+    first, second = Peer(one, (), one_id).start(), Peer(two, (), two_id).start()
+    await until(lambda: first.link.is_up and second.link.is_up)
+
+    site = await asyncio.to_thread(Site.objects.get, site_id="site-0001")
+    await in_thread(lambda: operations.revoke_site(site=site, by="test", reason="stolen", at=now()))
+    began_s = time.monotonic()
+    written = await in_thread(lambda: fleet.keeper.round(at=now()))
+    assert written
+    fleet.keeper.note_revoked(["site-0001"])
+    await until(lambda: fleet.broker.kind == "nats" or "eload" in fleet.broker.log_text, "reload")
+    for _ in range(3):
+        await fleet.keeper.end_sessions()
+        await asyncio.sleep(0.3)
+    await until(lambda: first.downs >= 1, "cut off")
+    assert time.monotonic() - began_s < WITHIN_S
+    ups = first.ups
+    await asyncio.sleep(1.5)
+    assert (first.ups, first.link.is_up) == (ups, False)
+    assert (second.ups, second.downs) == (1, 0)
+
+    # A new enrolment lets the site in again, the old certificate stays out.
+    again, again_id = await asyncio.to_thread(fleet.enrol, "site-0001")
+    await in_thread(lambda: fleet.keeper.round(at=now()))
+    back = Peer(again, (), again_id).start()
+    await until(lambda: back.link.is_up, "the new certificate")
+    await asyncio.sleep(1.0)
+    assert first.ups == ups
+    for peer in (first, second, back):
+        await peer.stop()
+
+
+async def test_strangers_and_strange_brokers_are_refused(fleet: Fleet, tmp_path: Path) -> None:
+    one, _ = await asyncio.to_thread(fleet.enrol, "site-0001")
+    await in_thread(lambda: fleet.keeper.round(at=now()))
+    await in_thread(fleet.broker.start)
+    broker = fleet.broker
+    unlisted = broker.url(broker.pair("site-0009", site_identity="f" * 32))
+    ca_only = f"mqtts://localhost:{broker.port}?ca={broker.folder / 'service-ca.pem'}"
+    stranger = Authority.create("stranger", at=now())
+    (tmp_path / "stranger.pem").write_bytes(stranger.pem)
+    key = new_key()
+    forged = stranger.site_certificate(
+        key.public_key(), site_id="site-0001", identity="a" * 32, at=now(), valid_for=timedelta(days=1)
+    )
+    (tmp_path / "forged.pem").write_bytes(key_pem(key) + forged.public_bytes(serialization.Encoding.PEM))
+    cases = {
+        "no certificate": ca_only,
+        "a certificate of a stranger": broker.url(tmp_path / "forged.pem"),
+        "a broker signed by a stranger": one.replace(
+            str(broker.folder / "service-ca.pem"), str(tmp_path / "stranger.pem")
+        ),
+        "a broker of another name": one.replace("localhost", another_name()),
+        "a missing file": one.replace("site-0001-", "absent-"),
+    }
+    if broker.kind == "nats":
+        cases["a certificate that the lists do not name"] = unlisted
+    for what, url in cases.items():
+        peer = Peer(url).start()
+        await until(lambda peer=peer: peer.link.down_reason != "not connected yet", what)  # type: ignore[misc]
+        await asyncio.sleep(0.3)
+        assert peer.ups == 0, what
+        if "broker" in what:
+            assert "certificate verify failed" in peer.link.down_reason
+        if what == "a missing file":
+            assert "absent-" in peer.link.down_reason
+        await peer.stop()
+    if broker.kind == "mosquitto":
+        # Let in by the authority, but without any right.
+        peer, ingest = Peer(unlisted).start(), Peer(fleet.service("vpp.ingest"), ("spBv1.0/+/NDATA/+",)).start()
+        await until(lambda: peer.link.is_up and ingest.link.is_up)
+        peer.say(node_topic("NDATA", "site-0009"), b"unlisted", 1)
+        good = Peer(one).start()
+        await until(lambda: good.link.is_up)
+        good.say(node_topic("NDATA", "site-0001"), b"listed", 1)
+        await until(lambda: bool(ingest.heard))
+        await asyncio.sleep(0.2)
+        assert ingest.heard == [(node_topic("NDATA", "site-0001"), b"listed")]
+        for each in (peer, ingest, good):
+            await each.stop()
+
+
+async def test_nats_finds_its_lists_good(fleet: Fleet) -> None:
+    if fleet.broker.kind != "nats":
+        pytest.skip("Mosquitto has no check of its own; the other tests start it")
+    await asyncio.to_thread(fleet.enrol, "site-0001")
+    await in_thread(lambda: fleet.keeper.round(at=now()))
+    checked = fleet.broker.check_config()
+    assert (checked.returncode, "is valid" in checked.stderr) == (0, True), checked.stderr
+
+
+async def test_nothing_is_written_while_nothing_changes(fleet: Fleet) -> None:
+    await asyncio.to_thread(fleet.enrol, "site-0001")
+    assert await in_thread(lambda: fleet.keeper.round(at=now()))
+    assert await in_thread(lambda: fleet.keeper.round(at=now())) == []
+    # Half its life later a revocation list is made anew, before a broker finds it too old.
+    later = await in_thread(lambda: fleet.keeper.round(at=now() + timedelta(days=16)))
+    assert ("sites.crl" in later) is (fleet.broker.kind == "mosquitto")  # type: ignore[operator]

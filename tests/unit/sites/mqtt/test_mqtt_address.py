@@ -1,0 +1,40 @@
+"""Addresses with certificates are taken whole or refused without showing a password."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sites.mqtt.address import BrokerAddress, BrokerAddressError, TlsFiles
+
+
+def test_certificates_are_named_in_the_address() -> None:
+    address = BrokerAddress.parse("mqtts://broker.example?ca=/a/ca.pem&cert=/a/own.pem&key=/a/own.key")
+    assert (address.host, address.port) == ("broker.example", 8883)
+    assert address.tls == TlsFiles(Path("/a/ca.pem"), Path("/a/own.pem"), Path("/a/own.key"))
+    assert not address.asks_certificate
+
+
+def test_an_address_without_credentials_asks_for_a_certificate() -> None:
+    assert BrokerAddress.parse("mqtts://broker.example").asks_certificate
+    assert not BrokerAddress.parse("mqtts://user:secret@broker.example").asks_certificate
+    assert not BrokerAddress.parse("mqtt://broker.example").asks_certificate
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("mqtt://u:secret@h?ca=/a", "names certificates without TLS"),
+        ("mqtts://u:secret@h?key=/a", "names a key without its certificate"),
+        ("mqtts://u:secret@h?ca=/a&ca=/b", "once each"),
+        ("mqtts://u:secret@h?ca=", "once each"),
+        ("mqtts://u:secret@h?verify=no", "options that are not accepted"),
+        ("mqtts://u:secret@h/path", "goes on after its port"),
+        ("wss://u:secret@h", "scheme 'wss'"),
+    ],
+)
+def test_a_wrong_address_is_told_without_its_password(url: str, message: str) -> None:
+    with pytest.raises(BrokerAddressError, match=message) as caught:
+        BrokerAddress.parse(url)
+    assert "secret" not in str(caught.value)
