@@ -20,6 +20,11 @@ RENEWAL_CONTEXT: Final = b"vpp-renewal-1"
 _ONE_REQUEST: Final = re.compile(
     rb"\s*-----BEGIN CERTIFICATE REQUEST-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE REQUEST-----\s*\Z"
 )
+_UNREADABLE: Final = (
+    ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.InvalidVersion, x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)  # fmt: skip
+"""All that `cryptography` raises over bytes that are not what they should be."""
 _HASHES: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
@@ -100,7 +105,7 @@ def read_request(pem: bytes, *, site_id: str) -> SigningRequest:
         algorithm = request.signature_hash_algorithm
         subject = list(request.subject)
         extensions, attributes = list(request.extensions), list(request.attributes)
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.DuplicateExtension) as error:
+    except _UNREADABLE as error:
         raise CertificateError("request_malformed", f"request cannot be read ({error})"[:200]) from None
     if not isinstance(public_key, ec.EllipticCurvePublicKey) or not isinstance(public_key.curve, ec.SECP256R1):
         held = getattr(getattr(public_key, "curve", None), "name", type(public_key).__name__)
@@ -124,7 +129,7 @@ def read_certificate(pem: bytes) -> x509.Certificate:
     try:
         certificate = x509.load_pem_x509_certificate(pem)
         certificate.public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except _UNREADABLE as error:
         raise CertificateError("certificate_malformed", f"certificate cannot be read ({error})"[:200]) from None
     return certificate
 
