@@ -34,12 +34,16 @@ class SiteRecord:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Power on the sample grid, as sizes in the product's direction, shape ``(n,)`` each."""
+    """Power on the sample grid in the product's direction, shape ``(n,)`` each.
+
+    A product that answers both ways has no direction of its own: there a power into the sites' buses is positive, and
+    energies are net.
+    """
 
     rate_hz: float
     contracted_kw: float
     required_kw: FloatArray
-    """Due by the curve [kW, >= 0]; NaN where no frequency is known."""
+    """Due by the curve [kW, >= 0 where the product has a direction]; NaN where no frequency is known."""
     delivered_kw: FloatArray
     """Given to the grid on top of the baseline [kW]; negative: in the wrong direction. 0 where
     nothing proves a delivery: no record, or the site off the grid."""
@@ -89,8 +93,8 @@ def site_delivery(
     recorded = np.isfinite(record.battery_kw) & np.isfinite(record.frequency_hz)
     on_grid = recorded & (record.switch_closed > 0.5)
     available = on_grid & (record.armed_kw > 0.0)
-    required = np.abs(required_share(curve, record.frequency_hz, nominal_hz)) * contracted_kw
-    service = (record.battery_kw - baseline_kw) * curve.sign
+    required = required_share(curve, record.frequency_hz, nominal_hz) * _way(curve) * contracted_kw
+    service = (record.battery_kw - baseline_kw) * _way(curve)
     return Delivery(
         rate_hz=rate_hz,
         contracted_kw=contracted_kw,
@@ -130,11 +134,16 @@ class FleetSum:
         return Delivery(
             rate_hz=rate_hz,
             contracted_kw=contracted_kw,
-            required_kw=np.abs(required_share(curve, frequency_hz, nominal_hz)) * contracted_kw,
+            required_kw=required_share(curve, frequency_hz, nominal_hz) * _way(curve) * contracted_kw,
             delivered_kw=self._delivered_kw.copy(),
             available=known,
             available_kw=self._available_kw.copy(),
         )
+
+
+def _way(curve: ResponseCurve) -> int:
+    """Return the sign, positive into the site's bus, in which a product's powers count positive."""
+    return curve.sign or 1
 
 
 def timed_envelope(required_kw: FloatArray, within_s: float, rate_hz: float) -> tuple[FloatArray, FloatArray]:
@@ -158,14 +167,28 @@ def worst_window(delivery: Delivery, *, within_s: float, window_s: float = WORST
     Due is the lower timed envelope: what had to be there after the allowed time. What is above the
     upper one does not make up for what is missing at another instant. Only the windows in which at
     least 90 % of the largest mean was due are compared: near the dead band a ratio tells the meter's noise.
+    The two ways of a product that answers both are judged apart: too much in one makes up for nothing in the other.
     """
     width = max(1, round(window_s * delivery.rate_hz))
     if delivery.required_kw.size < width:
         return None
-    due, most = timed_envelope(delivery.required_kw, within_s, delivery.rate_hz)
-    known = np.isfinite(due)
-    counted = np.minimum(delivery.delivered_kw, most)
-    due_mean = _rolling_mean(np.where(known, due, 0.0), width)
+    low, high = timed_envelope(delivery.required_kw, within_s, delivery.rate_hz)
+    sides = (
+        _worst_of_side(delivery, low, high, delivery.delivered_kw, width),
+        _worst_of_side(delivery, -high, -low, -delivery.delivered_kw, width),
+    )
+    return min((worst for worst in sides if worst is not None), key=lambda worst: worst.ratio, default=None)
+
+
+def _worst_of_side(
+    delivery: Delivery, low: FloatArray, high: FloatArray, delivered_kw: FloatArray, width: int
+) -> WorstWindow | None:
+    """Return the worst window of one way, in which ``low``, ``high`` and ``delivered_kw`` count positive."""
+    known = np.isfinite(low)
+    due = np.where(known, np.maximum(low, 0.0), 0.0)
+    # Where the other way may be taken, taking it is no lack of this one.
+    counted = np.where(low < 0.0, np.maximum(np.minimum(delivered_kw, high), 0.0), np.minimum(delivered_kw, high))
+    due_mean = _rolling_mean(due, width)
     delivered_mean = _rolling_mean(np.where(known, counted, 0.0), width)
     largest = float(due_mean.max())
     if largest < 0.01 * delivery.contracted_kw or largest <= 0.0:
@@ -183,21 +206,23 @@ def response_time_s(delivery: Delivery, *, within_s: float) -> float | None:
     phase jump, need not be met. None when the full power was never due so long; infinite when it was
     and never came. A sample says what held at some instant of its period, so the lag is counted to the end of the
     sample that shows the response: it is never less than one period. The delay of the site's own
-    frequency estimate is not in it.
+    frequency estimate is not in it. Of a product that answers both ways the first time counts, whichever way.
     """
     threshold = RESPONSE_SHARE * delivery.contracted_kw
     if threshold <= 0.0:
         return None
-    due = np.nan_to_num(delivery.required_kw, nan=-np.inf) >= threshold
     width = max(1, round(within_s * delivery.rate_hz))
-    if due.size < width:
+    if delivery.required_kw.size < width:
         return None
-    running = np.convolve(due.astype(np.int64), np.ones(width, dtype=np.int64), mode="valid")
-    stays_due = np.flatnonzero(running == width)
-    if stays_due.size == 0:
-        return None
-    given = np.flatnonzero(delivery.delivered_kw[stays_due[0] :] >= threshold)
-    return float(given[0] + 1) / delivery.rate_hz if given.size else math.inf
+    lags = []
+    for way in (1.0, -1.0):
+        due = np.nan_to_num(way * delivery.required_kw, nan=-np.inf) >= threshold
+        running = np.convolve(due.astype(np.int64), np.ones(width, dtype=np.int64), mode="valid")
+        stays_due = np.flatnonzero(running == width)
+        if stays_due.size:
+            given = np.flatnonzero(way * delivery.delivered_kw[stays_due[0] :] >= threshold)
+            lags.append((int(stays_due[0]), float(given[0] + 1) / delivery.rate_hz if given.size else math.inf))
+    return min(lags)[1] if lags else None
 
 
 def energy_uwh(power_kw: FloatArray, rate_hz: float) -> int:

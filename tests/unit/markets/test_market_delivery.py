@@ -216,3 +216,68 @@ class TestEnvelope:
 def test_energy_is_power_times_time(power_kw, samples):
     expected = power_kw * samples / RATE_HZ / 3600.0 * UWH_PER_KWH
     assert energy_uwh(np.full(samples, power_kw), RATE_HZ) == pytest.approx(expected, rel=1e-9, abs=1)
+
+
+class TestBothWays:
+    """Products that answer both ways: Continental Europe's FCR, the Nordics' FCR-N, China's primary response."""
+
+    FCR = curve_named("entsoe-fcr")
+
+    def swing(self, gave_kw, *, within_s=1.0, curve=FCR) -> Delivery:
+        """20 s of full response downwards, 20 s of none, 20 s of full response upwards; ``gave_kw`` in each."""
+        n = round(20.0 * RATE_HZ)
+        record = a_record(np.repeat([49.8, 50.0, 50.2], n), np.repeat(np.asarray(gave_kw, dtype=float), n))
+        return delivered(record, curve=curve)
+
+    def test_a_power_into_the_bus_counts_positive_and_what_is_due_has_its_sign(self):
+        delivery = self.swing([100.0, 0.0, -100.0])
+        assert delivery.required_kw[[0, 3000, 5999]] == pytest.approx([100.0, 0.0, -100.0])
+        assert delivery.delivered_kw[[0, 3000, 5999]] == pytest.approx([100.0, 0.0, -100.0])
+        assert energy_uwh(delivery.delivered_kw, RATE_HZ) == 0
+
+    def test_who_follows_both_ways_is_paid_in_full(self):
+        delivery = self.swing([100.0, 0.0, -100.0])
+        worst = worst_window(delivery, within_s=1.0)
+        assert worst is not None
+        assert worst.ratio == pytest.approx(1.0)
+        assert k_factor(worst_error_ratio(delivery, within_s=1.0)) == 1.0
+        assert response_time_s(delivery, within_s=1.0) == pytest.approx(0.01)
+
+    @pytest.mark.parametrize(("gave_kw", "ratio"), [([100.0, 0.0, -60.0], 0.6), ([70.0, 0.0, -100.0], 0.7)])
+    def test_each_way_is_judged_by_itself(self, gave_kw, ratio):
+        worst = worst_window(self.swing(gave_kw), within_s=1.0)
+        assert worst is not None
+        assert worst.ratio == pytest.approx(ratio)
+
+    def test_discharging_where_charging_was_due_is_no_delivery(self):
+        delivery = self.swing([100.0, 0.0, 100.0])
+        worst = worst_window(delivery, within_s=1.0)
+        assert worst is not None
+        assert worst.ratio <= -1.0
+        assert worst_error_ratio(delivery, within_s=1.0) == pytest.approx(2.0)
+
+    def test_the_allowed_time_bridges_the_turn_from_one_way_to_the_other(self):
+        t = np.arange(round(60.0 * RATE_HZ)) / RATE_HZ
+        frequency_hz = 50.0 - 0.2 * np.sign(np.sin(2.0 * np.pi * t / 30.0 + 1e-6))
+        late = 50.0 - 0.2 * np.sign(np.sin(2.0 * np.pi * np.maximum(t - 0.8, 0.0) / 30.0 + 1e-6))
+        delivery = delivered(a_record(frequency_hz, (50.0 - late) / 0.2 * 100.0), curve=self.FCR)
+        worst = worst_window(delivery, within_s=1.0)
+        assert worst is not None
+        assert worst.ratio == pytest.approx(1.0, abs=1e-6)
+        assert worst_error_ratio(delivery, within_s=1.0) == pytest.approx(0.0, abs=1e-9)
+
+    @given(
+        st.sampled_from(["entsoe-fcr", "fcr-n", "cn-primary"]), st.lists(st.floats(-0.3, 0.3), min_size=30, max_size=60)
+    )
+    def test_the_mirror_of_a_record_is_judged_alike(self, name, deviations):
+        curve = curve_named(name)
+        deviation = np.repeat(deviations, 50)
+        gave = 80.0 * np.roll(deviation, 20) / 0.3
+        one = delivered(a_record(50.0 - deviation, gave), curve=curve)
+        other = delivered(a_record(50.0 + deviation, -gave), curve=curve)
+        assert other.required_kw == pytest.approx(-one.required_kw, abs=1e-6)
+        first, second = worst_window(one, within_s=2.0), worst_window(other, within_s=2.0)
+        assert (first is None) == (second is None)
+        if first is not None and second is not None:
+            assert second.ratio == pytest.approx(first.ratio, abs=1e-6)
+        assert worst_error_ratio(other, within_s=2.0) == pytest.approx(worst_error_ratio(one, within_s=2.0), abs=1e-6)
