@@ -51,7 +51,10 @@ def read_trace(path: Path, nominal_hz: float) -> FrequencyTrace:
     lines = text.splitlines()
     source = " ".join(line.lstrip("# ") for line in lines if line.startswith("#"))
     kept = [(number, line) for number, line in enumerate(lines, start=1) if line.strip() and not line.startswith("#")]
-    rows = list(csv.reader(line for _, line in kept))
+    try:
+        rows = list(csv.reader(line for _, line in kept))
+    except csv.Error as error:
+        raise TraceError(f"{path}: {error}, accepted: a CSV file with t_s,frequency_hz") from None
     if not rows:
         raise TraceError(f"{path}: no rows, accepted: a header t_s,frequency_hz and {MIN_ROWS} rows or more")
     header = [name.strip() for name in rows[0]]

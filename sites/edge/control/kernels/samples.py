@@ -5,18 +5,22 @@ from __future__ import annotations
 from typing import Final
 
 from sites.edge.control.kernels.compiled import Record, kernel
+from sites.edge.control.kernels.detector import reset_detector
 
 SENSOR_PU: Final = 1e3
 """Far beyond what any sensor reports: only what is no number at all is replaced."""
+BLIND_MS: Final = 5
+"""Bad samples for so long are a blindness, no glitch."""
 
 
 @kernel
 def mend_sample(k: Record, c: Record, m: Record) -> int:
     """Replace what is no sample (NaN, infinite, beyond any sensor) by the last cycle's, on the utility side by the
-    bus's, a
-    converter's current by none; return for how many ticks a voltage has been so.
+    bus's, a converter's current by none; return for how many ticks a voltage has been so.
 
-    It must neither trip nor poison the states.
+    It must neither trip nor poison the states. After a blindness of some length the last cycle is one of our own
+    making, which the grid has meanwhile left: the detector begins anew, and the ITIC clock and the windows decide
+    whether there is a grid.
     """
     bad = 0
     if not abs(m["va"]) < SENSOR_PU:
@@ -50,5 +54,10 @@ def mend_sample(k: Record, c: Record, m: Record) -> int:
             m["pb"] = 0.0
         if not abs(m["pc"]) < SENSOR_PU:
             m["pc"] = 0.0
-    c["blind_ticks"] = c["blind_ticks"] + 1 if bad else 0
+    if bad:
+        c["blind_ticks"] += 1
+    elif c["blind_ticks"] > 0:
+        if c["blind_ticks"] >= BLIND_MS * k["ticks_per_ms"]:
+            reset_detector(c)
+        c["blind_ticks"] = 0
     return c["blind_ticks"]

@@ -12,7 +12,7 @@ from sites.edge.control.kernels.detector import reset_detector, watch_millisecon
 from sites.edge.control.kernels.dips import SHALLOW_PU
 from sites.edge.control.kernels.frequency import estimate_frequency
 from sites.edge.control.kernels.records import CAUSE_NONE, PATH_NONE, PATH_WINDOW
-from sites.edge.control.kernels.samples import mend_sample
+from sites.edge.control.kernels.samples import BLIND_MS, mend_sample
 from sites.edge.control.kernels.sequence import track_sequence
 from sites.edge.control.kernels.synchronism import watch_enter_service
 from sites.edge.control.kernels.windows import gather_squares, reset_windows, watch_windows
@@ -27,7 +27,6 @@ QUIET_MS: Final = 40
 """A disturbance is over when nothing was seen for this long."""
 DISTURBED_PU: Final = 0.15
 RETURN_MS: Final = 200
-BLIND_MS: Final = 5
 INVERSE_SQRT3: Final = 0.5773502691896258
 
 

@@ -148,6 +148,10 @@ def quiet_rows(kind: str) -> tuple[np.ndarray, np.ndarray]:
         volts[1, 2000:2100] = np.nan
     if kind == "spike at first":
         volts[:, :8] = -volts[:, :8] - 200.0
+    if kind == "nan for long":
+        volts[:, 2000:5130] = np.nan
+    if kind == "nan in one phase for long":
+        volts[1, 2000:5130] = np.nan
     if kind == "nan phase":
         volts[1] = np.nan
     if kind == "missing phase":
@@ -191,6 +195,8 @@ NAMED = {
     "repeated": "time 0.1 s is repeated",
     "few missing": "9 samples are missing in 1 holes",
     "nan": "",
+    "nan for long": "is blind",
+    "nan in one phase for long": "is blind",
     "spike at first": "watched from 0.01 s on",
     "nan phase": "no decision, because samples are missing",
     "missing phase": "no decision, because phase c is missing",

@@ -115,6 +115,7 @@ class TestBadInput:
             ("t_s,t_s,frequency_hz\n0,0,50\n1,1,50\n2,2,50\n", "hold a name twice"),
             ("t_s,frequency_hz\n0,50\n1,5000\n2,50\n", "line 3: 5000 Hz, accepted: 40 to 70"),
             ("t_s,frequency_hz\n0,50\n1e9,50\n2e9,50\n", "steps of 1e+09 s are usual, accepted: up to 60 s"),
+            ("t_s,frequency_hz\n0," + "5" * 200_000 + "\n", "field larger than field limit"),
             ("t_s,frequency_hz\n0,60\n1,60\n2,60\n", "stands at 60.00 Hz, accepted: a grid of 50 Hz"),
         ],
     )
