@@ -94,10 +94,11 @@ def test_writers_at_once_leave_no_hole_and_book_the_same_once(database_url: str)
 
 
 @pytest.mark.postgres
-def test_all_of_test_books_holds_on_postgresql() -> None:
+def test_the_books_and_their_closing_hold_on_postgresql() -> None:
     with postgres_database() as url:
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "--create-db", "tests/integration/test_books.py"],
+            [sys.executable, "-m", "pytest", "-q", "--create-db", "tests/integration/test_books.py",
+             "tests/integration/test_carbon_closing.py"],
             env=environment(url), cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
