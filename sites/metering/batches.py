@@ -30,6 +30,7 @@ from sites.wire.metrics import (
     SYSTEM_METRICS,
     MetricType,
 )
+from sites.wire.topics import PARTITIONS, partition_of
 
 T = TypeVar("T")
 
@@ -110,6 +111,8 @@ class Batch:
     """(partition, minute since 1970) that the readings belong to: their roll-ups have to be made."""
     first_at: datetime | None = None
     """When the oldest message in it arrived."""
+    partitions: frozenset[int] = frozenset()
+    """Partitions that its worker must still hold when it is written."""
     born: set[str] = field(default_factory=set)
     """Sites whose births came with it: they are told their marks when all that came before is stored."""
 
@@ -215,6 +218,8 @@ class Sorter:
     """Site's key -> latest values of all sites seen; lives longer than a batch."""
     unknown_seen: bool = False
     """A site or asset that the directory does not hold was met: it may have been enrolled since."""
+    partitions: frozenset[int] = frozenset(range(PARTITIONS))
+    """Partitions whose sites are this worker's."""
     _plans: dict[tuple[str, tuple[str, ...]], _Plan] = field(default_factory=dict)
 
     def add(self, arrival: Arrival) -> None:
@@ -222,6 +227,9 @@ class Sorter:
         event, asset = arrival.event, arrival.asset
         site = self.directory.get(event.site_id)
         if site is None:
+            if partition_of(event.site_id) not in self.partitions:
+                # Given back a moment ago: its new holder has the message too.
+                return
             self.unknown_seen = True
             arrival.refuse("site_unknown", f"site {event.site_id} is not enrolled")
             return
@@ -363,7 +371,9 @@ def split(batch: Batch) -> tuple[Batch, Batch] | None:
     """Return a batch as two halves, or None when it holds one row only; counts stay with the first."""
     if batch.rows + len(batch.refused_numbers) <= 1:
         return None
-    first, second = Batch(counts=batch.counts, due=batch.due), Batch(due=batch.due)
+    first, second = Batch(counts=batch.counts), Batch()
+    for part in (first, second):
+        part.due, part.partitions = batch.due, batch.partitions
     first.readings, second.readings = _halves(batch.readings)
     first.numbered, second.numbered = _halves(batch.numbered)
     first.refusals, second.refusals = _halves(batch.refusals)
@@ -378,7 +388,7 @@ def split(batch: Batch) -> tuple[Batch, Batch] | None:
 
 
 def _one_part_each(batch: Batch) -> tuple[Batch, Batch]:
-    second = Batch(due=batch.due)
+    second = Batch(due=batch.due, partitions=batch.partitions)
     for name in ("readings", "numbered", "refusals", "live", "refused_numbers"):
         part = getattr(batch, name)
         if part:

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult
 
 from django.db.utils import DatabaseError, InterfaceError
 
-from sites.metering import operations, queries
+from sites.metering import leases, operations
 from sites.mqtt.address import BrokerAddress
 from sites.mqtt.connection import Connection
 from sites.observability import metrics
@@ -88,9 +88,7 @@ class Host:
                     name=self._config.host_id, holder=self._holder, lease_s=self._config.lease_s, at=at
                 )
             )
-            covered = await self._in_thread(
-                lambda: queries.covered_partitions(at=at, fresh_within_s=self._config.lease_s)
-            )
+            covered = await self._in_thread(lambda: leases.covered_partitions(at=at))
         except (DatabaseError, InterfaceError) as error:
             # Without the database nothing can be stored, and the lease may be another's by now.
             logger.warning("host.database_away reason=%s", error)

@@ -255,12 +255,18 @@ class RefusalCount(models.Model):
     count = models.PositiveBigIntegerField(default=0)
 
 
-class WorkerHeartbeat(models.Model):
-    """An ingest worker that is connected and can write, with the partitions that it covers."""
+class PartitionLease(models.Model):
+    """Which ingest worker hears and writes one of the partitions; taken and kept by conditional UPDATE."""
 
-    worker = models.CharField(max_length=64, primary_key=True)
-    partitions = models.JSONField()
-    beat_at = models.DateTimeField()
+    partition = models.PositiveSmallIntegerField(primary_key=True)
+    holder = models.CharField(max_length=64, blank=True)
+    is_own = models.BooleanField(default=False)
+    """The holder was started for it; else it stands in for a worker that went away."""
+    token = models.PositiveBigIntegerField(default=0)
+    """Rises with every change of holder."""
+    expires_at = models.DateTimeField()
+    wanted_at = models.DateTimeField(null=True)
+    """When a worker of its own last asked its stand-in for it."""
 
 
 class HostLease(models.Model):

@@ -1,8 +1,7 @@
-"""Writes of the meter book: one batch of an ingest worker, its heartbeat, the host's lease."""
+"""Writes of the meter book: one batch of an ingest worker, retention, the host's lease."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,9 +9,9 @@ from typing import Final
 from django.db import connection, transaction
 from django.db.models import F, Max, Q
 
-from sites.metering import numbered, partitions, readings
+from sites.metering import leases, numbered, partitions, readings
 from sites.metering.batches import LIVE_FIELDS, Batch, LiveRow, Refusal
-from sites.metering.models import HostLease, LiveState, Reading, RefusalCount, RefusedMessage, WorkerHeartbeat
+from sites.metering.models import HostLease, LiveState, Reading, RefusalCount, RefusedMessage
 from sites.metering.numbered import StreamKey, StreamState
 
 KEPT_REFUSALS: Final = 10_000
@@ -45,13 +44,18 @@ class Pruned:
     """Days dropped whole, with all their rows."""
 
 
-def store_batch(*, batch: Batch, states: dict[StreamKey, StreamState], at: datetime) -> Stored:
+def store_batch(
+    *, batch: Batch, states: dict[StreamKey, StreamState], at: datetime, worker: str = "", lease_s: float = 0.0
+) -> Stored:
     """Write a batch in one transaction and return what sites may now be told.
 
     ``states`` is the worker's memory of its streams; it is read here and never changed, so that a
-    batch whose transaction failed can be tried again. Storing a batch twice changes nothing.
+    batch whose transaction failed can be tried again. Storing a batch twice changes nothing. Raises
+    ``leases.LeaseLost`` when ``worker`` does not hold the batch's partitions any more.
     """
     with transaction.atomic():
+        if batch.partitions:
+            leases.keep_partitions(worker=worker, partitions=batch.partitions, lease_s=lease_s, at=at)
         outcome = numbered.store_numbered(
             items=batch.numbered, refused=batch.refused_numbers, known=states, received_at=at
         )
@@ -69,21 +73,6 @@ def store_batch(*, batch: Batch, states: dict[StreamKey, StreamState], at: datet
         repeated=outcome.repeated,
         states=outcome.states,
     )
-
-
-def beat(*, worker: str, partitions: Iterable[int], at: datetime) -> None:
-    """Note that an ingest worker is connected and can write."""
-    WorkerHeartbeat.objects.update_or_create(worker=worker, defaults={"partitions": sorted(partitions), "beat_at": at})
-
-
-def forget_workers(*, before: datetime) -> None:
-    """Delete heartbeats of workers that were killed long ago; a live one beats again within a second."""
-    WorkerHeartbeat.objects.filter(beat_at__lt=before).delete()
-
-
-def end_worker(*, worker: str) -> None:
-    """Take back a worker's heartbeat when it ends in order."""
-    WorkerHeartbeat.objects.filter(worker=worker).delete()
 
 
 def take_host_lease(*, name: str, holder: str, lease_s: float, at: datetime) -> int | None:

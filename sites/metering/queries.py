@@ -1,4 +1,4 @@
-"""Reads of the meter book: live fleet, energies, records, waveforms, refusals, workers."""
+"""Reads of the meter book: live fleet, readings, energies, records, waveforms, refusals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ from sites.metering.models import (
     RefusedMessage,
     StreamMark,
     WaveformRecord,
-    WorkerHeartbeat,
 )
 from sites.metering.numbered import StreamKey, StreamState
 from sites.registry.models import Asset, Site
@@ -360,13 +359,6 @@ def ask_database() -> None:
     """Ask the database for nothing; raises DatabaseError when it does not answer."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
-
-
-def covered_partitions(*, at: datetime, fresh_within_s: float) -> set[int]:
-    """Return the partitions that an ingest worker with a fresh heartbeat covers."""
-    oldest = at - timedelta(seconds=fresh_within_s)
-    lists = WorkerHeartbeat.objects.filter(beat_at__gte=oldest).values_list("partitions", flat=True)
-    return {int(partition) for partitions in lists for partition in partitions}
 
 
 def us_of(at: datetime) -> int:

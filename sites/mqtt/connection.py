@@ -61,6 +61,8 @@ class Connection:
         self._broker = broker
         self._name = name
         self._subscriptions = list(subscriptions)
+        self._asked: dict[int, list[tuple[str, int]]] = {}
+        """Subscriptions that the broker has not answered yet, by packet."""
         self._on_message = on_message
         self._on_up = on_up
         self._on_down = on_down
@@ -116,6 +118,17 @@ class Connection:
             metrics.MQTT.messages_out += 1
             metrics.MQTT.bytes_out += len(message.payload)
         return is_taken
+
+    def subscribe_to(self, subscriptions: Sequence[tuple[str, int]]) -> None:
+        """Change the subscriptions: the new ones are asked for before the old ones are given up."""
+        before, self._subscriptions = self._subscriptions, list(subscriptions)
+        if not self.is_up:
+            # They are asked for with the next connection.
+            return
+        if added := [wanted for wanted in self._subscriptions if wanted not in before]:
+            self._subscribe(added)
+        if gone := [topic for topic, qos in before if (topic, qos) not in self._subscriptions]:
+            self._client.unsubscribe(gone)
 
     @property
     def is_congested(self) -> bool:
@@ -220,15 +233,24 @@ class Connection:
         if reason.is_failure:
             self._refuse(f"broker refused the connection: {reason}")
         elif self._subscriptions:
-            client.subscribe(self._subscriptions)
+            self._asked.clear()
+            self._subscribe(self._subscriptions)
         else:
             self._come_up()
 
-    def _subscribed(self, _client: Any, _data: Any, _mid: int, reasons: Sequence[Any], _properties: Any) -> None:
-        refused = [topic for (topic, _), reason in zip(self._subscriptions, reasons, strict=False) if reason.is_failure]
+    def _subscribe(self, subscriptions: list[tuple[str, int]]) -> None:
+        _, number = self._client.subscribe(subscriptions)
+        if number is not None:
+            self._asked[number] = subscriptions
+
+    def _subscribed(self, _client: Any, _data: Any, number: int, reasons: Sequence[Any], _properties: Any) -> None:
+        asked = self._asked.pop(number, [])
+        refused = [topic for (topic, _), reason in zip(asked, reasons, strict=False) if reason.is_failure]
         if refused:
             self._refuse(f"broker refused the subscription to {', '.join(refused[:5])}")
-        else:
+            if self.is_up:
+                self._drop(self.down_reason)
+        elif not self.is_up:
             self._come_up()
 
     def _refuse(self, reason: str) -> None:

@@ -104,7 +104,9 @@ def a_console(folder: Path) -> Iterator[Console]:
         owned = [text for site_id in OWNED for text in ("--owner-site", site_id)]
         people = json.loads(platform.manage("create_demo_users", "--demo", "--json", *owned))
         platform.start("run_ingest")
-        wait_until(lambda: platform.read("WorkerHeartbeat.objects.count()"), 60.0, "the ingest to be ready")
+        wait_until(
+            lambda: platform.read("PartitionLease.objects.exclude(holder='').count()"), 60.0, "the ingest to be ready"
+        )
         fleet = SpeakingFleet(broker.edge_url, [row["site_id"] for row in manifest], islanded=ISLANDED)
         web = WebProcess(platform)
         try:

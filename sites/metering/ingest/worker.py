@@ -9,17 +9,17 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult
 
 from django.db.utils import DatabaseError, DataError, IntegrityError, InterfaceError
 
 from sites.core import observe
-from sites.metering import live, operations, queries
+from sites.metering import leases, live, operations, queries
 from sites.metering.batches import Arrival, Batch, Sorter, split
 from sites.metering.numbered import StreamState
 from sites.metering.operations import Stored
@@ -28,7 +28,7 @@ from sites.mqtt.address import BrokerAddress
 from sites.mqtt.connection import Connection
 from sites.observability import metrics
 from sites.observability.health import Health
-from sites.registry.queries import site_directory
+from sites.registry.queries import SiteKeys, site_directory
 from sites.wire.errors import TimestampInFuture
 from sites.wire.host_session import DeviceBorn, DeviceData, HostSession, NodeBorn, NodeData, RebirthNeeded, Refused
 from sites.wire.messages import Message
@@ -52,7 +52,8 @@ LONGEST_PAUSE_S: Final = 5.0
 FLUSH_WITHIN_S: Final = 10.0
 DATABASE_WITHIN_S: Final = 5.0
 """A database that has answered nothing for so long is gone [s]."""
-FORGET_WORKERS_AFTER: Final = timedelta(hours=1)
+CHECKS_PER_LEASE: Final = 5
+MAKE_PARTITIONS_EVERY_S: Final = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,11 @@ class IngestConfig:
 
     broker: SplitResult
     partitions: tuple[int, ...]
+    """Its own: asked back from whoever stands in."""
+    stand_by: tuple[int, ...]
+    """Taken while nobody else holds them."""
+    lease_s: float
+    """A worker that did not renew for this long is taken for dead."""
     batch_s: float
     batch_rows: int
     max_payload_bytes: int
@@ -69,8 +75,8 @@ class IngestConfig:
 
     @property
     def name(self) -> str:
-        """``ingest-<lowest partition>``: unique among the workers of a fleet, and the live topic's last level."""
-        return f"ingest-{min(self.partitions)}"
+        """``ingest-<lowest own partition>``: unique among the workers of a fleet, and the live topic's last level."""
+        return f"ingest-{min(self.partitions)}" if self.partitions else f"ingest-stand-by-{min(self.stand_by)}"
 
 
 class IngestWorker:
@@ -88,8 +94,12 @@ class IngestWorker:
         self._inbox: deque[tuple[str, bytes, datetime]] = deque()
         self._arrived = asyncio.Event()
         self._session = HostSession(config.max_payload_bytes, config.max_clock_ahead_s)
-        self._sorter = Sorter(directory={}, max_clock_ahead_s=config.max_clock_ahead_s)
+        self._held: frozenset[int] = frozenset()
+        """Partitions that this worker hears and writes."""
+        self._sorter = Sorter(directory={}, max_clock_ahead_s=config.max_clock_ahead_s, partitions=self._held)
         self._batch = Batch()
+        self._batches_stored = 0
+        self._elsewhere: frozenset[int] = frozenset()
         self._states: dict[tuple[int, str], StreamState] = {}
         self._marks: dict[str, dict[str, int]] = {}
         """site_id -> stream -> mark that the site is still to be told."""
@@ -102,7 +112,6 @@ class IngestWorker:
             BrokerAddress.of(config.broker),
             name=self._name,
             on_message=self._note,
-            subscriptions=[(topic, 0) for topic in partition_filters(config.partitions)],
             # A birth may have been missed while the link was down.
             on_up=self._session.forget_births,
         )
@@ -118,7 +127,7 @@ class IngestWorker:
             asyncio.create_task(self._decode()),
             asyncio.create_task(self._tell()),
             asyncio.create_task(self._publish_live()),
-            asyncio.create_task(self._beat()),
+            asyncio.create_task(self._hold()),
         ]
         writer = asyncio.create_task(self._write(stop))
         stopped = asyncio.create_task(stop.wait())
@@ -135,7 +144,7 @@ class IngestWorker:
             stop.set()
             await _ended([link, writer, stopped, *tasks])
             with contextlib.suppress(DatabaseError, InterfaceError):
-                await self._in_thread(lambda: operations.end_worker(worker=self._worker_id))
+                await self._in_thread(lambda: leases.release_partitions(worker=self._worker_id, at=self._now()))
             await self._in_thread(operations.close_database)
             self._thread.shutdown()
 
@@ -208,26 +217,98 @@ class IngestWorker:
     # --- to the database -------------------------------------------------------------------------
 
     async def _load(self) -> None:
-        """Read the registry, the marks and the latest live rows; wait for the database if need be."""
+        """Take what partitions are to be had, before the broker is met; wait for the database if need be."""
         pause_s = FIRST_PAUSE_S
         while True:
             try:
-                directory = await self._in_thread(lambda: site_directory(partitions=self._config.partitions))
-                self._states = await self._in_thread(lambda: queries.stream_states(partitions=self._config.partitions))
-                self._sorter.live = await self._in_thread(
-                    lambda: queries.newest_rows(partitions=self._config.partitions)
-                )
                 await self._in_thread(lambda: operations.make_partitions(at=self._now()))
-                await self._in_thread(lambda: operations.forget_workers(before=self._now() - FORGET_WORKERS_AFTER))
-                break
+                await self._hold_once()
+                return
             except (DatabaseError, InterfaceError) as error:
                 logger.warning("ingest.database_away reason=%s", error)
                 await self._in_thread(operations.close_database)
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2.0, LONGEST_PAUSE_S)
-        self._use_directory(directory)
 
-    def _use_directory(self, directory: dict[str, Any]) -> None:
+    async def _hold(self) -> None:
+        """Keep the partitions while this worker is connected and its database thread answers."""
+        made_at = time.monotonic()
+        while True:
+            await asyncio.sleep(min(1.0, self._config.lease_s / CHECKS_PER_LEASE))
+            with contextlib.suppress(DatabaseError, InterfaceError):
+                if not self._connection.is_up:
+                    # What it cannot hear it does not keep.
+                    await self._in_thread(queries.ask_database)
+                    self._database_answers()
+                    continue
+                await self._hold_once()
+                self._database_answers()
+                if time.monotonic() - made_at > MAKE_PARTITIONS_EVERY_S:
+                    made_at = time.monotonic()
+                    await self._in_thread(lambda: operations.make_partitions(at=self._now()))
+
+    async def _hold_once(self) -> None:
+        config = self._config
+        holding = await self._in_thread(
+            lambda: leases.hold_partitions(
+                worker=self._worker_id, own=config.partitions, stand_by=config.stand_by, lease_s=config.lease_s,
+                at=self._now(),
+            )
+        )  # fmt: skip
+        if holding.elsewhere != self._elsewhere:
+            self._elsewhere = holding.elsewhere
+            if holding.elsewhere:
+                logger.warning("ingest.partitions_elsewhere partitions=%s", sorted(holding.elsewhere))
+        if lost := self._held - holding.partitions:
+            logger.warning("ingest.partitions_lost partitions=%s", sorted(lost))
+            self._leave(lost)
+        if taken := holding.partitions - self._held:
+            await self._take(taken)
+        if holding.wanted:
+            await self._give_back(holding.wanted)
+
+    async def _take(self, taken: frozenset[int]) -> None:
+        """Read where the sites of new partitions stand, then listen to them."""
+        directory = await self._in_thread(lambda: site_directory(partitions=taken))
+        states = await self._in_thread(lambda: queries.stream_states(partitions=taken))
+        rows = await self._in_thread(lambda: queries.newest_rows(partitions=taken))
+        self._states |= states
+        self._sorter.live |= rows
+        self._use_directory({**self._sorter.directory, **directory})
+        self._hear(self._held | taken)
+        self._batch.partitions |= taken
+        logger.info("ingest.partitions_taken partitions=%s", sorted(taken))
+
+    async def _give_back(self, wanted: frozenset[int]) -> None:
+        """Stop listening to partitions, store what came of them, and let their own worker have them."""
+        self._connection.subscribe_to(_filters(self._held - wanted))
+        # Two more batches: the one that is being written, and the one that holds what was on its way.
+        through = self._batches_stored + 2
+        while self._batches_stored < through:
+            await asyncio.sleep(0.02)
+        self._leave(wanted)
+        self._batch.partitions -= wanted
+        await self._in_thread(
+            lambda: leases.release_partitions(worker=self._worker_id, partitions=wanted, at=self._now())
+        )
+        logger.info("ingest.partitions_given_back partitions=%s", sorted(wanted))
+
+    def _leave(self, partitions: frozenset[int]) -> None:
+        self._hear(self._held - partitions)
+        directory = {id_: keys for id_, keys in self._sorter.directory.items() if keys.partition not in partitions}
+        left = {keys.pk for site_id, keys in self._sorter.directory.items() if site_id not in directory}
+        self._use_directory(directory)
+        self._states = {key: state for key, state in self._states.items() if key[0] not in left}
+        self._sorter.live = {pk: row for pk, row in self._sorter.live.items() if pk not in left}
+        for told in (self._marks, self._told_at):
+            for site_id in [site_id for site_id in told if site_id not in directory]:
+                del told[site_id]
+
+    def _hear(self, partitions: frozenset[int]) -> None:
+        self._held = self._sorter.partitions = partitions
+        self._connection.subscribe_to(_filters(partitions))
+
+    def _use_directory(self, directory: Mapping[str, SiteKeys]) -> None:
         self._sorter.directory = directory
         self._site_ids = {keys.pk: site_id for site_id, keys in directory.items()}
 
@@ -235,16 +316,17 @@ class IngestWorker:
         looked_at = time.monotonic()
         while True:
             await self._until_full(stop)
-            batch, self._batch = self._batch.sealed(), Batch()
+            batch, self._batch = self._batch.sealed(), Batch(partitions=self._batch.partitions)
             if not batch.is_empty:
                 await self._store(batch, stop)
                 await self._answer_births(batch.born)
+            self._batches_stored += 1
             if stop.is_set() and self._batch.is_empty and not self._inbox:
                 return
             if self._sorter.unknown_seen and time.monotonic() - looked_at >= LOOK_AGAIN_S:
                 looked_at, self._sorter.unknown_seen = time.monotonic(), False
                 with contextlib.suppress(DatabaseError, InterfaceError):
-                    found = await self._in_thread(lambda: site_directory(partitions=self._config.partitions))
+                    found = await self._in_thread(lambda: site_directory(partitions=self._held))
                     self._use_directory(found)
 
     async def _until_full(self, stop: asyncio.Event) -> None:
@@ -264,8 +346,19 @@ class IngestWorker:
             started = time.monotonic()
             try:
                 stored = await self._in_thread(
-                    lambda: operations.store_batch(batch=batch, states=self._states, at=self._now())
-                )
+                    lambda: operations.store_batch(
+                        batch=batch, states=self._states, at=self._now(), worker=self._worker_id,
+                        lease_s=self._config.lease_s if self._connection.is_up else 0.0,
+                    )
+                )  # fmt: skip
+            except leases.LeaseLost as error:
+                # Its new holder hears the sites now; the numbered part was not told and comes again.
+                logger.warning("ingest.batch_fenced rows=%d reason=%s", batch.rows, error)
+                self._batch.partitions = self._batch.partitions & self._held
+                with contextlib.suppress(DatabaseError, InterfaceError):
+                    await self._hold_once()
+                    self._batch.partitions = self._held
+                return
             except (IntegrityError, DataError) as error:
                 # Another worker may have written the same rows: forget what is remembered, look, try again.
                 self._states = {}
@@ -386,6 +479,8 @@ class IngestWorker:
         while True:
             await _next_second(self._now())
             at = self._now()
+            if not self._held:
+                continue
             summary = live.aggregate(
                 self._sorter.live.values(),
                 at=at,
@@ -394,20 +489,9 @@ class IngestWorker:
             )
             self._connection.publish(Message(f"vpp/live/{self._name}", summary.to_json()))
 
-    async def _beat(self) -> None:
-        """Say once a second that this worker lives: connected, and its database thread answers."""
-        while True:
-            with contextlib.suppress(DatabaseError, InterfaceError):
-                if self._connection.is_up:
-                    await self._in_thread(
-                        lambda: operations.beat(
-                            worker=self._worker_id, partitions=self._config.partitions, at=self._now()
-                        )
-                    )
-                else:
-                    await self._in_thread(queries.ask_database)
-                self._database_answers()
-            await asyncio.sleep(1.0)
+
+def _filters(partitions: Iterable[int]) -> list[tuple[str, int]]:
+    return [(topic, 0) for topic in partition_filters(partitions)]
 
 
 async def _ended(tasks: Iterable[asyncio.Task[Any]]) -> None:

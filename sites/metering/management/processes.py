@@ -8,7 +8,9 @@ from sites.wire.topics import PARTITIONS
 
 
 def parse_partitions(text: str) -> tuple[int, ...]:
-    """Return the partitions of a list such as ``0-15,32``; raise CommandError naming what is accepted."""
+    """Return the partitions of a list such as ``0-15,32`` or ``none``; raise CommandError naming what is accepted."""
+    if text == "none":
+        return ()
     found: set[int] = set()
     for part in text.split(","):
         first, sign, last = part.strip().partition("-")

@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from sites.metering.ingest.worker import IngestConfig, IngestWorker
@@ -16,25 +16,30 @@ from sites.observability.process import run_process
 
 
 class Command(BaseCommand):
-    """``manage.py run_ingest [--partitions 0-63]``."""
+    """``manage.py run_ingest [--partitions 0-63] [--stand-by 0-63]``."""
 
     help = "Take the sites' messages from MQTT into the database; k of n workers by their partitions."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the partitions of this worker."""
-        parser.add_argument("--partitions", default="0-63", help="such as 0-63, or 0-15,32-47")
+        parser.add_argument("--partitions", default="0-63", help="its own, such as 0-63, or 0-15,32-47; none for none")
+        parser.add_argument("--stand-by", default="none", help="partitions to take while nobody else holds them")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until SIGTERM or SIGINT, then write what is held and end."""
         config = IngestConfig(
             broker=settings.BROKER,
             partitions=parse_partitions(options["partitions"]),
+            stand_by=parse_partitions(options["stand_by"]),
+            lease_s=settings.LEASE_S,
             batch_s=settings.INGEST_BATCH_S,
             batch_rows=settings.INGEST_BATCH_ROWS,
             max_payload_bytes=settings.MAX_PAYLOAD_BYTES,
             max_clock_ahead_s=settings.MAX_CLOCK_AHEAD_S,
             fresh_within_s=settings.FRESH_WITHIN_S,
         )
+        if not config.partitions and not config.stand_by:
+            raise CommandError("--partitions and --stand-by are both none, accepted: partitions in one of them")
         health = Health("ingest")
         run_process(
             health,
