@@ -16,7 +16,9 @@ def test_the_net_of_a_service_becomes_one_way_and_comes_back() -> None:
     executor = MigrationExecutor(connection)
     latest = executor.loader.graph.leaf_nodes("metering")
     executor.migrate([("metering", "0002_readings_by_message")])
-    before = executor.loader.project_state([("metering", "0002_readings_by_message"), ("registry", "0002_role_groups")]).apps
+    before = executor.loader.project_state(
+        [("metering", "0002_readings_by_message"), ("registry", "0002_role_groups")]
+    ).apps
     site = before.get_model("registry", "Site").objects.create(
         site_id="s", name="s", grid_zone="GB", nominal_hz=50.0, nominal_voltage_v=230.0, partition=0, enrolled_at=START
     )

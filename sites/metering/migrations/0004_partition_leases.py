@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("metering", "0002_readings_by_message")]
+    dependencies = [("metering", "0003_interval_service")]
 
     operations = [
         migrations.DeleteModel(name="WorkerHeartbeat"),
