@@ -297,7 +297,7 @@ class Sorter:
         values_in = data.values
         if plan.stored:
             row: Any = tuple(_NAN if values_in[i] is None else values_in[i] for i in plan.stored_at)
-            received_ms = _ms(received_at)
+            received_ms = ms_of(received_at)
             batch.take_readings([(site.pk, asset, plan.stored, data.at_ms, received_ms, row)])
             batch.due.add((site.partition, data.at_ms // 60_000))
         if plan.live:
@@ -342,7 +342,7 @@ class Sorter:
             if live_name is not None and not metric.is_historical:
                 newest[live_name] = value
                 latest_at = max(latest_at, at)
-        received_ms = _ms(received_at)
+        received_ms = ms_of(received_at)
         arrival.batch.take_readings(
             [(site.pk, asset, tuple(row), at_ms, received_ms, tuple(row.values())) for at_ms, row in readings.items()]
         )
@@ -459,7 +459,8 @@ def _live_name(name: str, asset: str) -> str | None:
     return "genset_running" if (asset, name) == ("genset", "running") else None
 
 
-def _ms(at: datetime) -> int:
+def ms_of(at: datetime) -> int:
+    """Return an instant as whole milliseconds since 1970."""
     return (at - EPOCH) // _MILLISECOND
 
 

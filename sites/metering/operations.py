@@ -7,15 +7,17 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from django.db import connection, transaction
-from django.db.models import F, Max, Q
+from django.db.models import BooleanField, F, FloatField, Max, Q
 
 from sites.metering import leases, numbered, partitions, readings
-from sites.metering.batches import LIVE_FIELDS, Batch, LiveRow, Refusal
+from sites.metering.batches import LIVE_FIELDS, Batch, LiveRow, ReadingItem, Refusal, ms_of
 from sites.metering.models import HostLease, LiveState, Reading, RefusalCount, RefusedMessage
 from sites.metering.numbered import StreamKey, StreamState
 
 KEPT_REFUSALS: Final = 10_000
 """Refused messages kept for inspection; older ones are deleted, their count stays."""
+_STAGED_LIVE: Final = "metering_live_in"
+_NAN: Final = float("nan")
 PRUNE_ROWS: Final = 20_000
 """Readings looked at in one transaction when old ones are deleted: writers wait no longer than that."""
 
@@ -166,7 +168,7 @@ def lock_timeout_s() -> float:
 def _upsert_live(live: dict[int, LiveRow]) -> None:
     """Write the newest rows. A row holds all values of its site known so far, so it replaces a whole row."""
     if connection.vendor == "postgresql" and live:
-        _upsert_live_by_arrays(live)
+        _upsert_live_by_copy(live)
         return
     rows = [
         LiveState(site_id=pk, measured_at=row.measured_at, received_at=row.received_at, **row.values)
@@ -181,26 +183,28 @@ def _upsert_live(live: dict[int, LiveRow]) -> None:
     )
 
 
-def _upsert_live_by_arrays(live: dict[int, LiveRow]) -> None:
-    """Write them as one array for each column: model instances cost more than the statement."""
-    rows = [
-        (pk, row.measured_at, row.received_at, *map(row.values.get, LIVE_FIELDS))
-        # In order: two workers must not lock each other's rows crosswise.
-        for pk, row in sorted(live.items())
-    ]
-    names = ["site_id", "measured_at", "received_at", *LIVE_FIELDS]
-    types = [LiveState._meta.get_field(name).db_type(connection) for name in LIVE_FIELDS]
-    kinds = ["bigint", "timestamptz", "timestamptz", *map(str, types)]
-    arrays = ", ".join(f"%s::{kind}[]" for kind in kinds)
-    # The column of the mode has no null: a site that did not say it yet has an empty one.
-    taken = ", ".join("coalesce(mode, '')" if name == "mode" else name for name in names)
+def _upsert_live_by_copy(live: dict[int, LiveRow]) -> None:
+    """Write them through the readings' own copy: the mode as the text, all other values as the vector."""
+    numbers = tuple(name for name in LIVE_FIELDS if name != "mode")
+    rows: list[ReadingItem] = []
+    # In order: two workers must not lock each other's rows crosswise.
+    for pk, row in sorted(live.items()):
+        values = tuple(_NAN if (value := row.values.get(name)) is None else float(value) for name in numbers)
+        rows.append((pk, row.values.get("mode") or "", numbers, ms_of(row.measured_at), ms_of(row.received_at), values))
+    taken = ["site_id", "measured_at", "received_at", "asset"]
+    for place, name in enumerate(numbers, 1):
+        known = f"nullif(values[{place}], 'NaN')"
+        field = LiveState._meta.get_field(name)
+        is_float = isinstance(field, FloatField)
+        taken.append(known if is_float else f"{known} = 1" if isinstance(field, BooleanField) else f"{known}::bigint")
+    names = ["site_id", "measured_at", "received_at", "mode", *numbers]
     updates = ", ".join(f"{name} = excluded.{name}" for name in names[1:])
     with connection.cursor() as cursor:
+        readings.copy_staged(cursor, _STAGED_LIVE, rows, {numbers: 0})
         cursor.execute(
             f"INSERT INTO {LiveState._meta.db_table} ({', '.join(names)}) "  # noqa: S608
-            f"SELECT {taken} FROM unnest({arrays}) AS t({', '.join(names)}) "
-            f"ON CONFLICT (site_id) DO UPDATE SET {updates}",
-            [list(column) for column in zip(*rows, strict=True)],
+            f"SELECT {', '.join(taken)} FROM {_STAGED_LIVE} ORDER BY site_id "
+            f"ON CONFLICT (site_id) DO UPDATE SET {updates}"
         )
 
 

@@ -65,15 +65,22 @@ def _copy(readings: list[ReadingItem], shapes: dict[tuple[str, ...], int]) -> No
     table = connection.ops.quote_name(Reading._meta.db_table)
     names = ", ".join(connection.ops.quote_name(name) for name in COLUMNS)
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"CREATE TEMP TABLE IF NOT EXISTS {_STAGING} ON COMMIT DELETE ROWS AS SELECT {names} FROM {table} LIMIT 0"  # noqa: S608
-        )
-        with cursor.copy(f"COPY {_STAGING} FROM STDIN (FORMAT BINARY)") as copy:
-            copy.write(_COPY_HEAD)
-            for part in _binary_rows(readings, shapes):
-                copy.write(part)
-            copy.write(_COPY_END)
+        copy_staged(cursor, _STAGING, readings, shapes)
         cursor.execute(f"INSERT INTO {table} ({names}) SELECT * FROM {_STAGING} ON CONFLICT DO NOTHING")  # noqa: S608
+
+
+def copy_staged(cursor: Any, staging: str, readings: list[ReadingItem], shapes: dict[tuple[str, ...], int]) -> None:
+    """Copy rows in the columns of readings into a temporary table that is empty again after the transaction."""
+    table = connection.ops.quote_name(Reading._meta.db_table)
+    names = ", ".join(connection.ops.quote_name(name) for name in COLUMNS)
+    cursor.execute(
+        f"CREATE TEMP TABLE IF NOT EXISTS {staging} ON COMMIT DELETE ROWS AS SELECT {names} FROM {table} LIMIT 0"  # noqa: S608
+    )
+    with cursor.copy(f"COPY {staging} FROM STDIN (FORMAT BINARY)") as copy:
+        copy.write(_COPY_HEAD)
+        for part in _binary_rows(readings, shapes):
+            copy.write(part)
+        copy.write(_COPY_END)
 
 
 def _binary_rows(readings: list[ReadingItem], shapes: dict[tuple[str, ...], int]) -> Iterable[bytes]:

@@ -190,8 +190,8 @@ def _sustained(name: str, sites: int, minutes: float, *, is_encoded_before: bool
         while fleet.rows() - stored < fact["sent"] and time.perf_counter() - ended_s < 30.0:
             time.sleep(0.2)
         lost = fact["sent"] - (fleet.rows() - stored)
-        if lost:
-            print(fleet.platform.log_of("run_ingest")[-1500:], flush=True)
+        if lost or os.environ.get("FLEET_LOG"):
+            print(fleet.platform.log_of("run_ingest")[-2500:], flush=True)
         ages.sort()
         memory_mib = _peak_mib(fleet.worker.pid)
         refused = fleet.one("SELECT coalesce(sum(count), 0) FROM metering_refusalcount")
