@@ -176,6 +176,8 @@ ENROLMENT_TOKEN_H = environment.number("VPP_ENROLMENT_TOKEN_H", 24.0, 0.01, 720.
 DISPATCH_TICK_S = environment.number("VPP_DISPATCH_TICK_S", 0.1, 0.01, 10.0)
 RESEND_AFTER_S = environment.number("VPP_RESEND_AFTER_S", 1.0, 0.1, 60.0)
 """Desired and reported assignment differ for this long: send again."""
+COMMAND_LIFE_S = environment.number("VPP_COMMAND_LIFE_S", 30.0, 2.0, 600.0)
+"""A request to a site that was not answered for so long has expired: it does not come true later."""
 DROPOUT_MARGIN = environment.number("VPP_DROPOUT_MARGIN", 0.02, 0.0, 0.5)
 """Share armed on top of the obligation against sites that drop out in the event."""
 FRESH_WITHIN_S = environment.number("VPP_FRESH_WITHIN_S", 10.0, 1.0, 600.0)

@@ -1,4 +1,4 @@
-"""vpp-edge control | uplink | simulate | enrol | renew | check-config, and the studies."""
+"""vpp-edge control | uplink | request | status | simulate | enrol | renew | check-config, and the studies."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sites.edge import site_commands
 from sites.edge.config import KEY_HEX, SITE_ID, ConfigError, EdgeConfig, load_config
 from sites.edge.studies.output_files import OutputError
 from sites.mqtt.address import BrokerAddress, BrokerAddressError
@@ -68,6 +69,7 @@ def _parser(wanted: str) -> argparse.ArgumentParser:
             else:
                 command.add_argument("--config", type=Path, required=True, metavar="FILE")
             command.set_defaults(run=enrol_command.run_enrol if name == "enrol" else enrol_command.run_renew)
+    site_commands.add_commands(commands)
     check = commands.add_parser("check-config", help="read a site's file and say what is wrong with it")
     check.add_argument("config", type=Path, metavar="FILE")
     check.set_defaults(run=_check_config)
@@ -116,18 +118,21 @@ def _control(options: argparse.Namespace, environment: Mapping[str, str]) -> int
     # Imported here: only this command needs the compiled kernels.
     from sites.edge.control.process import run_control
     from sites.edge.control.realtime import AlreadyRunning
+    from sites.edge.drivers.inputs import InputCard
     from sites.edge.link.shared_block import ControlSide, SharedBlock, SharedBlockError
 
     config = load_config(options.config, environment)
     spool_dir = _make_runtime(config)
     try:
-        block = SharedBlock(config.block_path)
+        exchange = ControlSide(SharedBlock(config.block_path), spool_dir)
         return run_control(
             # The driver is chosen here, because the control package knows no plant.
             make_driver=lambda: _driver_of(config),
-            exchange=ControlSide(block, spool_dir),
+            exchange=exchange,
             lock_path=config.runtime_dir / f"{config.site_id}.control.lock",
             interval_s=config.interval_s,
+            before=exchange.last_image(),
+            inputs=InputCard(config.inputs),
         )
     except (AlreadyRunning, SharedBlockError) as error:
         sys.stderr.write(f"vpp-edge control: {error.name}: {error}\n")

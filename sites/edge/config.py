@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from sites.core.event_recording import RecordedSite, phase_voltage_v
 from sites.core.gridcodes import CATALOGUE, GridCodeError, GridCodeProfile, profile_for
+from sites.edge.drivers.inputs import FAIL_SAFE, InputLine
 from sites.edge.link.fallback import LinkLossPolicy, LossOfLink
 from sites.edge.link.profile import AssetNameplate, SiteProfile
 from sites.mqtt.address import ACCEPTED, BrokerAddress, BrokerAddressError
@@ -61,6 +62,8 @@ class EdgeConfig:
     plant: Mapping[str, Any]
     """Parameters of the simulated plant, checked by its driver."""
     assets: tuple[AssetNameplate, ...]
+    inputs: Mapping[str, InputLine]
+    """``[inputs]``: protection contact -> the line that shows it; a site without the table has none wired."""
 
     @property
     def block_path(self) -> Path:
@@ -122,6 +125,7 @@ def load_config(path: Path, environment: Mapping[str, str]) -> EdgeConfig:
         driver=str(plant.choice("driver", DRIVERS)),
         plant={key: value for key, value in plant.raw.items() if key != "driver"},
         assets=_assets(root),
+        inputs=_inputs(root, path.parent),
     )
     for table in (site, link, root):
         table.refuse_unknown()
@@ -196,6 +200,24 @@ def _assets(root: _Table) -> tuple[AssetNameplate, ...]:
     return tuple(assets)
 
 
+def _inputs(root: _Table, folder: Path) -> dict[str, InputLine]:
+    if "inputs" not in root.raw:
+        return {}
+    table = root.table("inputs")
+    lines = {}
+    for name in FAIL_SAFE:
+        if name in table.raw:
+            line = table.table(name)
+            is_trip = FAIL_SAFE[name] == 1
+            lines[name] = InputLine(
+                path=(folder / line.text("path")).absolute(),
+                is_normally_closed=line.flag("normally_closed", default=is_trip),
+            )
+            line.refuse_unknown()
+    table.refuse_unknown(FAIL_SAFE)
+    return lines
+
+
 class _Table:
     """One TOML table that remembers which keys were asked for."""
 
@@ -245,9 +267,15 @@ class _Table:
             raise self.wrong(key, value, ", ".join(str(choice) for choice in choices))
         return value
 
-    def refuse_unknown(self) -> None:
+    def flag(self, key: str, *, default: bool) -> bool:
+        value = self.take(key, default)
+        if not isinstance(value, bool):
+            raise self.wrong(key, value, "true, false")
+        return value
+
+    def refuse_unknown(self, known_keys: Iterable[str] = ()) -> None:
         """Raise ConfigError on a key that nothing reads: most often a misspelling."""
-        unknown = sorted(set(self.raw) - self._asked)
+        unknown = sorted(set(self.raw) - self._asked - set(known_keys))
         if unknown:
-            known = ", ".join(sorted(self._asked))
+            known = ", ".join(sorted(self._asked | set(known_keys)))
             raise ConfigError(f"{self.path}: {self._prefix}{unknown[0]} is not known, accepted: {known}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -24,9 +25,9 @@ from sites.wire.host_session import DeviceBorn, DeviceData, MetricValue, NodeBor
 from sites.wire.metrics import (
     ASSET_DECLARED,
     CONTROL_DEVICE,
-    MODES,
     NAMEPLATE_NAMES,
     NODE_METRICS,
+    STANDING_METRICS,
     SYSTEM_METRICS,
     MetricType,
 )
@@ -46,7 +47,7 @@ OLDEST_MS: Final = 946_684_800_000
 MAX_PLANS: Final = 10_000
 """Combinations of asset and metrics whose plan is remembered."""
 
-NODE_DECLARED: Final = {declaration.name: declaration for declaration in NODE_METRICS}
+NODE_DECLARED: Final = {declaration.name: declaration for declaration in (*NODE_METRICS, *STANDING_METRICS)}
 NODE_UNSTORED: Final = frozenset(declaration.name for declaration in SYSTEM_METRICS)
 """The nameplate in births is not stored either: the registry holds the enrolled values, which decide."""
 SAME_TICK: Final = timedelta(seconds=2)
@@ -58,8 +59,13 @@ _NAN: Final = float("nan")
 LIVE_FIELDS: Final = (
     "frequency_hz", "voltage_pu", "mode", "pcc_kw", "battery_kw", "pv_kw", "genset_kw", "load_kw", "soc_ratio",
     "temperature_c", "genset_running", "samples_late", "service_kw", "required_kw", "discharge_kw", "charge_kw",
-    "usable_energy_kwh", "absorbable_energy_kwh",
+    "usable_energy_kwh", "absorbable_energy_kwh", "saturates_in_s",
+    *(declaration.name for declaration in STANDING_METRICS),
 )  # fmt: skip
+_STANDING: Final = frozenset(declaration.name for declaration in STANDING_METRICS)
+_LIVE: Final = frozenset(LIVE_FIELDS)
+STANDING_TEXT: Final = re.compile(r"[a-z0-9_:, ]{0,200}\Z")
+"""Names of alarms, contacts and causes: what a page shows of them comes from a site."""
 
 
 ReadingItem = tuple[int, str, tuple[str, ...], int, int, tuple[float, ...]]
@@ -206,6 +212,8 @@ class _Plan:
     """Metrics kept as readings and their places in the message."""
     live: tuple[tuple[int, str], ...]
     """Place in the message and column of the live state."""
+    is_plain: bool
+    """Whether nothing in it needs more than its place: texts and instants of what a site stands at do."""
 
 
 @dataclass(slots=True)
@@ -282,18 +290,13 @@ class Sorter:
         site = self.directory.get(data.site_id)
         asset = data.device or ""
         if site is None or (asset and asset not in site.assets) or data.at_ms < OLDEST_MS:
-            values = {
-                name: MetricValue(value, data.at_ms, False) for name, value in zip(data.names, data.values, strict=True)
-            }
-            event = (
-                DeviceData(data.site_id, asset, values, data.at_ms)
-                if asset
-                else NodeData(data.site_id, values, data.at_ms)
-            )
-            self.add(Arrival(event, topic, payload, received_at, batch))
+            self.add(self._arrival(data, topic, payload, received_at, batch))
             return
         key = (asset, data.names)
         plan = self._plans.get(key) or self._plan(asset, data.names)
+        if not plan.is_plain:
+            self.add(self._arrival(data, topic, payload, received_at, batch))
+            return
         values_in = data.values
         if plan.stored:
             row: Any = tuple(_NAN if values_in[i] is None else values_in[i] for i in plan.stored_at)
@@ -306,11 +309,25 @@ class Sorter:
                 {column: values_in[i] for i, column in plan.live},
             )  # fmt: skip
 
+    @staticmethod
+    def _arrival(data: PlainData, topic: str, payload: bytes, received_at: datetime, batch: Batch) -> Arrival:
+        """Return a plain message as any other, to be judged metric by metric."""
+        values = {
+            name: MetricValue(value, data.at_ms, False) for name, value in zip(data.names, data.values, strict=True)
+        }
+        event = (
+            DeviceData(data.site_id, data.device, values, data.at_ms)
+            if data.device
+            else NodeData(data.site_id, values, data.at_ms)
+        )
+        return Arrival(event, topic, payload, received_at, batch)
+
     def _plan(self, asset: str, names: tuple[str, ...]) -> _Plan:
         declared = ASSET_DECLARED if asset else NODE_DECLARED
         stored_at = tuple(i for i, name in enumerate(names) if declared[name].type not in _TEXTS)
         live = [(i, column) for i, name in enumerate(names) if (column := _live_name(name, asset)) is not None]
-        plan = _Plan(tuple(names[i] for i in stored_at), stored_at, tuple(live))
+        is_plain = bool(asset) or _STANDING.isdisjoint(names)
+        plan = _Plan(tuple(names[i] for i in stored_at), stored_at, tuple(live), is_plain)
         if len(self._plans) < MAX_PLANS:
             self._plans[asset, names] = plan
         return plan
@@ -336,11 +353,12 @@ class Sorter:
                 error, detail = problem or ("value_out_of_range", "no timestamp")
                 arrival.refuse(error, f"site {event.site_id} {asset} {name}: {detail}")
                 continue
-            if isinstance(value, int | float):
-                readings.setdefault(at_ms, {})[name] = float(value)
             live_name = _live_name(name, asset)
+            kind = NODE_DECLARED[name].type if not asset else None
+            if isinstance(value, int | float) and kind is not MetricType.DATETIME:
+                readings.setdefault(at_ms, {})[name] = float(value)
             if live_name is not None and not metric.is_historical:
-                newest[live_name] = value
+                newest[live_name] = _live_value(value, kind)
                 latest_at = max(latest_at, at)
         received_ms = ms_of(received_at)
         arrival.batch.take_readings(
@@ -431,14 +449,25 @@ def _problem(
     if declared.type is MetricType.BOOLEAN:
         return None if isinstance(value, bool) else ("metric_type_mismatch", f"{value!r:.60}, accepted: a boolean")
     if declared.type is MetricType.STRING:
-        if value in MODES:
+        if declared.choices:
+            if value in declared.choices:
+                return None
+            return "value_out_of_range", f"{value!r:.60}, accepted: {', '.join(declared.choices)}"
+        if isinstance(value, str) and STANDING_TEXT.match(value):
             return None
-        return "value_out_of_range", f"{value!r:.60}, accepted: {', '.join(MODES)}"
+        return "value_out_of_range", f"{value!r:.60}, accepted: up to 200 of a-z 0-9 _ : , and blanks"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "metric_type_mismatch", f"{value!r:.60}, accepted: a number"
     if not math.isfinite(value):
         return "value_out_of_range", f"{value!r}, accepted: a finite number"
     return None
+
+
+def _live_value(value: Any, kind: MetricType | None) -> Any:
+    """Return a value as the live state holds it: an instant as one, a text that is not known as an empty one."""
+    if kind is MetricType.DATETIME:
+        return instant_of_ms(value)
+    return "" if value is None and kind is MetricType.STRING else value
 
 
 def _is_unstored(name: str, asset: str, is_birth: bool) -> bool:
@@ -450,10 +479,10 @@ def _is_unstored(name: str, asset: str, is_birth: bool) -> bool:
 def _live_name(name: str, asset: str) -> str | None:
     """Return the column of the live state that a metric fills, or None."""
     if not asset:
-        return name if name in LIVE_FIELDS else None
+        return name if name in _LIVE else None
     if name == "power_kw":
         column = f"{asset}_kw"
-        return column if column in LIVE_FIELDS else None
+        return column if column in _LIVE else None
     if asset == "battery" and name in {"soc_ratio", "temperature_c"}:
         return name
     return "genset_running" if (asset, name) == ("genset", "running") else None

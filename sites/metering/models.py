@@ -41,6 +41,26 @@ class LiveState(models.Model):
     charge_kw = models.FloatField(null=True)
     usable_energy_kwh = models.FloatField(null=True)
     absorbable_energy_kwh = models.FloatField(null=True)
+    saturates_in_s = models.FloatField(null=True)
+    """Until the energy ends at the present power [s]."""
+    limited_by = models.CharField(max_length=10, blank=True, default="", db_default="")
+    """What holds the response back now."""
+    alarms = models.CharField(max_length=200, blank=True, default="", db_default="")
+    """Latched ones by name, comma separated: only the key at the site clears them."""
+    warnings = models.CharField(max_length=200, blank=True, default="", db_default="")
+    lockout_cause = models.CharField(max_length=200, blank=True, default="", db_default="")
+    """Mode and event that locked it out, such as ``islanded: bus_fault``."""
+    inputs = models.CharField(max_length=200, blank=True, default="", db_default="")
+    """Protection contacts that are tripped, turned or closed, by name."""
+    tiers_closed = models.BigIntegerField(null=True)
+    """Tiers of load that are fed, of three."""
+    decided_at = models.DateTimeField(null=True)
+    """Last decision to leave the grid."""
+    decision_cause = models.CharField(max_length=200, blank=True, default="", db_default="")
+    decision_path = models.CharField(max_length=200, blank=True, default="", db_default="")
+    requests_refused = models.BigIntegerField(null=True)
+    ticks_overrun = models.BigIntegerField(null=True)
+    samples_caught_up = models.BigIntegerField(null=True)
 
 
 class ReadingShape(models.Model):

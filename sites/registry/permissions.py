@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from django.db.models import QuerySet
 
+from sites.core.requests import SiteRequest
 from sites.registry.models import Site
 
 DISPATCHER: Final = "dispatcher"
@@ -60,3 +61,19 @@ def may_decide_enrolment(user: Any) -> bool:
 def may_audit(user: Any) -> bool:
     """Tell whether a user may read the whole fleet's books: dispatchers and auditors may."""
     return role_of(user) in {DISPATCHER, AUDITOR}
+
+
+DISPATCHER_REQUESTS: Final = frozenset(SiteRequest) - {SiteRequest.MAINTENANCE_ON, SiteRequest.MAINTENANCE_OFF}
+"""Operation: also what only the key at the site does, so that the site's own refusal stands in the trail."""
+OWNER_REQUESTS: Final = frozenset({SiteRequest.MAINTENANCE_ON, SiteRequest.MAINTENANCE_OFF})
+"""Work at one's own site."""
+
+
+def permitted_requests(user: Any, site: Site) -> frozenset[SiteRequest]:
+    """Return what a user may ask of a site: a dispatcher operates every site, an owner works at the own ones."""
+    if not visible_sites(user).filter(pk=site.pk).exists():
+        return frozenset()
+    role = role_of(user)
+    if role == DISPATCHER:
+        return DISPATCHER_REQUESTS
+    return OWNER_REQUESTS if role == OWNER else frozenset()

@@ -87,11 +87,14 @@ VERSION: Final = "wire/version"
 STORED_THROUGH: Final = "stored_through/"
 """Prefix of a command's name; behind it stands the stream: an asset's name, ``record`` or ``waveform``."""
 DESIRED: Final = "desired"
+COMMAND: Final = "command"
 CONTROL_DEVICE: Final = "control"
 
 MODES: Final = ("grid_tied", "islanding", "islanded", "resynchronizing", "black_start", "lockout", "maintenance")
 QUALITIES: Final = ("good", "questionable", "invalid")
 TIME_QUALITIES: Final = ("synchronized", "unsynchronized", "stepped", "unknown")
+LIMITS: Final = ("none", "energy", "export", "import", "rating")
+ANSWER_STATES: Final = ("none", "accepted", "refused")
 REPORTED_STATES: Final = ("idle", "armed", "refused")
 
 SYSTEM_METRICS: Final = (
@@ -119,6 +122,22 @@ NODE_METRICS: Final = (
     MetricDeclaration("samples_late", _I, "", 0, _REGISTER, "late or overrun control ticks so far"),
 )
 """Live values of a site, once a second by alias."""
+
+STANDING_METRICS: Final = (
+    MetricDeclaration("alarms", _S, text="latched alarms by name; only the key at the site clears them"),
+    MetricDeclaration("warnings", _S, text="warnings by name; they may be acknowledged from afar"),
+    MetricDeclaration("lockout_cause", _S, text="mode and event that locked the site out, empty for none"),
+    MetricDeclaration("inputs", _S, text="protection contacts that are tripped, turned or closed, by name"),
+    MetricDeclaration("tiers_closed", _I, "", 0, 3, "tiers of load that are fed: critical, essential, deferrable"),
+    MetricDeclaration("limited_by", _S, text="what holds the response back now", choices=LIMITS),
+    MetricDeclaration("decided_at", _T, "ms", text="last decision to leave the grid; null before the first"),
+    MetricDeclaration("decision_cause", _S, text="why, empty before the first"),
+    MetricDeclaration("decision_path", _S, text="which path of the detector saw it, empty where none did"),
+    MetricDeclaration("requests_refused", _I, "", 0, _REGISTER, "requests that mode, latch or grid did not allow"),
+    MetricDeclaration("ticks_overrun", _I, "", 0, _REGISTER, "control ticks that took longer than their period"),
+    MetricDeclaration("samples_caught_up", _I, "", 0, _REGISTER, "samples run behind their time; none is skipped"),
+)
+"""What a site stands at: in births, and in a second's live data when it has changed. Lists are comma separated."""
 
 _POWER = MetricDeclaration("power_kw", _D, "kW", -_KW, _KW, "active power, positive into the bus")
 _RATED = MetricDeclaration("rated_kw", _D, "kW", 0.0, _KW, "nameplate power; at the PCC the agreed import capacity")
@@ -153,8 +172,12 @@ CONTROL_METRICS: Final = (
     MetricDeclaration("reported/refused_hash", _S, text="content hash of the last refused one, empty for none"),
     MetricDeclaration("reported/refusal", _S, text="why the last one was refused, empty for none"),
     MetricDeclaration("reported/refused_sequence", _I, "", 0, _COUNT, "sequence of the last refused one, 0 for none"),
+    MetricDeclaration("answer/state", _S, text="what became of the last command", choices=ANSWER_STATES),
+    MetricDeclaration("answer/hash", _S, text="content hash of the last command, empty for none"),
+    MetricDeclaration("answer/sequence", _I, "", 0, _COUNT, "highest sequence that the site has answered, 0 for none"),
+    MetricDeclaration("answer/error", _S, text="why it was refused, empty when it was not"),
 )
-"""Reported state on the virtual device ``control``, at once on every change or repeat."""
+"""Reported state and answers on the virtual device ``control``, at once on every change or repeat."""
 
 INTERVAL_METRICS: Final = (
     MetricDeclaration("interval/number", _I, "", 1, _COUNT, "counts from 1 at its asset without a hole"),
@@ -216,6 +239,7 @@ NODE_COMMANDS: Final = (
 )
 CONTROL_COMMANDS: Final = (
     MetricDeclaration(DESIRED, MetricType.BYTES, text="signed envelope over an assignment's body"),
+    MetricDeclaration(COMMAND, MetricType.BYTES, text="signed envelope over a command's body"),
 )
 
 Declarations = dict[str, MetricDeclaration]
@@ -228,7 +252,7 @@ def by_name(*groups: tuple[MetricDeclaration, ...]) -> Declarations:
 
 NODE_STREAMS: Final = by_name(RECORD_METRICS, WAVEFORM_METRICS)
 ASSET_STREAMS: Final = by_name(INTERVAL_METRICS, FORMER_METRICS)
-NODE_DECLARED: Final = by_name(SYSTEM_METRICS, NODE_METRICS, RECORD_METRICS, WAVEFORM_METRICS)
+NODE_DECLARED: Final = by_name(SYSTEM_METRICS, NODE_METRICS, STANDING_METRICS, RECORD_METRICS, WAVEFORM_METRICS)
 CONTROL_DECLARED: Final = by_name(CONTROL_METRICS)
 # A name means the same on every kind of asset, so one table serves all: the host need not know the kind.
 ASSET_DECLARED: Final = by_name(*ASSET_METRICS.values(), INTERVAL_METRICS, FORMER_METRICS)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sites.core.assignments import Assignment
+from sites.core.requests import SiteRequest
 from sites.edge.control.exchange import (
     MEASURED_DTYPE,
     REGISTER_DTYPE,
@@ -32,6 +33,11 @@ class CountingDriver:
         self.sample = 0
         self.batches: list[int] = []
         self.armed: list[tuple[int, str]] = []
+        self.asked: list[tuple[int, str]] = []
+        self.inputs: dict[str, int] = {}
+        self.answers_with: str | None = ""
+        """What it answers to an ask; None: nothing."""
+        self.probe_utc_ms: list[int] = []
 
     def advance(self, samples: int) -> None:
         self.sample += samples
@@ -51,6 +57,21 @@ class CountingDriver:
 
     def disarm(self, index: int) -> None:
         self.armed.append((self.sample, ""))
+
+    def ask(self, index: int, request: SiteRequest) -> None:
+        self.asked.append((self.sample, request.value))
+
+    def answer(self, index: int) -> str | None:
+        return self.answers_with
+
+    def set_input(self, index: int, name: str, value: int) -> None:
+        self.inputs[name] = value
+
+    def align_probe(self, utc_ms: int) -> None:
+        self.probe_utc_ms.append(utc_ms)
+
+    def resume(self, index: int, before: np.void) -> None:
+        """Nothing stands still here."""
 
     def drain_records(self) -> Sequence[RecordRows]:
         return ()

@@ -30,6 +30,10 @@ REPORTED_IDLE: dict[str, Any] = {
     "reported/refused_hash": "",
     "reported/refusal": "",
     "reported/refused_sequence": 0,
+    "answer/state": "none",
+    "answer/hash": "",
+    "answer/sequence": 0,
+    "answer/error": "",
 }
 DEVICE_VALUES: dict[str, dict[str, Any]] = {
     "pcc": {"power_kw": -3.0, "rated_kw": 100.0, "export_limit_kw": 50.0},

@@ -1,21 +1,29 @@
-"""Dispatches and their assignments to read: for dispatchers and auditors only."""
+"""Dispatches and their assignments to read, for dispatchers and auditors; requests to sites, for who may ask them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.http import Http404
+from django.shortcuts import get_object_or_404
 from django.utils import timezone
+from rest_framework import status
 from rest_framework.generics import ListAPIView
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from sites.registry.permissions import may_audit
-from vpp.dispatch import queries
+from sites.core.requests import SiteRequest
+from sites.registry.permissions import may_audit, role_of, visible_sites
+from vpp.dispatch import commands, queries
 from vpp.dispatch.models import Dispatch, SiteAssignment
-from vpp.dispatch.serializers import AssignmentSerializer, DispatchSummarySerializer
+from vpp.dispatch.serializers import (
+    AssignmentSerializer,
+    CommandSerializer,
+    DispatchSummarySerializer,
+    RequestSerializer,
+)
 from vpp.pagination import CursorPages
 
 
@@ -82,3 +90,47 @@ class AssignmentList(ListAPIView[SiteAssignment]):
         if not Dispatch.objects.filter(dispatch_id=dispatch_id).exists():
             raise Http404(f"dispatch {dispatch_id!r} is not known")
         return queries.assignments(dispatch_id=dispatch_id)
+
+
+class HasRole(BasePermission):
+    """Signed in, active and in one of the three roles; what may be asked is decided site by site."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """Tell whether the person has a role."""
+        return role_of(request.user) is not None
+
+
+class CommandPages(CursorPages):
+    """Newest first."""
+
+    ordering = ("-issued_at", "-pk")
+    page_size = 50
+
+
+class SiteCommands(APIView):
+    """``GET``, ``POST sites/<site_id>/commands/``: a site's commands with their answers, and a further one."""
+
+    permission_classes = [HasRole]
+
+    def get(self, request: Request, site_id: str) -> Response:
+        """Return one page of the trail, 404 when the site is not visible."""
+        site = get_object_or_404(visible_sites(request.user), site_id=site_id)
+        pages = CommandPages()
+        page = pages.paginate_queryset(commands.site_commands(site=site), request, view=self) or []
+        return pages.get_paginated_response(CommandSerializer(page, many=True).data)
+
+    def post(self, request: Request, site_id: str) -> Response:
+        """Issue ``{"request": NAME}``: 201 with the command; 403 without the right, 409 while one is unanswered."""
+        site = get_object_or_404(visible_sites(request.user), site_id=site_id)
+        asked = RequestSerializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        try:
+            command = commands.issue_command(
+                site=site,
+                request=SiteRequest(asked.validated_data["request"]),
+                user=request.user,
+                at=timezone.now(),
+            )
+        except commands.CommandPending as error:
+            return Response({"error": error.name, "detail": str(error)}, status=status.HTTP_409_CONFLICT)
+        return Response(CommandSerializer(command).data, status=status.HTTP_201_CREATED)

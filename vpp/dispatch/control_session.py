@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sites.wire.errors import AliasUnknown, MetricUnknown, TimestampInFuture, TooManySites, TopicInvalid, WireError
-from sites.wire.metrics import CONTROL_DECLARED, CONTROL_DEVICE, DESIRED, REBIRTH, MetricType
+from sites.wire.metrics import COMMAND, CONTROL_DECLARED, CONTROL_DEVICE, DESIRED, REBIRTH, MetricType
 from sites.wire.payload import Metric, Payload, decode_payload, encode_payload, typed_value
 from sites.wire.topics import NAMESPACE, device_topic, node_topic, parse_topic
 from vpp.dispatch.reports import ReportInvalid, SiteReport, report_from
@@ -123,6 +123,12 @@ def _printable(topic: str) -> str:
 def desired_message(site_id: str, envelope: bytes, *, at: datetime) -> tuple[str, bytes]:
     """Return topic and payload that ask a site to hold the assignment in a sealed envelope."""
     metric = Metric(name=DESIRED, type=MetricType.BYTES, value=envelope)
+    return device_topic("DCMD", site_id, CONTROL_DEVICE), _command(metric, at)
+
+
+def command_message(site_id: str, envelope: bytes, *, at: datetime) -> tuple[str, bytes]:
+    """Return topic and payload that ask a site for the request in a sealed envelope."""
+    metric = Metric(name=COMMAND, type=MetricType.BYTES, value=envelope)
     return device_topic("DCMD", site_id, CONTROL_DEVICE), _command(metric, at)
 
 

@@ -90,9 +90,9 @@ class Exchange:
         """Yield what is to be sent at an instant, as far as there is room in flight; count it as sent."""
         while self._repeats and self._repeats[0][0] <= at:
             due_at, site_id = heapq.heappop(self._repeats)
-            desire = self._desires[site_id]
+            desire = self._desires.get(site_id)
             # A newer assignment, an answer or an earlier repetition has overtaken this entry.
-            if desire.settled is None and desire.due_at == due_at and self._send(desire, at):
+            if desire is not None and desire.settled is None and desire.due_at == due_at and self._send(desire, at):
                 yield desire.row
         room = self._in_flight - self._waiting(at)
         while room > 0 and self._fresh:
@@ -123,6 +123,12 @@ class Exchange:
             self._fresh[report.site_id] = None
             self._fresh.move_to_end(report.site_id, last=False)
         return Outcome.DIFFERS
+
+    def drop(self, site_id: str) -> None:
+        """Forget what is desired of a site: a command that was answered is never sent again, whatever comes."""
+        if site_id in self._desires:
+            self._settle(self._desires[site_id], Outcome.AGREED)
+            del self._desires[site_id]
 
     def next_due(self, *, at: datetime) -> float:
         """Return the time after which something may be due without an answer coming [s]."""

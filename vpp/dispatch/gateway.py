@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import SplitResult
@@ -20,10 +21,12 @@ from vpp.dispatch.control_session import (
     BirthNeeded,
     ControlSession,
     Refused,
+    command_message,
     desired_message,
     rebirth_message,
 )
 from vpp.dispatch.exchange import DesiredRow, Exchange, Outcome
+from vpp.dispatch.models import SiteCommand
 from vpp.dispatch.recording import Sending
 from vpp.dispatch.reports import SiteReport
 
@@ -55,7 +58,12 @@ class Gateway:
         self._session = ControlSession(max_bytes=max_bytes, max_clock_ahead_s=max_clock_ahead_s)
         self._exchange = Exchange(resend_after_s=resend_after_s, in_flight=IN_FLIGHT)
         self._expected: frozenset[str] = frozenset()
+        self._commands = Exchange(resend_after_s=resend_after_s, in_flight=IN_FLIGHT)
         self._sendings: list[Sending] = []
+        self._command_sendings: list[Sending] = []
+        self._answers: list[SiteReport] = []
+        self._answered: dict[str, str] = {}
+        """Site's id -> hash of the last command whose answer was handed over."""
         self._reports: list[SiteReport] = []
         self._inbox: deque[tuple[str, bytes, datetime]] = deque()
         self._wake = asyncio.Event()
@@ -87,6 +95,13 @@ class Gateway:
         self._exchange.desire(rows)
         self._wake.set()
 
+    def command(self, rows: Iterable[DesiredRow]) -> None:
+        """Take newly issued commands; each is sent until the site answers it or it expires, and then never again."""
+        new = list(rows)
+        if new:
+            self._commands.desire(new)
+            self._wake.set()
+
     def expect(self, site_ids: Collection[str]) -> None:
         """Name the sites whose control devices shall be known before anything is asked of them."""
         self._expected = frozenset(site_ids)
@@ -99,6 +114,16 @@ class Gateway:
     def take_reports(self) -> list[SiteReport]:
         """Hand over what sites reported since the last call, the latest of each assignment state."""
         taken, self._reports = self._reports, []
+        return taken
+
+    def take_command_sendings(self) -> list[Sending]:
+        """Hand over what was sent of commands since the last call."""
+        taken, self._command_sendings = self._command_sendings, []
+        return taken
+
+    def take_answers(self) -> list[SiteReport]:
+        """Hand over the reports since the last call that answer a command for the first time."""
+        taken, self._answers = self._answers, []
         return taken
 
     async def run(self) -> None:
@@ -117,7 +142,10 @@ class Gateway:
                 at = datetime.now(UTC)
                 for row in self._exchange.due(at=at):
                     self._send(row)
-                wait_s = max(0.005, min(self._exchange.next_due(at=at), wait_s))
+                for row in self._commands.due(at=at):
+                    self._send_command(row)
+                due_s = min(self._exchange.next_due(at=at), self._commands.next_due(at=at))
+                wait_s = max(0.005, min(due_s, wait_s))
             try:
                 # Not wait_for: in Python 3.11 it can swallow a cancellation.
                 async with asyncio.timeout(wait_s):
@@ -149,6 +177,27 @@ class Gateway:
         if self._connection.publish(Message(topic, payload)):
             self._sendings.append(Sending(row.assignment_pk, sent_at))
 
+    def _send_command(self, row: DesiredRow) -> None:
+        sent_at = datetime.now(UTC)
+        topic, payload = command_message(row.site_id, seal(row.body, self._signing_key), at=sent_at)
+        if self._connection.publish(Message(topic, payload)):
+            logger.info("%s site=%s sequence=%d", observe.COMMAND_SENT, row.site_id, row.sequence)
+            self._command_sendings.append(Sending(row.assignment_pk, sent_at))
+
+    def _take_answer(self, report: SiteReport, *, is_birth: bool) -> None:
+        """Compare a report's answer with the command that is open; every birth repeats the last answer."""
+        refused = report.answer == SiteCommand.Answer.REFUSED
+        said = replace(
+            report,
+            held_hash="" if refused else report.answer_hash,
+            refused_hash=report.answer_hash if refused else "",
+        )
+        if self._commands.receive(said, is_birth=is_birth) in (Outcome.AGREED, Outcome.REFUSED):
+            self._commands.drop(report.site_id)
+        if report.answer_hash and self._answered.get(report.site_id) != report.answer_hash:
+            self._answered[report.site_id] = report.answer_hash
+            self._answers.append(report)
+
     def _read_inbox(self) -> None:
         while self._inbox:
             topic, payload, received_at = self._inbox.popleft()
@@ -159,6 +208,7 @@ class Gateway:
                 self.refused[event.error] += 1
                 logger.warning("%s %s on %s: %s", observe.MESSAGE_REFUSED, event.error, event.topic, event.detail)
             else:
+                self._take_answer(event.report, is_birth=event.is_birth)
                 outcome = self._exchange.receive(event.report, is_birth=event.is_birth)
                 if outcome is Outcome.REFUSED:
                     logger.warning(

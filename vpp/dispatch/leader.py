@@ -20,7 +20,7 @@ from sites.core import observe
 from sites.observability import metrics
 from sites.observability.health import Health
 from sites.registry.models import Site
-from vpp.dispatch import leases, operations, queries, recording
+from vpp.dispatch import commands, leases, operations, queries, recording
 from vpp.dispatch.exchange import DesiredRow
 from vpp.dispatch.freezing import FreezeWatch
 from vpp.dispatch.gateway import Gateway
@@ -121,6 +121,7 @@ class Leader:
                 self._renew(token),
                 self._tick(gateway, token),
                 self._write(gateway, token),
+                self._write_commands(gateway, token),
                 self._review(token),
                 self._expect(gateway),
             )
@@ -137,6 +138,7 @@ class Leader:
             await asyncio.gather(*duties, return_exceptions=True)
             # Acknowledgements that are only in memory still; without them the next leader would ask again.
             await self._try(lambda: _record(gateway.take_sendings(), gateway.take_reports(), token))
+            await self._try(lambda: _record_commands(gateway.take_command_sendings(), gateway.take_answers(), token))
             await self._try(lambda: leases.release_lease(name=leases.DISPATCH, token=token, at=_now()))
 
     async def _renew(self, token: int) -> None:
@@ -153,7 +155,13 @@ class Leader:
     async def _tick(self, gateway: Gateway, token: int) -> None:
         """Arm and cancel what the market asks for, and hand what is new to the gateway."""
         last_pk = 0
+        handed: set[int] = set()
         while True:
+            waiting = await self._try(lambda: commands.command_rows(at=_now()))
+            if waiting is not None:
+                # By key and not by the last one: rows of several web processes need not appear in order.
+                gateway.command([row for row in waiting if row.assignment_pk not in handed])
+                handed = {row.assignment_pk for row in waiting}
             rows = await self._try(lambda last_pk=last_pk: self._decide(token, last_pk))  # type: ignore[misc]
             if rows:
                 last_pk = rows[-1].assignment_pk
@@ -185,6 +193,19 @@ class Leader:
                         "refused" if report.refusal else "held" if report.held_hash else "none"
                     ).inc()
                 sendings, reports = [], []
+
+    async def _write_commands(self, gateway: Gateway, token: int) -> None:
+        sendings: list[Sending] = []
+        answers: list[SiteReport] = []
+        while True:
+            await asyncio.sleep(WRITE_EVERY_S)
+            sendings += gateway.take_command_sendings()
+            answers += gateway.take_answers()
+            if not sendings and not answers:
+                continue
+            # Kept for the next round when the database does not take them.
+            if await self._try(lambda s=sendings, a=answers: _record_commands(s, a, token)):  # type: ignore[misc]
+                sendings, answers = [], []
 
     async def _review(self, token: int) -> None:
         freeze = FreezeWatch()
@@ -286,6 +307,12 @@ class Leader:
 def _record(sendings: list[Sending], reports: list[SiteReport], token: int) -> bool:
     recording.record_sent(sendings=sendings, token=token)
     recording.record_acknowledgements(reports=reports, token=token)
+    return True
+
+
+def _record_commands(sendings: list[Sending], answers: list[SiteReport], token: int) -> bool:
+    commands.record_commands_sent(sendings=sendings, token=token)
+    commands.record_answers(reports=answers, token=token)
     return True
 
 

@@ -1,13 +1,15 @@
-"""Dispatches, the desired and reported assignment of each site, and the leader's lease."""
+"""Dispatches, the desired and reported assignment of each site, commands to sites, and the leader's lease."""
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.core.validators import MinValueValidator
 from django.db import models
 
 from markets.models import Obligation
 from sites.core.assignments import AssignmentState, Refusal
 from sites.core.intervals import Interval
+from sites.core.requests import RequestRefusal, SiteRequest
 from sites.registry.models import Site
 
 
@@ -125,6 +127,54 @@ class SiteAssignment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.site} {self.sequence}"
+
+
+class SiteCommand(models.Model):
+    """One request to a site: who asked for what and when, exactly as signed, and what the site answered.
+
+    Rows are the audit trail: they are not deleted, and who, what and when never change.
+    """
+
+    class Answer(models.TextChoices):
+        """What the site said."""
+
+        ACCEPTED = "accepted", "taken up"
+        REFUSED = "refused", "refused"
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="commands")
+    command_id = models.CharField(max_length=36, unique=True)
+    sequence = models.PositiveBigIntegerField()
+    """Rises with every command to the site, from 1."""
+    request = models.CharField(max_length=20, choices=[(r.value, r.value) for r in SiteRequest])
+    issued_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    issued_by_name = models.CharField(max_length=150)
+    """As the person was called then; stays when the account goes."""
+    issued_as = models.CharField(max_length=20)
+    """The role in which the person asked."""
+    issued_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    body = models.BinaryField()
+    """The bytes that are signed and sent."""
+    content_hash = models.CharField(max_length=64, unique=True)
+    """SHA-256 over the body: what a command and its answer agree on."""
+    first_sent_at = models.DateTimeField(null=True)
+    last_sent_at = models.DateTimeField(null=True)
+    sends = models.PositiveIntegerField(default=0)
+    answered_at = models.DateTimeField(null=True)
+    """When the site's answer reached the gateway, by the gateway's clock."""
+    answer = models.CharField(max_length=8, blank=True, choices=Answer.choices)
+    error = models.CharField(max_length=20, blank=True, choices=[(r.value, r.value) for r in RequestRefusal])
+    """Why the site refused; empty while it did not."""
+    reported_sequence = models.PositiveBigIntegerField(default=0)
+    """Highest sequence that the site said it has answered."""
+
+    class Meta:
+        ordering = ["-issued_at", "-pk"]
+        constraints = [models.UniqueConstraint(fields=["site", "sequence"], name="dispatch_one_command_per_sequence")]
+        indexes = [models.Index(fields=["expires_at", "answered_at"], name="dispatch_open_command")]
+
+    def __str__(self) -> str:
+        return f"{self.site} {self.request} {self.sequence}"
 
 
 class Lease(models.Model):

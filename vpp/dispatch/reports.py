@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from sites.core.assignments import AssignmentState, Refusal
+from sites.core.requests import RequestRefusal
+from sites.wire.metrics import ANSWER_STATES
 
 
 class ReportInvalid(ValueError):
@@ -33,6 +35,14 @@ class SiteReport:
     refused_sequence: int = 0
     refusal: str = ""
     """Why, of Refusal."""
+    answer: str = ""
+    """What became of the last command: ``accepted``, ``refused`` or ``none``; empty while the site did not say."""
+    answer_hash: str = ""
+    """Content hash of that command; empty before the first."""
+    answer_sequence: int = 0
+    """Highest sequence of a command that the site has answered."""
+    answer_error: str = ""
+    """Why it was refused, of RequestRefusal."""
 
 
 _FIELDS: Final[dict[str, tuple[str, type]]] = {
@@ -42,6 +52,16 @@ _FIELDS: Final[dict[str, tuple[str, type]]] = {
     "reported/refused_hash": ("refused_hash", str),
     "reported/refusal": ("refusal", str),
     "reported/refused_sequence": ("refused_sequence", int),
+    "answer/state": ("answer", str),
+    "answer/hash": ("answer_hash", str),
+    "answer/sequence": ("answer_sequence", int),
+    "answer/error": ("answer_error", str),
+}
+_NAMES: Final[dict[str, tuple[str, ...]]] = {
+    "state": tuple(AssignmentState),
+    "refusal": tuple(Refusal),
+    "answer": ANSWER_STATES,
+    "answer_error": tuple(RequestRefusal),
 }
 _HEX: Final = frozenset("0123456789abcdef")
 
@@ -64,15 +84,15 @@ def report_from(
         if not isinstance(value, kind) or isinstance(value, bool):
             raise ReportInvalid(f"{name} is {value!r:.80}, accepted: {'a text' if kind is str else 'a whole number'}")
         changes[field] = value
-    for name, accepted in (("state", AssignmentState), ("refusal", Refusal)):
-        held = changes.get(name, "")
-        if held and held not in set(accepted):
-            raise ReportInvalid(f"reported/{name} is {held!r:.80}, accepted: {', '.join(accepted)}")
-    for field in ("held_hash", "refused_hash"):
+    for field, accepted in _NAMES.items():
+        held = changes.get(field, "")
+        if held and held not in accepted:
+            raise ReportInvalid(f"{field} is {held!r:.80}, accepted: {', '.join(accepted)}")
+    for field in ("held_hash", "refused_hash", "answer_hash"):
         held = changes.get(field, "")
         if held and not (len(held) == 64 and set(held) <= _HEX):
             raise ReportInvalid(f"{field} is {held!r:.80}, accepted: 64 hexadecimal digits or nothing")
-    for field in ("held_sequence", "refused_sequence"):
+    for field in ("held_sequence", "refused_sequence", "answer_sequence"):
         if not 0 <= changes.get(field, 0) < 2**53:
             raise ReportInvalid(f"{field} is {changes[field]}, accepted: a whole number from 0")
     base = before or SiteReport(site_id=site_id, received_at=received_at)

@@ -6,7 +6,8 @@ from typing import Any
 
 from rest_framework import serializers
 
-from vpp.dispatch.models import SiteAssignment
+from sites.core.requests import SiteRequest
+from vpp.dispatch.models import SiteAssignment, SiteCommand
 
 
 class OverDeliverySerializer(serializers.Serializer[Any]):
@@ -71,5 +72,38 @@ class AssignmentSerializer(serializers.ModelSerializer[SiteAssignment]):
             "reported_hash",
             "refusal",
             "superseded",
+        ]
+        read_only_fields = fields
+
+
+class RequestSerializer(serializers.Serializer[Any]):
+    """What somebody asks of a site."""
+
+    request = serializers.ChoiceField(choices=[request.value for request in SiteRequest])
+
+
+class CommandSerializer(serializers.ModelSerializer[SiteCommand]):
+    """One command with who asked and what the site answered; the signed bytes stay inside."""
+
+    site_id = serializers.CharField(source="site.site_id")
+
+    class Meta:
+        model = SiteCommand
+        fields = [
+            "command_id",
+            "site_id",
+            "sequence",
+            "request",
+            "issued_by_name",
+            "issued_as",
+            "issued_at",
+            "expires_at",
+            "content_hash",
+            "first_sent_at",
+            "last_sent_at",
+            "sends",
+            "answered_at",
+            "answer",
+            "error",
         ]
         read_only_fields = fields

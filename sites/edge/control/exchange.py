@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sites.core.assignments import Assignment
+from sites.core.requests import SiteRequest
 
 ASSETS: Final = ("pcc", "battery", "pv", "genset", "load")
 MODE_NAMES: Final = (
@@ -22,6 +23,12 @@ MODE_NAMES: Final = (
     "lockout",
     "maintenance",
 )
+ALARM_NAMES: Final = ("emergency_stop", "fire", "bms_trip", "fault", "bond_closed", "battery_parted", "genset_failed")
+"""Bits of ``latched``, then those of ``warnings``: the first four only the key at the site clears."""
+LATCHES: Final = 4
+INPUT_NAMES: Final = ("emergency_stop", "fire", "bms_trip", "local_reset", "neutral_earth_closed")
+"""Bits of ``inputs``: the site's contacts, as its I/O card reports them."""
+LIMIT_NAMES: Final = ("none", "energy", "export", "import", "rating")
 MEASURED_FIELDS: Final = (
     "frequency_hz",
     "voltage_pu",
@@ -44,6 +51,18 @@ MEASURED_FIELDS: Final = (
     "armed_kw",
     "baseline_kw",
     "genset_running",
+    "limited_by",
+    "tiers_closed",
+    "latched",
+    "warnings",
+    "alarm",
+    "inputs",
+    "refusals",
+    "decisions",
+    "decided_cause",
+    "decided_path",
+    "decided_at_us",
+    *(f"{name}_since_us" for name in ALARM_NAMES),
 )
 REGISTER_FIELDS: Final = (
     *(f"{asset}_{way}_j" for asset in ASSETS for way in ("into", "from")),
@@ -52,7 +71,10 @@ REGISTER_FIELDS: Final = (
     "fuel_ul",
 )
 MEASURED_DTYPE: Final = np.dtype([(name, "<f8") for name in MEASURED_FIELDS])
-"""One row a site; ``mode`` indexes MODE_NAMES, ``switch_closed`` and ``genset_running`` are 0 or 1."""
+"""One row a site; ``mode`` indexes MODE_NAMES, ``limited_by`` LIMIT_NAMES; ``switch_closed`` and ``genset_running``
+are 0 or 1; ``latched``, ``warnings`` and ``inputs`` are bits, ``alarm`` is what ``names.alarm_text`` names,
+``decided_*`` the last decision to leave the grid (0: none), ``…_since_us`` when an alarm that stands came up [us since
+the epoch]."""
 REGISTER_DTYPE: Final = np.dtype([(name, "<f8") for name in REGISTER_FIELDS])
 """Cumulative since the controller's start: energy [J], fuel [ul]."""
 RECORD_COLUMNS: Final = ("frequency_hz", "battery_kw", "baseline_kw", "pcc_kw", "switch_closed", "armed_kw")
@@ -64,14 +86,61 @@ Float32Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    """How well the control loop keeps its time, since its start."""
+
+    late: int = 0
+    """Ticks that began more than one period after their time."""
+    overruns: int = 0
+    """Ticks whose samples took longer than one period."""
+    samples_caught_up: int = 0
+    """Samples run behind their time; none is ever skipped."""
+    worst_wake_us: int = 0
+    worst_step_us: int = 0
+    watchdog_notices: int = 0
+    """How often a supervisor was told that the loop runs; 0 where nobody listens."""
+    clock_corrections: int = 0
+    """How often the anti-islanding probe was set to UTC anew."""
+
+    @property
+    def samples_late(self) -> int:
+        """Late or overrun ticks."""
+        return self.late + self.overruns
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request on its way to a site's controller."""
+
+    index: int
+    number: int
+    """Counts from 1 on its way, so that an answer finds its asker."""
+    request: SiteRequest
+    until_us: int
+    """Past this instant [us since the epoch] it is not taken up any more."""
+    is_local: bool = False
+    """Asked by somebody at the site, not by the link."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a controller said to an ask."""
+
+    index: int
+    number: int
+    is_local: bool
+    refusal: str
+    """Name of RequestRefusal, empty when it was taken up."""
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """What every controller of a process measured last."""
 
     at_us: int
     measured: StructuredArray
     """MEASURED_DTYPE, one row a site."""
-    samples_late: int
-    """Late or overrun control ticks since the start."""
+    counts: Counts
     held: tuple[str, ...]
     """Content hash of the assignment that each controller holds, "" for none."""
 
@@ -119,6 +188,7 @@ class PortUpdate:
     boundaries: list[Boundary] = field(default_factory=list)
     records: list[RecordRows] = field(default_factory=list)
     waveforms: list[CapturedWaveform] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
 
 
 class ControllerPort(Protocol):
@@ -126,6 +196,9 @@ class ControllerPort(Protocol):
 
     def request(self, index: int, assignment: Assignment | None) -> None:
         """Ask a site's controller to hold an assignment (None: nothing); it confirms in ``Image.held``."""
+
+    def ask(self, ask: Ask) -> None:
+        """Hand a request to a site's controller; its answer comes in ``PortUpdate.answers``."""
 
     def poll(self) -> PortUpdate:
         """Return what is new; never waits."""
@@ -139,6 +212,12 @@ class Exchange(Protocol):
 
     def take_requests(self) -> Sequence[tuple[int, Assignment | None]]:
         """Return new requests (site's index, what to hold), oldest first; never waits."""
+
+    def take_asks(self) -> Sequence[Ask]:
+        """Return new asks, oldest first; never waits."""
+
+    def publish_answer(self, answer: Answer) -> None:
+        """Append an answer."""
 
     def publish_image(self, image: Image) -> None:
         """Replace the last image."""
@@ -163,6 +242,8 @@ class InProcessExchange:
 
     def __init__(self) -> None:
         self._requests: deque[tuple[int, Assignment | None]] = deque()
+        self._asks: deque[Ask] = deque()
+        self._answers: deque[Answer] = deque()
         self._image: Image | None = None
         self._boundaries: deque[Boundary] = deque()
         self._records: deque[RecordRows] = deque(maxlen=self.MAX_RECORD_BATCHES)
@@ -174,7 +255,17 @@ class InProcessExchange:
 
     def poll(self) -> PortUpdate:
         """See ControllerPort."""
-        return PortUpdate(self._image, _drain(self._boundaries), _drain(self._records), _drain(self._waveforms))
+        return PortUpdate(
+            self._image,
+            _drain(self._boundaries),
+            _drain(self._records),
+            _drain(self._waveforms),
+            _drain(self._answers),
+        )
+
+    def ask(self, ask: Ask) -> None:
+        """See ControllerPort."""
+        self._asks.append(ask)
 
     def settle_waveform(self, waveform: CapturedWaveform) -> None:
         """See ControllerPort; it was taken off the queue by ``poll``."""
@@ -182,6 +273,14 @@ class InProcessExchange:
     def take_requests(self) -> Sequence[tuple[int, Assignment | None]]:
         """See Exchange."""
         return _drain(self._requests)
+
+    def take_asks(self) -> Sequence[Ask]:
+        """See Exchange."""
+        return _drain(self._asks)
+
+    def publish_answer(self, answer: Answer) -> None:
+        """See Exchange."""
+        self._answers.append(answer)
 
     def publish_image(self, image: Image) -> None:
         """See Exchange."""

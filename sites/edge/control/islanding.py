@@ -13,58 +13,36 @@ import numpy as np
 import numpy.typing as npt
 
 from sites.core.curves import ResponseCurve
+from sites.core.requests import RequestRefusal, SiteRequest
 from sites.edge.control.exchange import MODE_NAMES as MODE_NAMES
-from sites.edge.control.kernels import droop, modes, records
+from sites.edge.control.kernels import droop, modes
 from sites.edge.control.kernels.controller import control_step
+from sites.edge.control.names import CAUSE_NAMES as CAUSE_NAMES
+from sites.edge.control.names import EVENT_NAMES as EVENT_NAMES
+from sites.edge.control.names import PATH_NAMES as PATH_NAMES
+from sites.edge.control.names import alarm_text as alarm_text
 from sites.edge.control.settings import ControlSettings, control_parameters, initial_state
 
 StructuredArray = npt.NDArray[np.void]
 
-EVENT_NAMES: Final = (
-    "nothing",
-    "grid_lost",
-    "switch_opened",
-    "switch_stuck",
-    "grid_fit",
-    "grid_unfit",
-    "switch_closed",
-    "bus_fault",
-    "bus_up",
-    "start_requested",
-    "island_planned",
-    "emergency_stop",
-    "fire",
-    "bms_trip",
-    "bond_open",
-    "bond_closed",
-    "bus_live",
-    "energy_out",
-    "grid_returned",
-    "service_entered",
-    "maintenance_began",
-    "maintenance_ended",
-    "overloaded",
-)
-CAUSE_NAMES: Final = {
-    records.CAUSE_NONE: "",
-    records.CAUSE_PHASE_LOST: "phase_lost",
-    records.CAUSE_DEEP_DIP: "deep_dip",
-    records.CAUSE_LONG_DIP: "long_dip",
-    records.CAUSE_OVERVOLTAGE: "overvoltage",
-    records.CAUSE_FREQUENCY: "frequency",
-    records.CAUSE_OVERLOAD: "overload",
-    records.CAUSE_POLE_OPEN: "pole_open",
-    records.CAUSE_COLLAPSE: "collapse",
-    records.CAUSE_DECAY: "decay",
-    records.CAUSE_VOLTAGE: "voltage_window",
-    records.CAUSE_ROCOF: "rocof_window",
-    records.CAUSE_ISLAND: "anti_islanding",
-    modes.CAUSE_PLANNED: "planned",
-    modes.CAUSE_SWITCH: "switch",
-    modes.CAUSE_BOND: "bond",
+REQUEST_BITS: Final = {
+    SiteRequest.ISLAND: modes.REQUEST_ISLAND,
+    SiteRequest.RECONNECT: modes.REQUEST_RECONNECT,
+    SiteRequest.BLACK_START: modes.REQUEST_START_REMOTE,
+    SiteRequest.MAINTENANCE_ON: modes.REQUEST_MAINTENANCE,
+    SiteRequest.MAINTENANCE_OFF: modes.REQUEST_SERVICE,
+    SiteRequest.GENSET_ON: modes.REQUEST_GENSET,
+    SiteRequest.GENSET_OFF: modes.REQUEST_GENSET_OFF,
+    SiteRequest.ACKNOWLEDGE: modes.REQUEST_ACKNOWLEDGE,
+    SiteRequest.CLEAR_LOCKOUT: modes.REQUEST_START_LOCAL,
 }
-
-PATH_NAMES: Final = ("", "magnitude", "per_phase", "deviation", "current", "clock", "window", "active")
+ANSWERS: Final = {
+    modes.GRANTED: "",
+    modes.REFUSED_MODE: RequestRefusal.NOT_IN_MODE.value,
+    modes.REFUSED_LATCHED: RequestRefusal.LATCHED.value,
+    modes.REFUSED_FITTED: RequestRefusal.NOT_FITTED.value,
+}
+"""Code of the kernels -> name of the refusal, empty when the request was taken up."""
 _ALONE: Final = ("islanded", "resynchronizing")
 _RUNNING: Final = ("grid_tied", "islanding", "islanded", "resynchronizing", "black_start")
 _INPUTS: Final = ("emergency_stop", "fire", "bms_trip")
@@ -113,14 +91,6 @@ def transition_table(transitions: Mapping[tuple[str, str], str] = TRANSITIONS) -
     # A site that is locked out stays so whatever else happens.
     table[modes.LOCKOUT][table[modes.LOCKOUT] == modes.UNEXPECTED] = modes.LOCKOUT
     return table
-
-
-def alarm_text(alarm: int) -> str:
-    """Name a latched alarm, such as ``islanding: switch_stuck``; empty when there is none."""
-    if alarm == 0:
-        return ""
-    mode, event = divmod(int(alarm) - 1, modes.EVENT_COUNT)
-    return f"{MODE_NAMES[mode]}: {EVENT_NAMES[event]}"
 
 
 def arm_curve(

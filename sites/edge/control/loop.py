@@ -14,10 +14,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from sites.core.assignments import Assignment
-from sites.edge.control.exchange import Boundary, Exchange, Image
+from sites.core.requests import LOCAL_ONLY, RequestRefusal
+from sites.edge.control.exchange import Answer, Ask, Boundary, Counts, Exchange, Image
 from sites.edge.control.pacing import NS_PER_S, Pace
 from sites.edge.control.realtime import ask_for_real_time
 from sites.edge.control.watchdog import ProgressWatch, notify_supervisor
@@ -30,7 +31,9 @@ MAX_CATCH_UP_TICKS: Final = 5
 SERVE_EVERY_S: Final = 0.005
 """How often requests are taken and what was measured is handed over beside a paced driver."""
 NOTICE_EVERY_S: Final = 1.0
-"""How often the supervisor is told that the loop runs."""
+"""How often the supervisor is told that the loop runs, and the samples' clock is compared with UTC."""
+CLOCK_OFF_MS: Final = 5
+"""The probe's clock is set anew when UTC has moved so far against the samples; sites of a feeder need 20 ms."""
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +48,13 @@ class LoopSettings:
     """Length of a metering interval [s], on the UTC grid."""
 
 
+class Inputs(Protocol):
+    """The site's contacts."""
+
+    def changes(self) -> list[tuple[str, int]]:
+        """Return the contacts that changed since the last call, with their values."""
+
+
 class ControlLoop:
     """Runs one driver against the wall clock until told to stop."""
 
@@ -54,9 +64,15 @@ class ControlLoop:
         exchange: Exchange,
         settings: LoopSettings,
         *,
+        inputs: Inputs | None = None,
         elapsed_s: Callable[[], float] | None = None,
+        utc_us: Callable[[], int] | None = None,
     ) -> None:
-        """``elapsed_s`` counts seconds since sample 0 and never steps back (default: the monotonic clock)."""
+        """``elapsed_s`` counts seconds since sample 0 and never steps back (default: the monotonic clock).
+
+        ``inputs`` are the contacts of a site whose driver does not read them itself; ``utc_us`` is UTC [us since the
+        epoch] as the machine knows it now.
+        """
         self._driver = driver
         self._exchange = exchange
         self._elapsed_s = elapsed_s or _elapsed_since(driver.starts_at_us)
@@ -77,6 +93,14 @@ class ControlLoop:
         self._ends_sample = [0] * driver.sites
         self._earliest_end: int | None = None
         self._must_publish = True
+        self._inputs = inputs
+        self._utc_us = utc_us or (lambda: time.time_ns() // 1000)
+        self._probe_utc_ms = driver.starts_at_us // 1000
+        self._notices = 0
+        self._corrections = 0
+        self._asked: dict[int, Ask] = {}
+        """Site's index -> what its controller was asked and has not answered."""
+        self.counts = Counts()
         self.samples_late = 0
         """Ticks that started more than one period after their time, or took longer than one."""
         self.lag_s = 0.0
@@ -105,7 +129,10 @@ class ControlLoop:
         """Take requests, run the samples of some ticks and hand over what came of them."""
         # The first tick is on time; each further one of the same wake-up is late.
         self.samples_late += ticks - 1
+        caught_up = self.counts.samples_caught_up + (ticks - 1) * self._tick_samples
+        self.counts = Counts(late=self.samples_late, samples_caught_up=caught_up)
         self._take_requests()
+        self._take_asks()
         end = self._driver.sample + ticks * self._tick_samples
         while self._driver.sample < end:
             first = self._driver.sample
@@ -115,6 +142,7 @@ class ControlLoop:
                     Boundary(self._driver.starts_at_us, self._now_us(), self._driver.registers())
                 )
                 self._next_boundary += self._interval_samples
+        self._take_answers()
         self._lapse()
         self._publish()
 
@@ -153,7 +181,8 @@ class ControlLoop:
                 watch.check(pace.ticks, time.monotonic())
                 if time.monotonic() >= next_notice_s:
                     next_notice_s = time.monotonic() + NOTICE_EVERY_S
-                    notify_supervisor("WATCHDOG=1")
+                    self._notices += notify_supervisor("WATCHDOG=1")
+                    self.align_probe()
         finally:
             notify_supervisor("STOPPING=1")
             pace.stop()
@@ -163,10 +192,23 @@ class ControlLoop:
 
     def serve(self, driver: PacedDriver, pace: Pace) -> None:
         """Take requests and hand over what a driver did that runs by itself."""
+        for name, value in self._inputs.changes() if self._inputs is not None else ():
+            driver.set_input(0, name, value)
         self.samples_late = pace.late_or_overrun
+        self.counts = Counts(
+            late=int(pace.record["late"][0]),
+            overruns=int(pace.record["overruns"][0]),
+            samples_caught_up=int(pace.record["late"][0]) * self._tick_samples,
+            worst_wake_us=int(pace.record["worst_wake_ns"][0]) // 1000,
+            worst_step_us=int(pace.record["worst_step_ns"][0]) // 1000,
+            watchdog_notices=self._notices,
+            clock_corrections=self._corrections,
+        )
         self.lag_s = pace.lag_s(time.monotonic_ns())
         self.tick_worst_s = float(pace.record["worst_step_ns"][0]) / NS_PER_S
         self._take_requests()
+        self._take_answers()
+        self._take_asks()
         self._lapse()
         for sample, registers in driver.drain_boundaries():
             self._exchange.publish_boundary(Boundary(driver.starts_at_us, self._us_at(sample), registers))
@@ -184,6 +226,46 @@ class ControlLoop:
             self._ends_sample[index] = 0 if assignment is None else self._sample_of(assignment)
             self._find_earliest_end()
             self._must_publish = True
+
+    def align_probe(self) -> None:
+        """Set the anti-islanding probe's clock anew when UTC was stepped or has moved against the samples.
+
+        The samples keep their pace by a clock that nobody steps; sites behind one feeder probe together by UTC.
+        """
+        utc_ms = (self._utc_us() - round(self._elapsed_s() * 1_000_000)) // 1000
+        if abs(utc_ms - self._probe_utc_ms) > CLOCK_OFF_MS:
+            log.warning("control.clock_moved by_ms=%d", utc_ms - self._probe_utc_ms)
+            self._probe_utc_ms = utc_ms
+            self._corrections += 1
+            self._driver.align_probe(utc_ms)
+
+    def _take_asks(self) -> None:
+        """Pass requests of people on to the controllers: one at a time each, none that its asker has given up."""
+        for ask in self._exchange.take_asks():
+            if ask.until_us < self._utc_us():
+                log.warning("request.late request=%s number=%d", ask.request, ask.number)
+            elif ask.request in LOCAL_ONLY and not ask.is_local:
+                self._answer(ask, RequestRefusal.LOCAL_ONLY)
+            elif ask.index in self._asked:
+                self._answer(ask, RequestRefusal.BUSY)
+            else:
+                self._asked[ask.index] = ask
+                self._driver.ask(ask.index, ask.request)
+
+    def _take_answers(self) -> None:
+        for index, ask in list(self._asked.items()):
+            refusal = self._driver.answer(index)
+            if refusal is not None:
+                del self._asked[index]
+                self._answer(ask, refusal)
+
+    def _answer(self, ask: Ask, refusal: str) -> None:
+        log.info(
+            "request.answered index=%d request=%s from=%s answer=%s",
+            ask.index, ask.request, "site" if ask.is_local else "link", refusal or "accepted",
+        )  # fmt: skip
+        self._exchange.publish_answer(Answer(ask.index, ask.number, ask.is_local, str(refusal)))
+        self._must_publish = True
 
     def _lapse(self) -> None:
         """Let go of assignments that have ended: the site goes back to own use without being told."""
@@ -207,7 +289,7 @@ class ControlLoop:
             self._must_publish = False
             self._next_image = sample + self._image_samples
             self._exchange.publish_image(
-                Image(self._now_us(), self._driver.measured(), self.samples_late, tuple(self._held_hash))
+                Image(self._now_us(), self._driver.measured(), self.counts, tuple(self._held_hash))
             )
         if sample >= self._next_records:
             self._next_records = sample + self._record_samples

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sites.core.assignments import Assignment
+from sites.core.requests import SiteRequest
 from sites.edge.control.exchange import CapturedWaveform, RecordRows, StructuredArray
 from sites.edge.control.pacing import Pace
 
@@ -52,6 +53,21 @@ class Driver(Protocol):
 
     def disarm(self, index: int) -> None:
         """Return one site to own use."""
+
+    def ask(self, index: int, request: SiteRequest) -> None:
+        """Ask a site's controller for one thing; one at a time, until ``answer`` says what came of it."""
+
+    def answer(self, index: int) -> str | None:
+        """Return the refusal's name of the last ask, empty when it was taken up; None while there is no answer."""
+
+    def set_input(self, index: int, name: str, value: int) -> None:
+        """Pass a contact (INPUT_NAMES) on to the samples, 0 or 1, as the site's I/O card reports it."""
+
+    def align_probe(self, utc_ms: int) -> None:
+        """Set the anti-islanding probe's clock: UTC of sample 0, as it is known now [ms since the epoch]."""
+
+    def resume(self, index: int, before: np.void) -> None:
+        """Stand still where the controller's last process did: one MEASURED_DTYPE row of its last image."""
 
     def drain_records(self) -> Sequence[RecordRows]:
         """Return the 100 Hz rows since the last call."""

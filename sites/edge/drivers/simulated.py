@@ -12,9 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sites.core.assignments import Assignment, curve_of
+from sites.core.requests import SiteRequest
 from sites.edge.config import ConfigError, EdgeConfig
 from sites.edge.control.exchange import (
+    ALARM_NAMES,
+    LATCHES,
     MEASURED_DTYPE,
+    MODE_NAMES,
     REGISTER_DTYPE,
     CapturedWaveform,
     RecordRows,
@@ -47,6 +51,8 @@ class SimulatedSites:
         self._feeder_moves: deque[tuple[int, bool, int]] = deque()
         self._phase_jumps: deque[tuple[int, float, int]] = deque()
         self._paced: PacedLoop | None = None
+        self._asked: dict[int, int] = {}
+        """Site's index -> mark of what it was asked last."""
 
     @property
     def sample(self) -> int:
@@ -81,7 +87,15 @@ class SimulatedSites:
 
     def measured(self) -> StructuredArray:
         """See Driver."""
-        return _as_dtype(self._loop.measured(), MEASURED_DTYPE)
+        seen = self._loop.measured()
+        names = [name for name in MEASURED_DTYPE.names or () if not name.endswith("_us")]
+        target = _as_dtype(seen, MEASURED_DTYPE, names)
+        target["decided_at_us"] = np.where(seen["decisions"] > 0, self._us_at(seen["decided_sample"]), 0.0)
+        standing = seen["latched"] | seen["warnings"] << LATCHES
+        for bit, name in enumerate(ALARM_NAMES):
+            since_us = self._us_at(seen["alarm_sample"][:, bit])
+            target[f"{name}_since_us"] = np.where(standing >> bit & 1, since_us, 0.0)
+        return target
 
     def registers(self) -> StructuredArray:
         """See Driver."""
@@ -102,6 +116,34 @@ class SimulatedSites:
     def disarm(self, index: int) -> None:
         """See Driver."""
         self._loop.disarm(index)
+
+    def ask(self, index: int, request: SiteRequest) -> None:
+        """See Driver."""
+        self._asked[index] = self._loop.ask(index, request)
+
+    def answer(self, index: int) -> str | None:
+        """See Driver."""
+        return self._loop.answer(index, self._asked[index])
+
+    def set_input(self, index: int, name: str, value: int) -> None:
+        """See Driver."""
+        self._loop.set_input(index, name, value)
+
+    def align_probe(self, utc_ms: int) -> None:
+        """See Driver."""
+        self._loop.align_probe(utc_ms)
+
+    def resume(self, index: int, before: np.void) -> None:
+        """See Driver."""
+        since_us = [int(before[f"{name}_since_us"]) for name in ALARM_NAMES]
+        self._loop.resume(
+            index,
+            mode=MODE_NAMES[int(before["mode"])],
+            latched=int(before["latched"]),
+            alarm=int(before["alarm"]),
+            switch_closed=bool(before["switch_closed"]),
+            since=[self._sample_at(at_us) if at_us else 0 for at_us in since_us],
+        )
 
     def prepare_pace(self, pace: Pace, tick_samples: int, next_boundary: int, interval_samples: int) -> None:
         """See PacedDriver."""
@@ -145,6 +187,9 @@ class SimulatedSites:
 
     def _sample_at(self, at_us: int) -> int:
         return (at_us - self.starts_at_us) // US_PER_SAMPLE
+
+    def _us_at(self, samples: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        return self.starts_at_us + samples * US_PER_SAMPLE
 
 
 def site_parameters(config: EdgeConfig) -> SiteParameters:
@@ -204,9 +249,9 @@ def start_site(config: EdgeConfig) -> SimulatedSites:
     return driver
 
 
-def _as_dtype(source: StructuredArray, dtype: np.dtype) -> StructuredArray:
-    """Copy the fields that the link knows, by name; a missing one is a KeyError at the first call."""
-    target = np.empty(source.shape, dtype)
-    for name in dtype.names or ():
+def _as_dtype(source: StructuredArray, dtype: np.dtype, names: Sequence[str] | None = None) -> StructuredArray:
+    """Copy the fields that the link knows (or those named), by name; a missing one is a KeyError at the first call."""
+    target = np.zeros(source.shape, dtype)
+    for name in names if names is not None else dtype.names or ():
         target[name] = source[name]
     return target

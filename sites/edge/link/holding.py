@@ -35,6 +35,8 @@ class Holding:
     """What the controller says it holds."""
     is_released: bool = False
     """Given up because the link was lost."""
+    is_suspended: bool = False
+    """Given up because the site stands still; taken up again by itself when it serves again."""
     refused_hash: str = ""
     refusal: str = ""
     refused_sequence: int = 0
@@ -57,10 +59,23 @@ class Holding:
         if refusal is not None:
             self._refuse(refusal, body, assignment.sequence)
             return None
+        if self.is_suspended and assignment == self.held and assignment.power_kw > 0.0:
+            # The held one again, while the site cannot serve it: no news, and no arming either.
+            self._refuse(Refusal.LOCKED_OUT, body, assignment.sequence)
+            return None
         self.held = assignment
         self.is_released = False
         self.refused_hash, self.refusal, self.refused_sequence = "", "", 0
         return assignment
+
+    def suspend(self, *, locked_out: bool) -> bool:
+        """Note whether the site stands still; tell whether the controller has to be asked anew."""
+        if locked_out == self.is_suspended or (locked_out and not self.is_armed):
+            return False
+        self.is_suspended = locked_out
+        if not locked_out and self.refusal == Refusal.LOCKED_OUT:
+            self.refused_hash, self.refusal, self.refused_sequence = "", "", 0
+        return True
 
     def restore(self, envelope: bytes, *, at: datetime) -> Assignment | None:
         """Take back what was held before a restart; return it when it has not ended."""

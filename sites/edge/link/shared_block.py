@@ -15,6 +15,9 @@ image          control              the last measurements, late ticks and held h
 boundaries     control              registers at the ends of metering intervals
 records        control              100 Hz rows in batches
 request        uplink               the assignment that the controller shall hold
+asks           uplink               requests from afar, for the controller to answer
+local asks     ``vpp-edge request`` requests of people at the site; a lock file keeps it to one writer
+answers        control              what the controller said to either
 =============  ===================  ==========================================================
 
 Waveforms are too large and too rare for the block: they go as files (written aside, then renamed).
@@ -30,6 +33,7 @@ import secrets
 import struct
 import zlib
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Final
 
@@ -37,20 +41,29 @@ import numpy as np
 
 from sites.core import observe
 from sites.core.assignments import MAX_BODY_BYTES, Assignment, AssignmentError, assignment_from_bytes
+from sites.core.requests import SiteRequest
 from sites.edge.control.exchange import (
     MEASURED_DTYPE,
     RECORD_COLUMNS,
     REGISTER_DTYPE,
+    Answer,
+    Ask,
     Boundary,
     CapturedWaveform,
+    Counts,
     Image,
     PortUpdate,
     RecordRows,
 )
 
-MAGIC: Final = b"VPPBLOK1"
+MAGIC: Final = b"VPPBLOK2"
 SLOT_HEAD: Final = struct.Struct("<QII")
-IMAGE_HEAD: Final = struct.Struct("<qq64s")
+IMAGE_HEAD: Final = struct.Struct("<q7q64s")
+COUNT_FIELDS: Final = tuple(field.name for field in fields(Counts))
+ASK_HEAD: Final = struct.Struct("<qq")
+ANSWER_HEAD: Final = struct.Struct("<q?")
+MAX_NAME_BYTES: Final = 64
+ASK_SLOTS: Final = 16
 BOUNDARY_HEAD: Final = struct.Struct("<qq")
 RECORD_HEAD: Final = struct.Struct("<q")
 MAX_RECORD_ROWS: Final = 100
@@ -78,13 +91,17 @@ class Slots:
         self._capacity = capacity
         self.lost_count = 0
         """Values overwritten before they were read."""
-        found = [sequence for sequence, _ in map(self._read_slot, range(count)) if sequence]
-        self._sequence = max(found, default=0)
+        self._sequence = 0
+        self.refresh()
 
     @staticmethod
     def size(count: int, capacity: int) -> int:
         """Return the bytes that so many slots take."""
         return count * (SLOT_HEAD.size + capacity)
+
+    def refresh(self) -> None:
+        """Take up behind the newest whole value, where several processes write in turn under a lock of their own."""
+        self._sequence = max(sequence for sequence, _ in map(self._read_slot, range(self._count)))
 
     def write(self, data: bytes) -> None:
         """Append one value; the slot written is never the newest one, so a reader always has a whole one."""
@@ -136,13 +153,16 @@ class Slots:
 
 
 class SharedBlock:
-    """One site's mapped file with its four parts."""
+    """One site's mapped file with its parts."""
 
     def __init__(self, path: Path) -> None:
         """Open the block, making it when it is not there; raise SharedBlockError when it is another file."""
         sizes = {
             "image": (2, IMAGE_HEAD.size + MEASURED_DTYPE.itemsize),
             "request": (2, MAX_BODY_BYTES + 1),
+            "asks": (ASK_SLOTS, ASK_HEAD.size + MAX_NAME_BYTES),
+            "local_asks": (ASK_SLOTS, ASK_HEAD.size + MAX_NAME_BYTES),
+            "answers": (ASK_SLOTS, ANSWER_HEAD.size + MAX_NAME_BYTES),
             "boundaries": (BOUNDARY_SLOTS, BOUNDARY_HEAD.size + REGISTER_DTYPE.itemsize),
             "records": (RECORD_SLOTS, RECORD_HEAD.size + MAX_RECORD_ROWS * len(RECORD_COLUMNS) * 4),
         }
@@ -163,7 +183,10 @@ class SharedBlock:
         with path.open("r+b") as file:
             size = os.fstat(file.fileno()).st_size
             if size != total or file.read(len(MAGIC)) != MAGIC:
-                raise SharedBlockError(f"{path} has {size} bytes, accepted: a block of {total} bytes with {MAGIC!r}")
+                raise SharedBlockError(
+                    f"{path} has {size} bytes, accepted: a block of {total} bytes with {MAGIC!r}; one of another "
+                    "version may be deleted while neither process runs"
+                )
             self.memory = mmap.mmap(file.fileno(), total)
         self.path = path
         offset = 64
@@ -173,6 +196,9 @@ class SharedBlock:
             offset += Slots.size(count, capacity)
         self.image = parts["image"]
         self.request = parts["request"]
+        self.asks = parts["asks"]
+        self.local_asks = parts["local_asks"]
+        self.answers = parts["answers"]
         self.boundaries = parts["boundaries"]
         self.records = parts["records"]
 
@@ -189,6 +215,8 @@ class ControlSide:
         self._spool_dir = spool_dir
         # 0, not the newest: a restarted controller arms again what the uplink last asked for.
         self._request_seen = 0
+        # The newest: what somebody asked of a controller that is gone is not done by the next one.
+        self._asks_seen = {is_local: _newest_sequence(ring) for is_local, ring in self._ask_rings()}
         self.refused_count = 0
         """Requests that could not be read."""
 
@@ -204,9 +232,37 @@ class ControlSide:
             self.refused_count += 1
             return ()
 
+    def last_image(self) -> Image | None:
+        """Return what the process before this one showed last; None before the first."""
+        newest = self._block.image.newest()
+        return None if newest is None else read_image(newest[1])
+
+    def take_asks(self) -> Sequence[Ask]:
+        """See Exchange."""
+        asks = []
+        for is_local, ring in self._ask_rings():
+            for sequence, data in ring.after(self._asks_seen[is_local]):
+                self._asks_seen[is_local] = sequence
+                number, until_us = ASK_HEAD.unpack_from(data)
+                try:
+                    request = SiteRequest(data[ASK_HEAD.size :].decode())
+                except ValueError:
+                    self.refused_count += 1
+                    continue
+                asks.append(Ask(0, number, request, until_us, is_local))
+        return asks
+
+    def _ask_rings(self) -> tuple[tuple[bool, Slots], ...]:
+        return ((False, self._block.asks), (True, self._block.local_asks))
+
+    def publish_answer(self, answer: Answer) -> None:
+        """See Exchange."""
+        self._block.answers.write(ANSWER_HEAD.pack(answer.number, answer.is_local) + answer.refusal.encode())
+
     def publish_image(self, image: Image) -> None:
         """See Exchange."""
-        head = IMAGE_HEAD.pack(image.at_us, image.samples_late, image.held[0].encode())
+        counts = (getattr(image.counts, name) for name in COUNT_FIELDS)
+        head = IMAGE_HEAD.pack(image.at_us, *counts, image.held[0].encode())
         self._block.image.write(head + image.measured[0].tobytes())
 
     def publish_boundary(self, boundary: Boundary) -> None:
@@ -238,6 +294,7 @@ class UplinkSide:
         newest = block.records.newest()
         self._record_seen = newest[0] if newest else 0
         self._image_seen = 0
+        self._answer_seen = _newest_sequence(block.answers)
 
     def request(self, index: int, assignment: Assignment | None) -> None:
         """See ControllerPort."""
@@ -245,15 +302,24 @@ class UplinkSide:
             raise IndexError(f"site index is {index}, accepted: 0")
         self._block.request.write(b"-" if assignment is None else b"A" + assignment.to_bytes())
 
+    def ask(self, ask: Ask) -> None:
+        """See ControllerPort."""
+        if ask.index != 0:
+            raise IndexError(f"site index is {ask.index}, accepted: 0")
+        self._block.asks.write(pack_ask(ask))
+
     def poll(self) -> PortUpdate:
         """See ControllerPort."""
         update = PortUpdate(waveforms=take_waveforms(self._spool_dir))
         newest = self._block.image.newest()
         if newest is not None and newest[0] != self._image_seen:
             self._image_seen = newest[0]
-            at_us, samples_late, held = IMAGE_HEAD.unpack_from(newest[1])
-            measured = np.frombuffer(newest[1], MEASURED_DTYPE, 1, IMAGE_HEAD.size)
-            update.image = Image(at_us, measured, samples_late, (held.rstrip(b"\0").decode(),))
+            update.image = read_image(newest[1])
+        for sequence, data in self._block.answers.after(self._answer_seen):
+            self._answer_seen = sequence
+            answer = read_answer(data)
+            if not answer.is_local:
+                update.answers.append(answer)
         for sequence, data in self._block.boundaries.after(self._boundary_seen):
             self._boundary_seen = sequence
             epoch_us, at_us = BOUNDARY_HEAD.unpack_from(data)
@@ -269,6 +335,29 @@ class UplinkSide:
     def settle_waveform(self, waveform: CapturedWaveform) -> None:
         """See ControllerPort."""
         _waveform_path(self._spool_dir, waveform).unlink(missing_ok=True)
+
+
+def read_image(data: bytes) -> Image:
+    """Return the image that a slot holds."""
+    at_us, *counts, held = IMAGE_HEAD.unpack_from(data)
+    measured = np.frombuffer(data, MEASURED_DTYPE, 1, IMAGE_HEAD.size)
+    return Image(at_us, measured, Counts(*counts), (held.rstrip(b"\0").decode(),))
+
+
+def pack_ask(ask: Ask) -> bytes:
+    """Return an ask as a slot holds it."""
+    return ASK_HEAD.pack(ask.number, ask.until_us) + ask.request.value.encode()
+
+
+def read_answer(data: bytes) -> Answer:
+    """Return the answer that a slot holds."""
+    number, is_local = ANSWER_HEAD.unpack_from(data)
+    return Answer(0, number, is_local, data[ANSWER_HEAD.size :].decode())
+
+
+def _newest_sequence(slots: Slots) -> int:
+    newest = slots.newest()
+    return newest[0] if newest is not None else 0
 
 
 def write_waveform(spool_dir: Path, waveform: CapturedWaveform) -> Path:

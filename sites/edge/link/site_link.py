@@ -18,13 +18,20 @@ import numpy as np
 from sites.core import observe
 from sites.core.assignments import Assignment
 from sites.core.envelope import OperatingEnvelope
+from sites.core.requests import ANSWERED_WITHIN_S
 from sites.edge.control.exchange import (
+    LIMIT_NAMES,
     MODE_NAMES,
+    Answer,
+    Ask,
     Boundary,
     CapturedWaveform,
     ControllerPort,
+    Counts,
     Float32Array,
 )
+from sites.edge.control.names import CAUSE_NAMES, PATH_NAMES, active_inputs, alarm_text, standing_alarms
+from sites.edge.link.answering import Answering
 from sites.edge.link.fallback import must_release
 from sites.edge.link.holding import Holding
 from sites.edge.link.meter import Meter
@@ -44,17 +51,20 @@ from sites.wire.edge_session import (
 )
 from sites.wire.metrics import (
     ASSET_METRICS,
+    COMMAND,
     CONTROL_DEVICE,
     CONTROL_METRICS,
     DESIRED,
     NAMEPLATE_NAMES,
     NODE_METRICS,
+    STANDING_METRICS,
     STORED_THROUGH,
 )
 from sites.wire.payload import Metric, Payload, decode_payload, encode_payload
 
 LIVE_NAMES: Final = tuple(d.name for d in NODE_METRICS if d.name not in {"mode", "samples_late"})
 HELD: Final = "held"
+ANSWERED: Final = "answered"
 METER: Final = "meter"
 ASK_MARKS_EVERY_MS: Final = 30_000
 """Births go out again after this time while the platform has not told how far a stream is stored."""
@@ -83,15 +93,18 @@ class SiteLink:
         self._port = port
         devices = {asset.name: list(ASSET_METRICS[asset.kind]) for asset in profile.assets}
         devices[CONTROL_DEVICE] = list(CONTROL_METRICS)
-        self._session = EdgeSession(self.site_id, host_id, list(NODE_METRICS), devices)
+        self._session = EdgeSession(self.site_id, host_id, [*NODE_METRICS, *STANDING_METRICS], devices)
         self.holding = Holding(self.site_id, platform_keys)
+        self.answering = Answering(self.site_id, platform_keys)
+        self._asks: list[Ask] = []
         self._meter = Meter([asset.name for asset in profile.assets], interval_s)
         # Sites of one process cut their chunks at different instants, or all would be packed at once.
         self._cutter = RecordCutter(phase_us=zlib.crc32(self.site_id.encode()) % CHUNK_US // 10_000 * 10_000)
         self._measured: np.void | None = None
         self._measured_at_us = 0
         self._told_at_us = 0
-        self._samples_late = 0
+        self._counts = Counts()
+        self._standing_told: dict[str, Any] = {}
         self.is_host_online = False
         self.is_born = False
         self._born_at_ms = 0
@@ -111,6 +124,8 @@ class SiteLink:
             held = self.holding.restore(envelope, at=_instant(now_ms))
             if held is not None:
                 self._port.request(self._index, held)
+        if (kept := self._outbox.kept(self.site_id, ANSWERED)) is not None:
+            self.answering.restore(kept)
 
     def will(self) -> Message:
         """Return the will for the next connection; each one carries a new birth number."""
@@ -157,7 +172,7 @@ class SiteLink:
                 case NodeCommand(metrics=values):
                     self._take_marks(values)
                 case DeviceCommand(device=device, metrics=values):
-                    messages += self._take_desired(device, values, now_ms)
+                    messages += self._take_command(device, values, now_ms)
                 case Refused(error_name=name, detail=detail):
                     self._refuse(name, detail)
         return messages
@@ -169,8 +184,28 @@ class SiteLink:
         self.holding.confirmed_hash = held_hash
         return self._report(now_ms)
 
+    def take_asks(self) -> list[Ask]:
+        """Hand over what the controller is to be asked, once what was noted of it is committed."""
+        taken, self._asks = self._asks, []
+        return taken
+
+    def take_answer(self, answer: Answer, *, now_ms: int) -> list[Message]:
+        """Take the controller's answer to a command; return the report."""
+        if not self.answering.answer(answer.number, answer.refusal):
+            return []
+        return self._report_answer(now_ms)
+
+    def check_answer(self, *, now_ms: int) -> list[Message]:
+        """Return the answer of a controller that has been silent for too long, nothing otherwise."""
+        return self._report_answer(now_ms) if self.answering.give_up(at=_instant(now_ms)) else []
+
     def check_link(self, *, now_ms: int) -> None:
-        """Give up the armed assignment where the site's policy wants that on a lost link."""
+        """Give up the armed assignment where the site stands still, or its policy wants that on a lost link."""
+        if self._measured is not None and self.holding.suspend(locked_out=self._is_locked_out()):
+            held = self.holding.held
+            serves = not self.holding.is_suspended and not self.holding.is_released
+            log.info("assignment.suspended site_id=%s suspended=%s", self.site_id, self.holding.is_suspended)
+            self._port.request(self._index, held if serves else None)
         away_s = 0.0 if self._away_since_ms is None else (now_ms - self._away_since_ms) / 1000.0
         if not self.holding.is_released and must_release(
             self.profile.policy, armed=self.holding.is_armed, away_s=away_s
@@ -181,9 +216,9 @@ class SiteLink:
 
     # --- what the controller says --------------------------------------------------------------
 
-    def measure(self, measured: np.void, *, at_us: int, samples_late: int) -> None:
-        """Take the last measurements (one MEASURED_DTYPE row)."""
-        self._measured, self._measured_at_us, self._samples_late = measured, at_us, samples_late
+    def measure(self, measured: np.void, *, at_us: int, counts: Counts) -> None:
+        """Take the last measurements (one MEASURED_DTYPE row) and the loop's counters."""
+        self._measured, self._measured_at_us, self._counts = measured, at_us, counts
 
     def live(self) -> list[Message]:
         """Return the 1 Hz live data; nothing while nobody listens or nothing new was measured."""
@@ -191,7 +226,10 @@ class SiteLink:
             return []
         self._told_at_us = self._measured_at_us
         at_ms = self._measured_at_us // 1000
-        messages = [self._session.node_data(at_ms, self._node_values(self._measured))]
+        standing = self._standing_values(self._measured)
+        news = {name: value for name, value in standing.items() if self._standing_told.get(name) != value}
+        self._standing_told = standing
+        messages = [self._session.node_data(at_ms, self._node_values(self._measured) | news)]
         messages += [
             self._session.device_data(at_ms, asset.name, self._asset_values(asset.kind, self._measured))
             for asset in self.profile.assets
@@ -240,7 +278,9 @@ class SiteLink:
             # No measurement yet: a birth with made-up values would be a lie. `live` is not sent either.
             return []
         self.is_born, self._born_at_ms = True, now_ms
-        device_values: dict[str, dict[str, Any]] = {CONTROL_DEVICE: dict(self.holding.reported())}
+        device_values: dict[str, dict[str, Any]] = {
+            CONTROL_DEVICE: {**self.holding.reported(), **self.answering.reported()}
+        }
         for asset in self.profile.assets:
             nameplate = {
                 name: getattr(asset, name)
@@ -248,7 +288,9 @@ class SiteLink:
                 if name in NAMEPLATE_NAMES
             }
             device_values[asset.name] = self._asset_values(asset.kind, self._measured) | nameplate
-        return self._session.births(now_ms, self._node_values(self._measured), device_values)
+        self._standing_told = self._standing_values(self._measured)
+        values = self._node_values(self._measured) | self._standing_told
+        return self._session.births(now_ms, values, device_values)
 
     def ensure_born(self, *, now_ms: int) -> list[Message]:
         """Return the births that had to wait for the first measurement, or must be answered once more."""
@@ -263,8 +305,26 @@ class SiteLink:
     def _node_values(self, measured: np.void) -> dict[str, Any]:
         values: dict[str, Any] = {name: _known(measured[name]) for name in LIVE_NAMES}
         values["mode"] = MODE_NAMES[int(measured["mode"])]
-        values["samples_late"] = self._samples_late
+        values["samples_late"] = self._counts.samples_late
         return values
+
+    def _standing_values(self, measured: np.void) -> dict[str, Any]:
+        alarms = standing_alarms(measured)
+        decided_at_us = int(measured["decided_at_us"])
+        return {
+            "alarms": ",".join(alarm.name for alarm in alarms if alarm.is_latched),
+            "warnings": ",".join(alarm.name for alarm in alarms if not alarm.is_latched),
+            "lockout_cause": alarm_text(int(measured["alarm"])),
+            "inputs": ",".join(active_inputs(measured)),
+            "tiers_closed": int(measured["tiers_closed"]),
+            "limited_by": LIMIT_NAMES[int(measured["limited_by"])],
+            "decided_at": decided_at_us // 1000 if decided_at_us else None,
+            "decision_cause": CAUSE_NAMES[int(measured["decided_cause"])],
+            "decision_path": PATH_NAMES[int(measured["decided_path"])],
+            "requests_refused": int(measured["refusals"]),
+            "ticks_overrun": self._counts.overruns,
+            "samples_caught_up": self._counts.samples_caught_up,
+        }
 
     @staticmethod
     def _asset_values(kind: str, measured: np.void) -> dict[str, Any]:
@@ -302,11 +362,42 @@ class SiteLink:
                 observe.NUMBERING_ADOPTED, self.site_id, stream, stored_through, moved,
             )  # fmt: skip
 
-    def _take_desired(self, device: str, values: dict[str, Any], now_ms: int) -> list[Message]:
-        envelope = values.get(DESIRED)
-        if device != CONTROL_DEVICE or not isinstance(envelope, bytes):
-            self._refuse("command_unknown", f"{device}: {', '.join(values)}, accepted: {CONTROL_DEVICE}: {DESIRED}")
+    def _take_command(self, device: str, values: dict[str, Any], now_ms: int) -> list[Message]:
+        """Take what the platform says to a device: a desired assignment, a command, or both."""
+        known = {name: value for name, value in values.items() if isinstance(value, bytes)}
+        if device != CONTROL_DEVICE or not known.keys() & {DESIRED, COMMAND}:
+            accepted = f"{CONTROL_DEVICE}: {DESIRED}, {COMMAND}"
+            self._refuse("command_unknown", f"{device}: {', '.join(values)}, accepted: {accepted}")
             return []
+        messages = self._take_desired(known[DESIRED], now_ms) if DESIRED in known else []
+        return messages + (self._take_request(known[COMMAND], now_ms) if COMMAND in known else [])
+
+    def _take_request(self, envelope: bytes, now_ms: int) -> list[Message]:
+        shown = self.answering.shown
+        command = self.answering.receive(envelope, at=_instant(now_ms))
+        if command is None:
+            # A repeat of the one that the controller still thinks about has no answer yet.
+            is_news = self.answering.shown is not shown or not self.answering.is_waiting
+            return self._report_answer(now_ms) if is_news else []
+        log.info(
+            "%s site_id=%s request=%s by=%s sequence=%d",
+            observe.COMMAND_TAKEN, self.site_id, command.request, command.issued_by, command.sequence,
+        )  # fmt: skip
+        # Kept before it is asked: after a crash in between it is answered as interrupted, and not done twice.
+        self._outbox.keep(self.site_id, ANSWERED, self.answering.to_bytes())
+        until_us = now_ms * 1000 + round(ANSWERED_WITHIN_S * 1e6)
+        self._asks.append(Ask(self._index, command.sequence, command.request, until_us))
+        return []
+
+    def _report_answer(self, now_ms: int) -> list[Message]:
+        self._outbox.keep(self.site_id, ANSWERED, self.answering.to_bytes())
+        shown = self.answering.shown
+        log.info("%s site_id=%s state=%s error=%s", observe.COMMAND_ANSWERED, self.site_id, shown.state, shown.error)
+        if not self.is_born:
+            return []
+        return [self._session.device_data(now_ms, CONTROL_DEVICE, dict(self.answering.reported()))]
+
+    def _take_desired(self, envelope: bytes, now_ms: int) -> list[Message]:
         before = self.holding.held
         was_released = self.holding.is_released
         assignment = self.holding.receive(

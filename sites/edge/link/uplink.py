@@ -115,7 +115,8 @@ class Uplink:
     @property
     def refused_count(self) -> int:
         """Messages and assignments that were refused since the start."""
-        return sum(link.refused_count + link.holding.refused_count for link in self.links)
+        counts = ((link.refused_count, link.holding.refused_count, link.answering.refused_count) for link in self.links)
+        return sum(map(sum, counts))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until stopped; then say farewell and close. An error in any part ends the whole."""
@@ -163,15 +164,20 @@ class Uplink:
             await self._noted.wait()
             self._noted.clear()
             outgoing: list[tuple[int, Message]] = []
+            touched: set[int] = set()
             with self._outbox.transaction():
                 while self._notes:
                     index, what, topic, payload = self._notes.popleft()
+                    touched.add(index)
                     link = self.links[index]
                     if what == "message":
                         outgoing += [(index, m) for m in link.receive(topic, payload, now_ms=_now_ms())]
                     else:
                         link.note_down(now_ms=_now_ms())
-            # Sent only after the commit: nothing is told that a crash could take back.
+            # Sent and asked only after the commit: nothing is told or done that a crash could take back.
+            for index in touched:
+                for ask in self.links[index].take_asks():
+                    self._port.ask(ask)
             self._send(outgoing)
 
     async def _poll(self) -> None:
@@ -193,6 +199,11 @@ class Uplink:
                     queue.append(boundary)
             for records in update.records:
                 self._take_records(records)
+            if update.answers:
+                with self._outbox.transaction():
+                    for answer in update.answers:
+                        link = self.links[answer.index]
+                        outgoing += [(answer.index, m) for m in link.take_answer(answer, now_ms=now_ms)]
             self._send(outgoing)
             if update.waveforms:
                 self._take_waveforms(update.waveforms, now_ms)
@@ -230,10 +241,10 @@ class Uplink:
     def _serve(self, index: int) -> list[Message]:
         link, now_ms = self.links[index], _now_ms()
         link.check_link(now_ms=now_ms)
-        messages: list[Message] = []
+        messages = link.check_answer(now_ms=now_ms)
         if self._image is not None:
             image = self._image
-            link.measure(image.measured[index], at_us=image.at_us, samples_late=image.samples_late)
+            link.measure(image.measured[index], at_us=image.at_us, counts=image.counts)
             messages += link.ensure_born(now_ms=now_ms)
             if not self.connections[index].is_congested:
                 messages += link.live()

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from sites.core.curves import ResponseCurve
 from sites.edge.control import recorder
+from sites.edge.control.exchange import ALARM_NAMES
 from sites.edge.control.islanding import (
     CAUSE_NAMES,
     MODE_NAMES,
@@ -19,7 +20,6 @@ from sites.edge.control.islanding import (
     transition_table,
 )
 from sites.edge.control.kernels import genset, modes, records
-from sites.edge.control.kernels.anti_islanding import CODE_MS
 from sites.edge.control.kernels.service import NOT_SOON_S
 from sites.edge.control.recorder import Waveform
 from sites.edge.control.settings import ControlSettings, control_parameters, initial_state
@@ -50,6 +50,10 @@ Float32Array = npt.NDArray[np.float32]
 StructuredArray = npt.NDArray[np.void]
 
 RECORD_COLUMNS: Final = ("frequency_hz", "battery_kw", "baseline_kw", "pcc_kw", "switch_closed", "armed_kw")
+CONTROLLER_WORDS: Final = (
+    "mode", "limited_by", "tiers_closed", "latched", "warnings", "alarm", "refusals", "decisions",
+    "decided_cause", "decided_path", "decided_sample",
+)  # fmt: skip
 MEASURED: Final = np.dtype(
     [
         (name, np.float64)
@@ -60,7 +64,8 @@ MEASURED: Final = np.dtype(
             "genset_running", "saturates_in_s",
         )
     ]
-    + [(name, np.int64) for name in ("mode", "limited_by", "tiers_closed", "latched", "warnings")]
+    + [(name, np.int64) for name in CONTROLLER_WORDS]
+    + [("inputs", np.int64), ("alarm_sample", np.int64, (len(ALARM_NAMES),))]
 )  # fmt: skip
 REGISTERS: Final = np.dtype(
     [(f"{asset}_{way}_j", np.float64) for asset in ASSETS for way in ("into", "from")]
@@ -103,10 +108,10 @@ class ClosedLoop(Disturbances, Operation):
         self._phases = phase_states(sites)
         self._events = no_events(len(sites))
         self._k = np.concatenate([control_parameters(control_settings(site, sample_rate_hz)) for site in sites])
-        self._k["probe_offset_ms"] = starts_at_us // 1000 % CODE_MS
         self._c = np.concatenate(
             [initial_state(self._k[i : i + 1], starts_dead=site.starts_dead) for i, site in enumerate(sites)]
         )
+        self.align_probe(starts_at_us // 1000)
         self._m = np.zeros(len(sites), records.SAMPLES)
         self._m["soc_ratio"] = self._p["soc_ratio"]
         self._m["temperature_c"] = self._p["temperature_c"]
@@ -203,8 +208,9 @@ class ClosedLoop(Disturbances, Operation):
         out = np.zeros(len(self.sites), MEASURED)
         base_kw = self._g["base_w"] / 1000.0
         c, k, soc = self._c, self._k, self._m["soc_ratio"]
-        for name in ("frequency_hz", "voltage_pu", "mode", "limited_by", "tiers_closed", "latched", "warnings"):
+        for name in ("frequency_hz", "voltage_pu", "alarm_sample", *CONTROLLER_WORDS):
             out[name] = c[name]
+        out["inputs"] = self.inputs()
         for j, asset in enumerate(ASSETS):
             out[f"{asset}_kw"] = self._w["mean_w"][:, j] / 1000.0
         out["soc_ratio"] = soc
@@ -267,6 +273,14 @@ class ClosedLoop(Disturbances, Operation):
             starts=starts_sample,
             ends=ends_sample,
         )
+
+    def resume(
+        self, index: int, *, mode: str, latched: int, alarm: int, switch_closed: bool, since: Sequence[int]
+    ) -> None:
+        """See Operation."""
+        super().resume(index, mode=mode, latched=latched, alarm=alarm, switch_closed=switch_closed, since=since)
+        if mode == "lockout":
+            self.dc.stand_still(index)
 
     def disarm(self, index: int) -> None:
         """Return one site to its own use."""

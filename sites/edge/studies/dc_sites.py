@@ -97,6 +97,14 @@ class DcSites:
             offered_kw = np.round(self._dc[f"offered_{way}_w"] / 1000.0, 3)
             out[f"{way}_kw"][self.members] = np.where(out[energy][self.members] > 0.0, offered_kw, 0.0)
 
+    def stand_still(self, index: int) -> None:
+        """Take battery and tiers of a DC site off its bus, as its lockout does; nothing at any other site."""
+        if index in self.members:
+            dc = self._dc[int(np.searchsorted(self.members, index))]
+            dc["battery_command"] = 0
+            dc["auxiliary_command"] = 1
+            dc["tier_command"][:] = 0
+
     def fail_modules(self, index: int, count: int) -> None:
         """Let ``count`` rectifier modules of a site fail, or with a negative count come back.
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from sites.edge.control.islanding import CAUSE_NAMES, EVENT_NAMES, MODE_NAMES, alarm_text
+from sites.core.requests import SiteRequest
+from sites.edge.control.exchange import ALARM_NAMES, INPUT_NAMES
+from sites.edge.control.islanding import ANSWERS, CAUSE_NAMES, EVENT_NAMES, MODE_NAMES, REQUEST_BITS, alarm_text
 from sites.edge.control.kernels import modes
-from sites.edge.control.kernels.records import LOG_LENGTH
+from sites.edge.control.kernels.anti_islanding import CODE_MS
+from sites.edge.control.kernels.records import LOG_LENGTH, TIERS
 from sites.edge.plant.auxiliaries import FREE
 from sites.edge.plant.parameters import SiteParameters
 
 StructuredArray = npt.NDArray[np.void]
 
-INPUTS: Final = ("emergency_stop", "fire", "bms_trip", "local_reset", "neutral_earth_closed")
 COUNTERS: Final = (
     "decisions", "reclosures", "refusals", "withdrawals", "sheds", "momentary_islands", "mode_changes",
 )  # fmt: skip
@@ -43,6 +46,7 @@ class Operation:
     """
 
     sites: tuple[SiteParameters, ...]
+    _k: StructuredArray
     _c: StructuredArray
     _m: StructuredArray
     _p: StructuredArray
@@ -66,17 +70,61 @@ class Operation:
         """Block a tied or locked-out site for work, its load left on the grid; ``on=False`` ends it."""
         self._request(index, modes.REQUEST_MAINTENANCE if on else modes.REQUEST_SERVICE)
 
+    def ask(self, index: int, request: SiteRequest) -> int:
+        """Ask one thing beside a loop that may be running; return the mark by which ``answer`` knows its answer."""
+        mark = int(self._c["answer"][index])
+        self._c["request"][index] = REQUEST_BITS[request]
+        return mark
+
+    def answer(self, index: int, mark: int) -> str | None:
+        """Return the refusal's name, empty when the request was taken up; None before the next millisecond."""
+        word = int(self._c["answer"][index])
+        return None if word == mark else ANSWERS[word % modes.ANSWER_CODES]
+
+    def inputs(self) -> npt.NDArray[np.int64]:
+        """Return the sites' contacts as bits, in the order of INPUT_NAMES."""
+        bits = [(self._m[name] != 0).astype(np.int64) << bit for bit, name in enumerate(INPUT_NAMES)]
+        return np.bitwise_or.reduce(bits)
+
+    def resume(
+        self, index: int, *, mode: str, latched: int, alarm: int, switch_closed: bool, since: Sequence[int]
+    ) -> None:
+        """Stand where the controller's last process stood when that was still: a restart clears no lockout.
+
+        ``since``: sample, of this process, at which each of ALARM_NAMES came up. Any other mode is left alone.
+        """
+        if mode not in ("lockout", "maintenance"):
+            return
+        c = self._c[index]
+        for name in ("converter_on", "pv_connected", "genset_run", "genset_close"):
+            c[name] = 0
+        c["latched"] = c["alarms_were"] = latched
+        c["alarm_sample"][: len(ALARM_NAMES)] = since
+        c["alarm"] = alarm
+        c["switch_command"] = int(switch_closed)
+        c["tiers_closed"] = TIERS if switch_closed else 0
+        # Where nothing is latched the site waits for its grid, as it did.
+        c["start_wanted"] = int(switch_closed and latched == 0)
+        c["energy_out"] = int(not switch_closed and latched == 0)
+        c["mode"] = MODE_NAMES.index(mode)
+
+    def align_probe(self, utc_ms: int) -> None:
+        """Set the anti-islanding probe's clock: ``utc_ms`` is the instant of sample 0, in UTC as it is known now."""
+        self._k["probe_offset_ms"] = utc_ms % CODE_MS
+        # The pair under way was begun by another clock.
+        self._c["probe_valid"] = 0
+
     def _request(self, index: int, bit: int) -> None:
         self._c["request"][index] |= bit
 
     def set_input(self, index: int, name: str, value: int | None) -> None:
-        """Set a digital input (``INPUTS``) to 0 or 1; it stays so.
+        """Set a digital input (``INPUT_NAMES``) to 0 or 1; it stays so.
 
         ``neutral_earth_closed`` holds the bond's contactor, welded or broken; None lets it follow its order.
         Raises ValueError naming what is accepted.
         """
-        if name not in INPUTS:
-            raise ValueError(f"input is {name!r}, accepted: {', '.join(INPUTS)}")
+        if name not in INPUT_NAMES:
+            raise ValueError(f"input is {name!r}, accepted: {', '.join(INPUT_NAMES)}")
         if name == "neutral_earth_closed":
             if value not in (0, 1, None):
                 raise ValueError(f"{name} is {value!r}, accepted: 0, 1 or None")

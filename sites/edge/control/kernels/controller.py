@@ -20,7 +20,7 @@ from sites.edge.control.kernels.protection import (
     watch_inputs,
 )
 from sites.edge.control.kernels.records import CAUSE_NONE
-from sites.edge.control.kernels.requests import take_requests
+from sites.edge.control.kernels.requests import note_alarms, take_requests
 from sites.edge.control.kernels.samples import mend_sample
 from sites.edge.control.kernels.sequence import track_sequence
 from sites.edge.control.kernels.synchronism import guard_closing, watch_angle
@@ -112,3 +112,4 @@ def supervise(k: Record, c: Record, m: Record, table: Any, sample: int) -> None:
         supervise_lockout(k, c, m, table)
     elif mode == modes.MAINTENANCE:
         supervise_maintenance(c)
+    note_alarms(c)

@@ -23,7 +23,15 @@ from sites.edge.control.kernels.dc_service import LIVE_V_SHARE, dc_power_referen
 from sites.edge.control.kernels.detector import reset_detector, watch_millisecond, watch_samples
 from sites.edge.control.kernels.frequency import estimate_frequency
 from sites.edge.control.kernels.records import CAUSE_NONE
-from sites.edge.control.kernels.requests import active_latches, tripped_event
+from sites.edge.control.kernels.requests import (
+    acknowledge,
+    active_latches,
+    answer,
+    note_alarms,
+    settle,
+    start,
+    tripped_event,
+)
 from sites.edge.control.kernels.samples import SENSOR_PU, mend_sample
 from sites.edge.control.kernels.sequence import track_sequence
 
@@ -80,6 +88,7 @@ def change_dc_mode(k: Record, c: Record, dc: Record, table: Any, event: int) -> 
         if mode == modes.GRID_TIED:
             c["decided"] = 1
             c["decisions"] += 1
+            modes.note_decision(c, event)
         elif mode == modes.LOCKOUT:
             c["alarm"] = modes.ALARM_NONE
             dc["battery_command"] = 1
@@ -92,7 +101,9 @@ def change_dc_mode(k: Record, c: Record, dc: Record, table: Any, event: int) -> 
         for tier in range(dc["tier_command"].shape[0]):
             dc["tier_command"][tier] = 0
     elif following == modes.LOCKOUT:
-        # Safe state: no source on the bus; only a request leads out.
+        # Safe state: no source on the bus; only a request leads out, after a fault only the key at the site.
+        if event not in (modes.EMERGENCY_STOP, modes.FIRE, modes.BMS_TRIP):
+            c["latched"] |= modes.LATCH_FAULT
         c["switch_command"] = 0
         c["genset_run"] = 0
         dc["battery_command"] = 0
@@ -155,9 +166,9 @@ def supervise_dc(k: Record, c: Record, m: Record, dk: Record, dc: Record, dm: Re
         event = supervise_walk_in(k, c, m, dk, dc, dm)
     elif c["mode"] == modes.BLACK_START:
         event = supervise_dead_bus(c, dk, dc)
-    else:
-        event = take_start(c, m)
-    c["request"] = 0
+    wanted = take_dc_requests(c, m)
+    if wanted != modes.NOTHING:
+        event = wanted
     if c["mode"] != modes.LOCKOUT:
         supervise_tiers(c, m, dk, dc, dm)
         supervise_battery_contactor(m, dk, dc, dm)
@@ -172,6 +183,7 @@ def supervise_dc(k: Record, c: Record, m: Record, dk: Record, dc: Record, dm: Re
         change_dc_mode(k, c, dc, table, event)
     set_voltages(c, m, dk, dc, dm)
     offer_headroom(c, dk, dc, dm)
+    note_alarms(c)
 
 
 @kernel
@@ -181,15 +193,35 @@ def followed(value: float, reading: float, most: float) -> float:
 
 
 @kernel
-def take_start(c: Record, m: Record) -> int:
-    """Locked out: the key at the site clears what is latched and gone; from afar only a start without latches."""
-    if c["request"] & modes.REQUEST_START_LOCAL:
-        c["latched"] &= active_latches(m)
-    if c["request"] & (modes.REQUEST_START_LOCAL | modes.REQUEST_START_REMOTE):
-        if c["latched"] == 0:
-            return modes.START_REQUESTED
-        c["refusals"] += 1
-    return modes.NOTHING
+def take_dc_requests(c: Record, m: Record) -> int:
+    """Answer what was asked for; return the event of a granted start, or 0.
+
+    A DC site has no island that one could plan, and no work mode of its own: it starts again and acknowledges.
+    """
+    asked = c["request"]
+    if asked != 0:
+        c["request"] = 0
+    turned = m["local_reset"] != 0 and c["key_was"] == 0
+    c["key_was"] = m["local_reset"]
+    if asked == 0 and not turned:
+        return modes.NOTHING
+    event = modes.NOTHING
+    local = asked & modes.REQUEST_START_LOCAL != 0 or turned
+    if local or asked & modes.REQUEST_START_REMOTE:
+        code = start(c, m, local)
+        if code == modes.GRANTED and c["mode"] == modes.LOCKOUT:
+            event = modes.START_REQUESTED
+        if asked:
+            answer(c, code)
+        else:
+            settle(c, code)
+    elif asked & modes.REQUEST_ACKNOWLEDGE:
+        acknowledge(c)
+        answer(c, modes.GRANTED)
+    else:
+        answer(c, modes.REFUSED_FITTED)
+    c["start_wanted"] = 0
+    return event
 
 
 @kernel

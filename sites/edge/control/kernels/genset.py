@@ -38,7 +38,8 @@ ATTEMPTS: Final = 3
 def supervise_genset(k: Record, c: Record, soc_ratio: float, state: int, genset_pu: float, leaves: int) -> None:
     """One millisecond. ``leaves``: the site wants to return to the grid, which the set must not see."""
     if c["genset_run"] == 0:
-        wanted = soc_ratio < k["genset_start_ratio"] and not leaves and c["genset_failures"] < ATTEMPTS
+        low = soc_ratio < k["genset_start_ratio"] or c["genset_wanted"]
+        wanted = low and not leaves and c["genset_failures"] < ATTEMPTS
         if wanted and (state in (STOPPED, COOLING)):
             c["genset_run"] = 1
             c["genset_ms"] = 0
@@ -51,7 +52,8 @@ def supervise_genset(k: Record, c: Record, soc_ratio: float, state: int, genset_
     load = c["power_pu"] + genset_pu
     # A load below the minimum, and a battery that cannot take the rest: the set has to go.
     idle = soc_ratio > FULL_RATIO and load < least
-    done = soc_ratio > k["genset_stop_ratio"] and c["genset_ms"] >= k["genset_minimum_run_ms"]
+    ran = c["genset_ms"] >= k["genset_minimum_run_ms"]
+    done = soc_ratio > k["genset_stop_ratio"] and ran and c["genset_wanted"] == 0
     if (done or idle or leaves) and c["genset_leaves"] == 0:
         c["genset_leaves"] = 1
     if c["genset_leaves"]:

@@ -6,7 +6,13 @@ from typing import Any, Final
 
 from sites.edge.control.kernels.compiled import Record, kernel
 from sites.edge.control.kernels.detector import reset_detector
-from sites.edge.control.kernels.records import LOG_LENGTH
+from sites.edge.control.kernels.records import (
+    ALARM_COUNT,
+    CAUSE_BOND,
+    CAUSE_PLANNED,
+    CAUSE_SWITCH,
+    LOG_LENGTH,
+)
 
 GRID_TIED: Final = 0
 ISLANDING: Final = 1
@@ -52,19 +58,27 @@ REQUEST_START_LOCAL: Final = 4
 REQUEST_START_REMOTE: Final = 8
 REQUEST_MAINTENANCE: Final = 16
 REQUEST_SERVICE: Final = 32
-"""Bits of ``request``; REQUEST_SERVICE ends maintenance."""
+REQUEST_GENSET: Final = 64
+REQUEST_GENSET_OFF: Final = 128
+REQUEST_ACKNOWLEDGE: Final = 256
+"""Bits of ``request``; REQUEST_SERVICE ends maintenance. REQUEST_START_LOCAL is the key at the site."""
+
+GRANTED: Final = 1
+REFUSED_MODE: Final = 2
+REFUSED_LATCHED: Final = 3
+REFUSED_FITTED: Final = 4
+ANSWER_CODES: Final = 8
+"""Codes of an answer: taken up; not in this mode; first clear what is latched; nothing fitted that could do it.
+``answer`` holds the number of answers so far times ANSWER_CODES, plus the last one's code."""
 
 LATCH_EMERGENCY: Final = 1
 LATCH_FIRE: Final = 2
 LATCH_BMS: Final = 4
 LATCH_FAULT: Final = 8
 """Bits of ``latched``: what only the key at the site clears, and only when its input is gone."""
-
-CAUSE_PLANNED: Final = 40
-CAUSE_SWITCH: Final = 41
-CAUSE_BOND: Final = 42
-"""Causes of an island beside those of the detector: on request, poles that opened by themselves, a bond that
-stays closed beside the grid's own."""
+LATCHES: Final = 4
+ALARMS: Final = ALARM_COUNT
+"""Latches, and behind them the warnings of protection.py: bits of what ``alarm_sample`` keeps the times of."""
 
 
 @kernel
@@ -97,6 +111,7 @@ def change_mode(k: Record, c: Record, table: Any, event: int) -> None:
         return
     if following == ISLANDING:
         name_cause(c, event)
+        note_decision(c, event)
     log_change(c, mode, event, following)
     c["mode"] = following
     c["mode_ticks"] = 0
@@ -143,6 +158,7 @@ def enter_tied(c: Record, mode: int) -> None:
     c["decided"] = 0
     c["genset_run"] = 0
     c["genset_close"] = 0
+    c["genset_wanted"] = 0
     c["pv_limit_ratio"] = 1.0
     c["pv_connected"] = 1
     c["bond_command"] = 0
@@ -170,6 +186,14 @@ def name_cause(c: Record, event: int) -> None:
     elif event == BOND_CLOSED:
         c["cause"] = CAUSE_BOND
         c["hold_island"] = 1
+
+
+@kernel
+def note_decision(c: Record, event: int) -> None:
+    """Keep when, why and by which path the site last decided to leave the grid."""
+    c["decided_sample"] = c["sample"]
+    c["decided_cause"] = c["cause"]
+    c["decided_path"] = c["path"] if event == GRID_LOST else 0
 
 
 @kernel
@@ -244,3 +268,4 @@ def block_sources(c: Record) -> None:
     c["genset_run"] = 0
     c["genset_close"] = 0
     c["genset_target_pu"] = 0.0
+    c["genset_wanted"] = 0

@@ -42,6 +42,12 @@ CAUSE_ROCOF: Final = 21
 CAUSE_ISLAND: Final = 22
 """Causes of windows.py and anti_islanding.py, beside those of the detector."""
 
+CAUSE_PLANNED: Final = 40
+CAUSE_SWITCH: Final = 41
+CAUSE_BOND: Final = 42
+"""Causes of an island beside those of the detector: on request, poles that opened by themselves, a bond that
+stays closed beside the grid's own."""
+
 MAX_STAGES: Final = 10
 MAX_RMS_MS: Final = 25
 ROCOF_STEPS: Final = 10
@@ -50,6 +56,8 @@ TIERS: Final = 3
 LOG_LENGTH: Final = 16
 """Changes of mode that a controller keeps until somebody reads them (modes.py)."""
 MODE_COUNT: Final = 7
+ALARM_COUNT: Final = 7
+"""Latches and warnings whose beginning is kept (modes.py: ALARMS)."""
 
 RING_MS: Final = 10
 """Length of the sliding means of power and voltage [ms]: half a cycle at 50 Hz."""
@@ -299,10 +307,13 @@ STATE: Final = np.dtype(
         ("driven_pairs", np.int64),
         ("probe_rest_ms", np.int64),
         ("suspicions", np.int64),
-        # requests.py, protection.py: what was asked for, what is latched (bits), what was refused.
+        # requests.py, protection.py: what is latched (bits) and since which sample, what was refused, the last answer.
         ("latched", np.int64),
         ("warnings", np.int64),
+        ("alarms_were", np.int64),
+        ("alarm_sample", np.int64, (ALARM_COUNT,)),
         ("refusals", np.int64),
+        ("answer", np.int64),
         ("key_was", np.int64),
         ("start_wanted", np.int64),
         ("island_wanted", np.int64),
@@ -313,7 +324,10 @@ STATE: Final = np.dtype(
         ("dead_ms", np.int64),
         ("leak_ms", np.int64),
         ("fault_peak_pu", np.float64),
-        # modes.py: the changes of mode not read yet, and how long each mode has lasted.
+        # modes.py: the last decision to leave the grid, the changes of mode not read yet, how long each has lasted.
+        ("decided_sample", np.int64),
+        ("decided_cause", np.int64),
+        ("decided_path", np.int64),
         ("sample", np.int64),
         ("log_count", np.int64),
         ("log_sample", np.int64, (LOG_LENGTH,)),
@@ -345,6 +359,7 @@ STATE: Final = np.dtype(
         ("genset_ms", np.int64),
         ("genset_leaves", np.int64),
         ("genset_failures", np.int64),
+        ("genset_wanted", np.int64),
         # Grid-forming converter.
         ("cos_e", np.float64),
         ("sin_e", np.float64),

@@ -37,52 +37,81 @@ def tripped_event(m: Record) -> int:
 
 @kernel
 def take_requests(k: Record, c: Record, m: Record, table: Any) -> None:
-    """Grant or refuse what was asked for since the last millisecond."""
+    """Grant or refuse what was asked for since the last millisecond; the last answer stands in ``answer``."""
     asked = c["request"]
-    c["request"] = 0
+    if asked != 0:
+        # Written only when there was something: a request that comes in between is not wiped out.
+        c["request"] = 0
     # Turning the key counts, not leaving it turned: a bridged contact would clear every latch to come.
     turned = m["local_reset"] != 0 and c["key_was"] == 0
     c["key_was"] = m["local_reset"]
     if turned:
-        asked |= modes.REQUEST_START_LOCAL
+        settle(c, start(c, m, True))
     if asked == 0:
         return
     if asked & modes.REQUEST_START_LOCAL:
-        start(c, m, True)
+        answer(c, start(c, m, True))
     if asked & modes.REQUEST_START_REMOTE:
-        start(c, m, False)
+        answer(c, start(c, m, False))
     if asked & modes.REQUEST_ISLAND:
-        ask_island(k, c, table)
+        answer(c, ask_island(k, c, table))
     if asked & modes.REQUEST_RECONNECT:
-        ask_reconnect(c)
+        answer(c, ask_reconnect(c))
     if asked & modes.REQUEST_MAINTENANCE:
-        blocked = c["mode"] == modes.LOCKOUT and c["latched"] == 0
-        if c["mode"] == modes.GRID_TIED or blocked:
-            change_mode(k, c, table, modes.MAINTENANCE_BEGAN)
-        else:
-            c["refusals"] += 1
+        answer(c, ask_maintenance(k, c, table))
     if asked & modes.REQUEST_SERVICE:
-        if c["mode"] == modes.MAINTENANCE:
-            change_mode(k, c, table, modes.MAINTENANCE_ENDED)
-        else:
-            c["refusals"] += 1
+        answer(c, ask_service(k, c, table))
+    if asked & modes.REQUEST_GENSET:
+        answer(c, ask_genset(k, c))
+    if asked & modes.REQUEST_GENSET_OFF:
+        c["genset_wanted"] = 0
+        answer(c, modes.GRANTED if k["genset_fitted"] else modes.REFUSED_FITTED)
+    if asked & modes.REQUEST_ACKNOWLEDGE:
+        acknowledge(c)
+        answer(c, modes.GRANTED)
 
 
 @kernel
-def start(c: Record, m: Record, local: bool) -> None:
-    """Leave lockout: from the site after clearing what is latched, from afar only when nothing is."""
-    if local:
-        c["latched"] &= active_latches(m)
-        c["warnings"] = 0
-        c["genset_failures"] = 0
-    if c["mode"] == modes.LOCKOUT and c["latched"] == 0:
-        c["start_wanted"] = 1
-    elif not local or c["latched"] != 0:
+def settle(c: Record, code: int) -> None:
+    """Count a refusal."""
+    if code != modes.GRANTED:
         c["refusals"] += 1
 
 
 @kernel
-def ask_island(k: Record, c: Record, table: Any) -> None:
+def answer(c: Record, code: int) -> None:
+    """Leave the answer to one request: a count that rises with each, and its code, in one word.
+
+    One store, so that whoever waits beside a running loop reads both or neither.
+    """
+    settle(c, code)
+    c["answer"] = (c["answer"] // modes.ANSWER_CODES + 1) * modes.ANSWER_CODES + code
+
+
+@kernel
+def acknowledge(c: Record) -> None:
+    """Take warnings back until their cause shows again, and let the set try anew; nothing latched is touched."""
+    c["warnings"] = 0
+    c["genset_failures"] = 0
+
+
+@kernel
+def start(c: Record, m: Record, local: bool) -> int:
+    """Leave lockout: from the site after clearing what is latched, from afar only when nothing is."""
+    if local:
+        c["latched"] &= active_latches(m)
+        acknowledge(c)
+    if c["latched"] != 0:
+        return modes.REFUSED_LATCHED
+    if c["mode"] == modes.LOCKOUT:
+        c["start_wanted"] = 1
+    elif not local:
+        return modes.REFUSED_MODE
+    return modes.GRANTED
+
+
+@kernel
+def ask_island(k: Record, c: Record, table: Any) -> int:
     """Planned island: tied, bring the exchange to zero first; alone already, stay alone until asked."""
     mode = c["mode"]
     if mode == modes.GRID_TIED:
@@ -90,16 +119,17 @@ def ask_island(k: Record, c: Record, table: Any) -> None:
             c["island_wanted"] = 1
             c["wanted_ms"] = 0
             c["planned_pu"] = c["base_pu"] + c["service_pu"]
-    elif mode == modes.ISLANDING or mode == modes.ISLANDED or mode == modes.RESYNCHRONIZING:
+        return modes.GRANTED
+    if mode == modes.ISLANDING or mode == modes.ISLANDED or mode == modes.RESYNCHRONIZING:
         c["hold_island"] = 1
         if mode == modes.RESYNCHRONIZING and c["switch_command"] == 0:
             change_mode(k, c, table, modes.GRID_UNFIT)
-    else:
-        c["refusals"] += 1
+        return modes.GRANTED
+    return modes.REFUSED_MODE
 
 
 @kernel
-def ask_reconnect(c: Record) -> None:
+def ask_reconnect(c: Record) -> int:
     """Return to the grid as soon as it is fit and in step; the delay and the windows stay."""
     mode = c["mode"]
     if mode == modes.GRID_TIED:
@@ -107,4 +137,50 @@ def ask_reconnect(c: Record) -> None:
     elif mode == modes.ISLANDING or mode == modes.ISLANDED or mode == modes.RESYNCHRONIZING:
         c["hold_island"] = 0
     else:
-        c["refusals"] += 1
+        return modes.REFUSED_MODE
+    return modes.GRANTED
+
+
+@kernel
+def ask_maintenance(k: Record, c: Record, table: Any) -> int:
+    """Begin work at a tied site, or at one that stands still without a latch; asked again it goes on."""
+    mode = c["mode"]
+    if mode == modes.LOCKOUT and c["latched"] != 0:
+        return modes.REFUSED_LATCHED
+    if mode == modes.GRID_TIED or mode == modes.LOCKOUT:
+        change_mode(k, c, table, modes.MAINTENANCE_BEGAN)
+    elif mode != modes.MAINTENANCE:
+        return modes.REFUSED_MODE
+    return modes.GRANTED
+
+
+@kernel
+def ask_service(k: Record, c: Record, table: Any) -> int:
+    """End the work."""
+    if c["mode"] != modes.MAINTENANCE:
+        return modes.REFUSED_MODE
+    change_mode(k, c, table, modes.MAINTENANCE_ENDED)
+    return modes.GRANTED
+
+
+@kernel
+def ask_genset(k: Record, c: Record) -> int:
+    """Let the set carry the island whatever the charge, until it is asked back or the grid returns."""
+    if k["genset_fitted"] == 0:
+        return modes.REFUSED_FITTED
+    if c["mode"] != modes.ISLANDED:
+        return modes.REFUSED_MODE
+    c["genset_wanted"] = 1
+    return modes.GRANTED
+
+
+@kernel
+def note_alarms(c: Record) -> None:
+    """Keep the sample at which each latch and warning came up; once per millisecond, after everything else."""
+    standing = c["latched"] | (c["warnings"] << modes.LATCHES)
+    if standing == c["alarms_were"]:
+        return
+    for bit in range(modes.ALARMS):
+        if standing >> bit & 1 and not c["alarms_were"] >> bit & 1:
+            c["alarm_sample"][bit] = c["sample"]
+    c["alarms_were"] = standing

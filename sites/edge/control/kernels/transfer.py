@@ -7,6 +7,7 @@ from typing import Final
 from sites.edge.control.kernels import modes
 from sites.edge.control.kernels.compiled import Record, kernel
 from sites.edge.control.kernels.droop import follow
+from sites.edge.control.kernels.records import CAUSE_PLANNED
 from sites.edge.control.kernels.tiers import restore_tiers
 
 EXCHANGE_PU: Final = 0.03
@@ -70,7 +71,7 @@ def return_delay(k: Record, c: Record) -> int:
     A profile that permits momentary islands lets a short one return at once; any other waits as for entering
     service.
     """
-    by_detector = c["cause"] != 0 and c["cause"] < modes.CAUSE_PLANNED
+    by_detector = c["cause"] != 0 and c["cause"] < CAUSE_PLANNED
     if k["momentary_ms"] > 0 and by_detector:
         # How long the grid was away: the island's age less the time that it has been fit again.
         away_ms = c["island_ms"] - c["fit_ticks"] // k["ticks_per_ms"]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import timedelta
 
 from support.drivers import START, START_US, CountingDriver
 from support.edge import an_assignment
 
 from sites.core.assignments import Assignment
-from sites.edge.control.exchange import (
-    InProcessExchange,
-)
+from sites.core.requests import SiteRequest
+from sites.edge.control.exchange import Answer, Ask, InProcessExchange
 from sites.edge.control.loop import ControlLoop, LoopSettings
 
 
@@ -99,3 +99,48 @@ def test_a_stalled_clock_is_caught_up_without_a_skipped_sample() -> None:
     assert driver.sample == 3000
     assert set(driver.batches) == {10}
     assert loop.samples_late > 200
+
+
+class TestAsks:
+    def test_a_request_is_answered_to_whoever_asked(self) -> None:
+        loop, driver, exchange = a_loop()
+        exchange.ask(Ask(0, 7, SiteRequest.ISLAND, until_us=time.time_ns()))
+        loop.run_ticks(1)
+        assert driver.asked == [(0, "island")]
+        assert exchange.poll().answers == [Answer(0, 7, False, "")]
+
+    def test_one_at_a_time_and_never_the_key_from_afar(self) -> None:
+        loop, driver, exchange = a_loop()
+        driver.answers_with = None
+        for number, request in enumerate((SiteRequest.ISLAND, SiteRequest.RECONNECT, SiteRequest.CLEAR_LOCKOUT)):
+            exchange.ask(Ask(0, number, request, until_us=time.time_ns()))
+        loop.run_ticks(1)
+        assert [(a.number, a.refusal) for a in exchange.poll().answers] == [(1, "busy"), (2, "local_only")]
+        driver.answers_with = "latched"
+        loop.run_ticks(1)
+        assert [(a.number, a.refusal) for a in exchange.poll().answers] == [(0, "latched")]
+        exchange.ask(Ask(0, 3, SiteRequest.CLEAR_LOCKOUT, until_us=time.time_ns(), is_local=True))
+        loop.run_ticks(1)
+        assert [request for _, request in driver.asked] == ["island", "clear_lockout"]
+
+    def test_a_request_that_its_asker_has_given_up_is_not_done(self) -> None:
+        loop, driver, exchange = a_loop()
+        exchange.ask(Ask(0, 1, SiteRequest.ISLAND, until_us=time.time_ns() // 1000 - 1))
+        loop.run_ticks(1)
+        assert (driver.asked, exchange.poll().answers) == ([], [])
+
+
+def test_the_probe_s_clock_follows_utc_when_that_is_stepped() -> None:
+    utc_us = [START_US]
+    driver = CountingDriver()
+    loop = ControlLoop(
+        driver, InProcessExchange(), LoopSettings(0.001, 1), elapsed_s=lambda: 0.0, utc_us=lambda: utc_us[0]
+    )  # fmt: skip
+    loop.align_probe()
+    utc_us[0] += 4_000
+    loop.align_probe()
+    assert driver.probe_utc_ms == []
+    utc_us[0] += 2_000_000
+    loop.align_probe()
+    loop.align_probe()
+    assert driver.probe_utc_ms == [START_US // 1000 + 2004]

@@ -106,7 +106,7 @@ def test_a_driver_that_paces_itself_runs_every_sample_and_is_served() -> None:
     assert set(driver.batches) == {10}
     assert 0.2 < driver.sample / 10_000 < 5.0
     assert update.image is not None
-    assert update.image.samples_late == driver.pace.late_or_overrun
+    assert update.image.counts.samples_late == driver.pace.late_or_overrun
     assert [(b.at_us, float(b.registers["pcc_into_j"][0])) for b in update.boundaries] == [(START_US + 500_000, 7.0)]
     assert isinstance(update.boundaries[0], Boundary)
 

@@ -13,14 +13,19 @@ import pytest
 
 from sites.core.assignments import Assignment
 from sites.core.curves import Direction
+from sites.core.requests import RequestRefusal, SiteRequest
 from sites.edge.control.exchange import (
     MEASURED_DTYPE,
     REGISTER_DTYPE,
+    Answer,
+    Ask,
     Boundary,
     CapturedWaveform,
+    Counts,
     Image,
     RecordRows,
 )
+from sites.edge.link.local_requests import ask_locally
 from sites.edge.link.shared_block import BOUNDARY_SLOTS, ControlSide, SharedBlock, SharedBlockError, UplinkSide
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -44,10 +49,10 @@ def test_an_image_arrives_as_it_was_written(tmp_path: Path) -> None:
     control, uplink = both_sides(tmp_path)
     measured = np.zeros(1, MEASURED_DTYPE)
     measured["frequency_hz"], measured["switch_closed"] = 49.87, 1.0
-    control.publish_image(Image(1_000_000, measured, 7, ("ab" * 32,)))
+    control.publish_image(Image(1_000_000, measured, Counts(late=4, overruns=3), ("ab" * 32,)))
     image = uplink.poll().image
     assert image is not None
-    assert (image.at_us, image.samples_late, image.held) == (1_000_000, 7, ("ab" * 32,))
+    assert (image.at_us, image.counts.samples_late, image.held) == (1_000_000, 7, ("ab" * 32,))
     assert image.measured == measured
     assert uplink.poll().image is None
 
@@ -60,6 +65,50 @@ def test_a_request_arrives_once_and_again_after_a_restart_of_the_controller(tmp_
     assert both_sides(tmp_path)[0].take_requests() == ((0, an_assignment()),)
     uplink.request(0, None)
     assert control.take_requests() == ((0, None),)
+
+
+def test_asks_of_both_kinds_are_answered_and_none_outlives_its_controller(tmp_path: Path) -> None:
+    control, uplink = both_sides(tmp_path)
+    ask = Ask(0, 9, SiteRequest.BLACK_START, until_us=5)
+    uplink.ask(ask)
+    assert control.take_asks() == [ask]
+    assert control.take_asks() == []
+    control.publish_answer(Answer(0, 9, False, "latched"))
+    control.publish_answer(Answer(0, 10, True, ""))
+    assert uplink.poll().answers == [Answer(0, 9, False, "latched")]
+    uplink.ask(ask)
+    # Whoever starts anew does nothing that was asked of a process that is gone, and hears no answer to it.
+    later, again = both_sides(tmp_path)
+    assert later.take_asks() == []
+    assert again.poll().answers == []
+
+
+def test_a_controller_finds_what_the_one_before_it_showed_last(tmp_path: Path) -> None:
+    control, _ = both_sides(tmp_path)
+    assert control.last_image() is None
+    measured = np.zeros(1, MEASURED_DTYPE)
+    measured["mode"], measured["latched"] = 5, 3
+    control.publish_image(Image(1, measured, Counts(), ("",)))
+    before = both_sides(tmp_path)[0].last_image()
+    assert before is not None
+    assert before.measured == measured
+
+
+def test_somebody_at_the_site_asks_over_the_block_and_a_silent_controller_is_named(tmp_path: Path) -> None:
+    control, _ = both_sides(tmp_path)
+    path = tmp_path / "b"
+    clock_us = iter(range(0, 10**9, 500_000))
+
+    def serve(_: float) -> None:
+        for ask in control.take_asks():
+            control.publish_answer(Answer(0, ask.number, ask.is_local, "" if ask.is_local else "local_only"))
+
+    assert ask_locally(path, SiteRequest.CLEAR_LOCKOUT, utc_us=lambda: next(clock_us), sleep=serve) == ""
+    silent = ask_locally(path, SiteRequest.ISLAND, utc_us=lambda: next(clock_us), sleep=lambda _: None)
+    assert silent == RequestRefusal.CONTROLLER_SILENT
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(SharedBlockError, match="is not there"):
+        ask_locally(tmp_path / "none", SiteRequest.ISLAND)
 
 
 def test_boundaries_survive_a_restart_of_the_uplink(tmp_path: Path) -> None:

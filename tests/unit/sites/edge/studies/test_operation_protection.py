@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from support.operation import CABINET, RATE_HZ, TELECOM, a_site, an_island, run
 
+from sites.edge.control.exchange import INPUT_NAMES
 from sites.edge.control.islanding import MODE_NAMES, Controller, alarm_text
 from sites.edge.control.kernels.records import SAMPLES
 from sites.edge.control.settings import ControlSettings
 from sites.edge.plant.parameters import SiteParameters
 from sites.edge.studies.closed_loop import ClosedLoop
-from sites.edge.studies.operation import INPUTS
 
 TRIPS = ("emergency_stop", "fire", "bms_trip")
 ALL = (0, 1, 2)
@@ -296,4 +296,4 @@ def test_an_empty_island_sheds_then_stops_and_comes_back_with_the_grid() -> None
 
 
 def test_every_input_that_a_test_can_set_is_one_that_the_controller_reads() -> None:
-    assert set(INPUTS) <= set(ClosedLoop([a_site()], seed=1)._m.dtype.names or ())
+    assert set(INPUT_NAMES) <= set(ClosedLoop([a_site()], seed=1)._m.dtype.names or ())
