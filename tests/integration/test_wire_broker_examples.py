@@ -34,6 +34,7 @@ def _nats_example(broker: Broker) -> list[str]:
     for shipped, here in (
         ("port: 1883", f"port: {broker.port}"),
         ("127.0.0.1:4222", "127.0.0.1:-1"),
+        ("$VPP_BROKER_LISTEN", '"127.0.0.1"'),
         ("/var/lib/nats", str(broker.folder / "store")),
         # The server would take them from its environment, as the file says; this test starts it without.
         ("$VPP_BROKER_PASSWORD", f'"{broker.password}"'),
