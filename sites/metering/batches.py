@@ -60,9 +60,9 @@ LIVE_FIELDS: Final = (
     "frequency_hz", "voltage_pu", "mode", "pcc_kw", "battery_kw", "pv_kw", "genset_kw", "load_kw", "soc_ratio",
     "temperature_c", "genset_running", "samples_late", "service_kw", "required_kw", "discharge_kw", "charge_kw",
     "usable_energy_kwh", "absorbable_energy_kwh", "saturates_in_s",
-    *(declaration.name for declaration in STANDING_METRICS),
 )  # fmt: skip
-_STANDING: Final = frozenset(declaration.name for declaration in STANDING_METRICS)
+STANDING_FIELDS: Final = tuple(declaration.name for declaration in STANDING_METRICS)
+_STANDING: Final = frozenset(STANDING_FIELDS)
 _LIVE: Final = frozenset(LIVE_FIELDS)
 STANDING_TEXT: Final = re.compile(r"[a-z0-9_:, ]{0,200}\Z")
 """Names of alarms, contacts and causes: what a page shows of them comes from a site."""
@@ -80,7 +80,7 @@ class LiveRow:
     measured_at: datetime
     received_at: datetime
     values: dict[str, Any] = field(default_factory=dict)
-    """Subset of LIVE_FIELDS."""
+    """Subset of LIVE_FIELDS, or of STANDING_FIELDS."""
 
 
 @dataclass(slots=True)
@@ -107,6 +107,8 @@ class Batch:
     readings: list[ReadingItem] = field(default_factory=list)
     live: dict[int, LiveRow] = field(default_factory=dict)
     """Site's key -> its newest row; one per site and batch."""
+    standing: dict[int, LiveRow] = field(default_factory=dict)
+    """Site's key -> what it stands at, where that was told anew."""
     numbered: list[NumberedItem] = field(default_factory=list)
     numbered_bytes: int = 0
     refused_numbers: dict[tuple[int, str, int], str] = field(default_factory=dict)
@@ -125,7 +127,7 @@ class Batch:
     @property
     def rows(self) -> int:
         """Rows that the batch will write, about."""
-        return len(self.readings) + len(self.live) + len(self.numbered) + len(self.refusals)
+        return len(self.readings) + len(self.live) + len(self.standing) + len(self.numbered) + len(self.refusals)
 
     @property
     def is_empty(self) -> bool:
@@ -135,6 +137,7 @@ class Batch:
     def sealed(self) -> Batch:
         """Return the batch as it is handed to another thread: with its own copy of the live rows."""
         self.live = {pk: replace(row, values=dict(row.values)) for pk, row in self.live.items()}
+        self.standing = {pk: replace(row, values=dict(row.values)) for pk, row in self.standing.items()}
         return self
 
     def refuse(
@@ -224,6 +227,8 @@ class Sorter:
     max_clock_ahead_s: float
     live: dict[int, LiveRow] = field(default_factory=dict)
     """Site's key -> latest values of all sites seen; lives longer than a batch."""
+    standing: dict[int, LiveRow] = field(default_factory=dict)
+    """Site's key -> what it stands at: a birth tells all of it, later messages what changed."""
     unknown_seen: bool = False
     """A site or asset that the directory does not hold was met: it may have been enrolled since."""
     partitions: frozenset[int] = frozenset(range(PARTITIONS))
@@ -304,8 +309,8 @@ class Sorter:
             batch.take_readings([(site.pk, asset, plan.stored, data.at_ms, received_ms, row)])
             batch.due.add((site.partition, data.at_ms // 60_000))
         if plan.live:
-            self._update_live(
-                data.site_id, batch, site.pk, instant_of(data.at_ms), received_at,
+            self._update(
+                self.live, batch.live, data.site_id, site.pk, instant_of(data.at_ms), received_at,
                 {column: values_in[i] for i, column in plan.live},
             )  # fmt: skip
 
@@ -336,7 +341,8 @@ class Sorter:
         event, asset, received_at = arrival.event, arrival.asset, arrival.received_at
         readings: dict[int, dict[str, float]] = {}
         newest: dict[str, Any] = {}
-        latest_at = OLDEST
+        standing: dict[str, Any] = {}
+        latest_at = standing_at = OLDEST
         # The metrics of a message share one or two instants, and making one costs as much as all the rest.
         instants: dict[int, datetime | None] = {}
         for name in names:
@@ -357,7 +363,12 @@ class Sorter:
             kind = NODE_DECLARED[name].type if not asset else None
             if isinstance(value, int | float) and kind is not MetricType.DATETIME:
                 readings.setdefault(at_ms, {})[name] = float(value)
-            if live_name is not None and not metric.is_historical:
+            if metric.is_historical:
+                continue
+            if not asset and name in _STANDING:
+                standing[name] = _live_value(value, kind)
+                standing_at = max(standing_at, at)
+            elif live_name is not None:
                 newest[live_name] = _live_value(value, kind)
                 latest_at = max(latest_at, at)
         received_ms = ms_of(received_at)
@@ -366,14 +377,19 @@ class Sorter:
         )
         arrival.batch.due.update((site.partition, at_ms // 60_000) for at_ms in readings)
         if newest:
-            self._update_live(event.site_id, arrival.batch, site.pk, latest_at, received_at, newest)
+            self._update(self.live, arrival.batch.live, event.site_id, site.pk, latest_at, received_at, newest)
+        if standing:
+            known = arrival.batch.standing
+            self._update(self.standing, known, event.site_id, site.pk, standing_at, received_at, standing)
 
-    def _update_live(
-        self, site_id: str, batch: Batch, site_pk: int, at: datetime, received_at: datetime, values: dict[str, Any]
-    ) -> None:
-        row = self.live.get(site_pk)
+    @staticmethod
+    def _update(
+        known: dict[int, LiveRow], into: dict[int, LiveRow],
+        site_id: str, site_pk: int, at: datetime, received_at: datetime, values: dict[str, Any],
+    ) -> None:  # fmt: skip
+        row = known.get(site_pk)
         if row is None:
-            row = self.live[site_pk] = LiveRow(site_id, at, received_at)
+            row = known[site_pk] = LiveRow(site_id, at, received_at)
         elif at < row.measured_at:
             if at < row.measured_at - SAME_TICK:
                 # A late message must not put old values over new ones; devices of a site may differ by a tick.
@@ -382,7 +398,7 @@ class Sorter:
         row.measured_at = at
         row.received_at = received_at
         row.values.update(values)
-        batch.live[site_pk] = row
+        into[site_pk] = row
 
 
 def split(batch: Batch) -> tuple[Batch, Batch] | None:
@@ -395,7 +411,7 @@ def split(batch: Batch) -> tuple[Batch, Batch] | None:
     first.readings, second.readings = _halves(batch.readings)
     first.numbered, second.numbered = _halves(batch.numbered)
     first.refusals, second.refusals = _halves(batch.refusals)
-    for name in ("live", "refused_numbers"):
+    for name in ("live", "standing", "refused_numbers"):
         head, tail = _halves(list(getattr(batch, name).items()))
         setattr(first, name, dict(head))
         setattr(second, name, dict(tail))
@@ -407,7 +423,7 @@ def split(batch: Batch) -> tuple[Batch, Batch] | None:
 
 def _one_part_each(batch: Batch) -> tuple[Batch, Batch]:
     second = Batch(due=batch.due, partitions=batch.partitions)
-    for name in ("readings", "numbered", "refusals", "live", "refused_numbers"):
+    for name in ("readings", "numbered", "refusals", "live", "standing", "refused_numbers"):
         part = getattr(batch, name)
         if part:
             setattr(second, name, part)

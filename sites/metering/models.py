@@ -43,24 +43,33 @@ class LiveState(models.Model):
     absorbable_energy_kwh = models.FloatField(null=True)
     saturates_in_s = models.FloatField(null=True)
     """Until the energy ends at the present power [s]."""
-    limited_by = models.CharField(max_length=10, blank=True, default="", db_default="")
-    """What holds the response back now."""
-    alarms = models.CharField(max_length=200, blank=True, default="", db_default="")
+
+
+class SiteStanding(models.Model):
+    """What a site stands at: alarms, contacts, tiers, last decision, counters. Told and written when it changes."""
+
+    site = models.OneToOneField(Site, on_delete=models.CASCADE, primary_key=True, related_name="standing")
+    measured_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    alarms = models.CharField(max_length=200, blank=True)
     """Latched ones by name, comma separated: only the key at the site clears them."""
-    warnings = models.CharField(max_length=200, blank=True, default="", db_default="")
-    lockout_cause = models.CharField(max_length=200, blank=True, default="", db_default="")
+    warnings = models.CharField(max_length=200, blank=True)
+    lockout_cause = models.CharField(max_length=200, blank=True)
     """Mode and event that locked it out, such as ``islanded: bus_fault``."""
-    inputs = models.CharField(max_length=200, blank=True, default="", db_default="")
+    inputs = models.CharField(max_length=200, blank=True)
     """Protection contacts that are tripped, turned or closed, by name."""
     tiers_closed = models.BigIntegerField(null=True)
     """Tiers of load that are fed, of three."""
+    limited_by = models.CharField(max_length=10, blank=True)
+    """What holds the response back."""
     decided_at = models.DateTimeField(null=True)
     """Last decision to leave the grid."""
-    decision_cause = models.CharField(max_length=200, blank=True, default="", db_default="")
-    decision_path = models.CharField(max_length=200, blank=True, default="", db_default="")
+    decision_cause = models.CharField(max_length=200, blank=True)
+    decision_path = models.CharField(max_length=200, blank=True)
     requests_refused = models.BigIntegerField(null=True)
     ticks_overrun = models.BigIntegerField(null=True)
     samples_caught_up = models.BigIntegerField(null=True)
+    """Samples run behind their time."""
 
 
 class ReadingShape(models.Model):

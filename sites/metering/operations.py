@@ -10,8 +10,8 @@ from django.db import connection, transaction
 from django.db.models import BooleanField, F, FloatField, Max, Q
 
 from sites.metering import leases, numbered, partitions, readings
-from sites.metering.batches import LIVE_FIELDS, Batch, LiveRow, ReadingItem, Refusal, ms_of
-from sites.metering.models import HostLease, LiveState, Reading, RefusalCount, RefusedMessage
+from sites.metering.batches import LIVE_FIELDS, STANDING_FIELDS, Batch, LiveRow, ReadingItem, Refusal, ms_of
+from sites.metering.models import HostLease, LiveState, Reading, RefusalCount, RefusedMessage, SiteStanding
 from sites.metering.numbered import StreamKey, StreamState
 
 KEPT_REFUSALS: Final = 10_000
@@ -64,6 +64,7 @@ def store_batch(
         readings.insert_readings(batch.readings)
         readings.note_due(batch.due, at=at)
         _upsert_live(batch.live)
+        _upsert_standing(batch.standing)
         _insert_refusals(batch.refusals)
         counts = dict(batch.counts)
         for error, count in outcome.counts.items():
@@ -179,6 +180,22 @@ def _upsert_live(live: dict[int, LiveRow]) -> None:
         update_conflicts=True,
         unique_fields=["site"],
         update_fields=["measured_at", "received_at", *LIVE_FIELDS],
+        batch_size=500,
+    )
+
+
+def _upsert_standing(standing: dict[int, LiveRow]) -> None:
+    """Write what sites stand at, where it changed; a row holds all that its site told so far."""
+    rows = [
+        SiteStanding(site_id=pk, measured_at=row.measured_at, received_at=row.received_at, **row.values)
+        # In order: two workers must not lock each other's rows crosswise.
+        for pk, row in sorted(standing.items())
+    ]
+    SiteStanding.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["site"],
+        update_fields=["measured_at", "received_at", *STANDING_FIELDS],
         batch_size=500,
     )
 
