@@ -160,6 +160,14 @@ MAX_CLOCK_AHEAD_S = environment.number("VPP_MAX_CLOCK_AHEAD_S", 60.0, 0.0, 86_40
 """A payload stamped further in the future than this is refused."""
 INGEST_BATCH_S = environment.number("VPP_INGEST_BATCH_S", 0.25, 0.01, 10.0)
 INGEST_BATCH_ROWS = environment.whole("VPP_INGEST_BATCH_ROWS", 5_000, 1, 100_000)
+SITE_MESSAGES_PER_S = environment.number("VPP_SITE_MESSAGES_PER_S", 200.0, 0.1, 100_000.0)
+SITE_BYTES_PER_S = environment.number("VPP_SITE_BYTES_PER_S", 1_000_000.0, 1_000.0, 1e9)
+SITE_BIRTHS_PER_MIN = environment.number("VPP_SITE_BIRTHS_PER_MIN", 30.0, 1.0, 100_000.0)
+SITE_REFUSALS_PER_MIN = environment.number("VPP_SITE_REFUSALS_PER_MIN", 120.0, 1.0, 1e7)
+SITE_BURST_S = environment.number("VPP_SITE_BURST_S", 60.0, 1.0, 3_600.0)
+"""Budgets of one site, which may be saved up for so long; who overdraws one is cut off."""
+QUARANTINE_QUIET_S = environment.number("VPP_QUARANTINE_QUIET_S", 60.0, 1.0, 86_400.0)
+"""A site that kept to its budgets for this long is heard again."""
 READING_DAYS = environment.whole("VPP_READING_DAYS", 7, 1, 3_650)
 """``manage.py prune_readings`` deletes readings received longer ago; numbered data is never deleted."""
 

@@ -114,6 +114,8 @@ class Batch:
     refused_numbers: dict[tuple[int, str, int], str] = field(default_factory=dict)
     """(site's key, stream, number) -> error, of content that can never be accepted."""
     refusals: list[Refusal] = field(default_factory=list)
+    refused: int = 0
+    """How often something was refused, kept or not."""
     counts: Counter[str] = field(default_factory=Counter)
     due: set[tuple[int, int]] = field(default_factory=set)
     """(partition, minute since 1970) that the readings belong to: their roll-ups have to be made."""
@@ -152,6 +154,7 @@ class Batch:
     ) -> None:
         """Count a refusal and keep the message, cut, while there is room."""
         self.counts[error[:40]] += 1
+        self.refused += 1
         if len(self.refusals) < MAX_KEPT_REFUSALS:
             size = len(payload) if size_bytes is None else size_bytes
             kept = bytes(payload[:MAX_KEPT_BYTES])

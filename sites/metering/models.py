@@ -284,6 +284,30 @@ class RefusalCount(models.Model):
     count = models.PositiveBigIntegerField(default=0)
 
 
+class Quarantine(models.Model):
+    """A site whose messages are dropped unread because it overdrew one of its budgets."""
+
+    site_id = models.CharField(max_length=64, blank=True)
+    """As it stands in its topics, enrolled or not; empty for messages that name no site."""
+    reason = models.CharField(max_length=20)
+    """The overdrawn budget: messages, bytes, births or refusals."""
+    started_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    """When messages were last dropped."""
+    dropped = models.PositiveBigIntegerField(default=0)
+    ended_at = models.DateTimeField(null=True)
+    ended_by = models.CharField(max_length=150, blank=True)
+    """``quiet`` or who released it."""
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["site_id"], condition=models.Q(ended_at=None), name="metering_one_open_quarantine"
+            )
+        ]
+        indexes = [models.Index(fields=["started_at"], name="metering_quarantine_at")]
+
+
 class PartitionLease(models.Model):
     """Which ingest worker hears and writes one of the partitions; taken and kept by conditional UPDATE."""
 

@@ -71,6 +71,7 @@ REGISTRY.register(_TrafficCollector())
 INGEST_ROWS: Final = Counter("vpp_ingest_rows", "rows committed", ["kind"], registry=REGISTRY)
 INGEST_REFUSED: Final = Counter("vpp_ingest_refused", "messages or metrics refused", ["error"], registry=REGISTRY)
 INGEST_INBOX: Final = Gauge("vpp_ingest_inbox_messages", "messages that wait to be read", registry=REGISTRY)
+INGEST_QUARANTINED: Final = Gauge("vpp_ingest_quarantined_sites", "sites that are cut off", registry=REGISTRY)
 INGEST_WRITE_S: Final = Histogram(
     "vpp_ingest_write_seconds", "time of one batch in the database", buckets=_ANSWER_S, registry=REGISTRY
 )

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from sites.core.event_recording import RecordedSite, event_name, event_recording
 from sites.identity.models import CertificateRequest, CloneAlarm, IdentityEvent, SiteCertificate
 from sites.ledger.models import Entry
-from sites.metering.models import MeterInterval, WaveformRecord
+from sites.metering.models import MeterInterval, Quarantine, WaveformRecord
 from sites.registry.models import Site
 from sites.wire.records import SampleArray
 from vpp.console import queries
@@ -328,6 +328,18 @@ def alarm_row(alarm: CloneAlarm) -> dict[str, Any]:
         "last_at": instant(alarm.last_at),
         "times": alarm.times,
         "evidence": alarm.evidence,
+    }
+
+
+def quarantine_row(row: Quarantine) -> dict[str, Any]:
+    """Return one site that is cut off, for the page of sites."""
+    return {
+        "pk": row.pk,
+        "site_id": row.site_id,
+        "overdrawn": row.reason,
+        "started_at": instant(row.started_at),
+        "last_at": instant(row.last_at),
+        "dropped": row.dropped,
     }
 
 

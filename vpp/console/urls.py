@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from vpp.console import api, enrolment_api, enrolment_views, views
+from vpp.console import api, enrolment_api, enrolment_views, quarantine_api, views
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.fleet, name="fleet"),
@@ -22,6 +22,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("enrolment/alarms/<int:pk>/", enrolment_views.close_alarm, name="close-alarm"),
     path("sites/<slug:site_id>/enrolment-token/", enrolment_views.issue_token, name="issue-token"),
     path("sites/<slug:site_id>/revocation/", enrolment_views.revoke, name="revoke"),
+    path("quarantines/<int:pk>/release/", views.release_quarantine, name="release-quarantine"),
+    path("api/v1/quarantines/", quarantine_api.QuarantineList.as_view(), name="api-quarantines"),
+    path("api/v1/quarantines/<int:pk>/release/", quarantine_api.QuarantineRelease.as_view(), name="api-release"),
     path("healthz", views.healthz, name="healthz"),
     path("api/v1/sites/", api.SiteList.as_view(), name="api-sites"),
     path("api/v1/sites/<slug:site_id>/", api.SiteDetail.as_view(), name="api-site"),

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.views import LoginView
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
+from django.views.decorators.http import require_POST
 
 from sites.identity import queries as identity_queries
-from sites.metering.models import WaveformRecord
+from sites.metering.models import Quarantine, WaveformRecord
+from sites.metering.quarantine import open_quarantines, release
 from sites.registry import permissions
 from sites.registry.models import Site
 from vpp.console import presenters, queries, throttle
@@ -58,14 +61,27 @@ def sites(request: HttpRequest) -> HttpResponseBase:
     search = request.GET.get("q", "")
     rows = queries.site_table(sites=permissions.visible_sites(request.user), search=search)
     page = Paginator(rows, queries.PAGE_SIZE).get_page(request.GET.get("page"))
+    quarantines = open_quarantines(sites=permissions.visible_sites(request.user), with_strangers=True)
     context = {
         "nav": "sites",
         "page": page,
         "rows": [presenters.site_row(site, at=at) for site in page.object_list],
         "search": search,
         "as_of": presenters.instant(at),
+        "quarantines": [presenters.quarantine_row(row) for row in quarantines[: queries.PAGE_SIZE]],
+        "may_release": permissions.may_operate(request.user),
     }
     return render(request, "console/sites.html", context)
+
+
+@require_POST
+@page_for(FLEET_ROLES)
+def release_quarantine(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """Hear a site again that was cut off."""
+    if not permissions.may_operate(request.user):
+        raise PermissionDenied("quarantines are ended by a dispatcher")
+    release(quarantine=get_object_or_404(Quarantine, pk=pk), by=str(request.user), at=timezone.now())
+    return redirect("sites")
 
 
 @page_for(frozenset({permissions.OWNER}))

@@ -21,8 +21,10 @@ from django.db.utils import DatabaseError, DataError, IntegrityError, InterfaceE
 from sites.core import observe
 from sites.metering import leases, live, operations, queries
 from sites.metering.batches import Arrival, Batch, Sorter, split
+from sites.metering.ingest.quotas import Gates, Quota
 from sites.metering.numbered import StreamState
 from sites.metering.operations import Stored
+from sites.metering.quarantine import Shut, note_quarantines, quarantined
 from sites.metering.streams import RECORD, WAVEFORM
 from sites.mqtt.address import BrokerAddress
 from sites.mqtt.connection import Connection
@@ -72,6 +74,8 @@ class IngestConfig:
     max_payload_bytes: int
     max_clock_ahead_s: float
     fresh_within_s: float
+    quota: Quota
+    """What each site may send."""
 
     @property
     def name(self) -> str:
@@ -91,6 +95,7 @@ class IngestWorker:
         self._now = now
         self._name = config.name
         self._worker_id = f"{config.name}@{socket.gethostname()[:30]}:{os.getpid()}"[:64]
+        self._gates = Gates(config.quota)
         self._inbox: deque[tuple[str, bytes, datetime]] = deque()
         self._arrived = asyncio.Event()
         self._session = HostSession(config.max_payload_bytes, config.max_clock_ahead_s)
@@ -128,6 +133,7 @@ class IngestWorker:
             asyncio.create_task(self._tell()),
             asyncio.create_task(self._publish_live()),
             asyncio.create_task(self._hold()),
+            asyncio.create_task(self._guard()),
         ]
         writer = asyncio.create_task(self._write(stop))
         stopped = asyncio.create_task(stop.wait())
@@ -151,6 +157,8 @@ class IngestWorker:
     # --- from the broker -------------------------------------------------------------------------
 
     def _note(self, topic: str, payload: bytes) -> None:
+        if not self._gates.admits(topic, len(payload), time.monotonic()):
+            return
         if len(self._inbox) >= MAX_INBOX:
             self._batch.counts["message_dropped"] += 1
             return
@@ -170,6 +178,7 @@ class IngestWorker:
             topic, payload, received_at = self._inbox.popleft()
             if self._batch.first_at is None:
                 self._batch.first_at = received_at
+            refused = self._batch.refused
             try:
                 plain = self._session.receive_plain(topic, payload, _ms(received_at))
                 if plain is not None:
@@ -188,6 +197,8 @@ class IngestWorker:
                     payload=payload,
                     received_at=received_at,
                 )
+            if self._batch.refused != refused:
+                self._gates.refused(topic, time.monotonic())
 
     def _handle(self, event: Any, topic: str, payload: bytes, received_at: datetime, is_ahead: bool) -> None:
         match event:
@@ -213,6 +224,32 @@ class IngestWorker:
                 logger.debug("%s topic=%s awaits a birth: %s", observe.MESSAGE_REFUSED, topic, event.error_name)
             case _:
                 pass
+
+    async def _guard(self) -> None:
+        """Once a second, write down who is cut off and why; hear again who kept quiet or was released."""
+        while True:
+            await asyncio.sleep(1.0)
+            gates = self._gates.shut_gates
+            metrics.INGEST_QUARANTINED.set(len(gates))
+            if not gates:
+                continue
+            quiet = [gate.site_id for gate in self._gates.quiet(time.monotonic())]
+            shut = [Shut(gate.site_id, gate.shut_by) for gate in gates if not gate.is_told]
+            dropped = {gate.site_id: gate.dropped for gate in gates}
+            try:
+                active = await self._in_thread(
+                    lambda s=shut, q=quiet, d=dropped: note_quarantines(  # type: ignore[misc]
+                        shut=s, quiet=q, dropped=d, at=self._now()
+                    )
+                )
+            except (DatabaseError, InterfaceError) as error:
+                logger.warning("ingest.quarantine_waits sites=%d reason=%s", len(gates), error)
+                continue
+            for gate in gates:
+                gate.is_told = True
+                gate.dropped -= dropped[gate.site_id]
+                if gate.site_id not in active:
+                    self._gates.open(gate.site_id, time.monotonic())
 
     # --- to the database -------------------------------------------------------------------------
 
@@ -272,6 +309,9 @@ class IngestWorker:
         directory = await self._in_thread(lambda: site_directory(partitions=taken))
         states = await self._in_thread(lambda: queries.stream_states(partitions=taken))
         rows = await self._in_thread(lambda: queries.newest_rows(partitions=taken))
+        cut_off = await self._in_thread(lambda: quarantined(partitions=taken))
+        for site_id, reason in cut_off.items():
+            self._gates.shut(site_id, reason, time.monotonic())
         self._states |= states
         self._sorter.live |= rows
         self._use_directory({**self._sorter.directory, **directory})
@@ -296,6 +336,7 @@ class IngestWorker:
     def _leave(self, partitions: frozenset[int]) -> None:
         self._hear(self._held - partitions)
         directory = {id_: keys for id_, keys in self._sorter.directory.items() if keys.partition not in partitions}
+        self._gates.forget(self._sorter.directory.keys() - directory.keys())
         left = {keys.pk for site_id, keys in self._sorter.directory.items() if site_id not in directory}
         self._use_directory(directory)
         self._states = {key: state for key, state in self._states.items() if key[0] not in left}

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
+from sites.metering.ingest.quotas import Quota
 from sites.metering.ingest.worker import IngestConfig, IngestWorker
 from sites.metering.management.processes import parse_partitions
 from sites.observability.health import Health
@@ -37,6 +38,14 @@ class Command(BaseCommand):
             max_payload_bytes=settings.MAX_PAYLOAD_BYTES,
             max_clock_ahead_s=settings.MAX_CLOCK_AHEAD_S,
             fresh_within_s=settings.FRESH_WITHIN_S,
+            quota=Quota(
+                messages_per_s=settings.SITE_MESSAGES_PER_S,
+                bytes_per_s=settings.SITE_BYTES_PER_S,
+                births_per_min=settings.SITE_BIRTHS_PER_MIN,
+                refusals_per_min=settings.SITE_REFUSALS_PER_MIN,
+                burst_s=settings.SITE_BURST_S,
+                quiet_s=settings.QUARANTINE_QUIET_S,
+            ),
         )
         if not config.partitions and not config.stand_by:
             raise CommandError("--partitions and --stand-by are both none, accepted: partitions in one of them")
