@@ -8,7 +8,7 @@ def leave_room(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("metering", "0004_partition_leases")]
+    dependencies = [("metering", "0005_what_a_site_stands_at")]
 
     operations = [
         migrations.CreateModel(
