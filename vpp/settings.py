@@ -156,6 +156,7 @@ HOST_ID = environment.text("VPP_HOST_ID", "vpp")
 SIGNING_KEY = environment.key_hex("VPP_SIGNING_KEY")
 """Ed25519 seed that signs assignments; sites hold only the public half."""
 MAX_PAYLOAD_BYTES = environment.whole("VPP_MAX_PAYLOAD_BYTES", 1_000_000, 1_000, 16_000_000)
+ASK_MISSING_AFTER_S = environment.number("VPP_ASK_MISSING_AFTER_S", 30.0, 0.1, 86_400.0)
 MAX_CLOCK_AHEAD_S = environment.number("VPP_MAX_CLOCK_AHEAD_S", 60.0, 0.0, 86_400.0)
 """A payload stamped further in the future than this is refused."""
 INGEST_BATCH_S = environment.number("VPP_INGEST_BATCH_S", 0.25, 0.01, 10.0)

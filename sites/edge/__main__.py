@@ -156,6 +156,8 @@ def _uplink(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
         interval_s=config.interval_s,
         outbox_path=config.runtime_dir / f"{config.site_id}.outbox.sqlite3",
         outbox_max_bytes=config.outbox_max_bytes,
+        outbox_reserve_bytes=config.outbox_reserve_bytes,
+        keep_stored_s=config.keep_stored_s,
     )
     try:
         with single_instance(config.runtime_dir / f"{config.site_id}.uplink.lock"):

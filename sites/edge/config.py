@@ -56,6 +56,8 @@ class EdgeConfig:
     policy: LinkLossPolicy
     interval_s: int
     outbox_max_bytes: int
+    outbox_reserve_bytes: int
+    keep_stored_s: float
     events_max_bytes: int
     """Bound of the folder with the events' recordings."""
     driver: str
@@ -121,6 +123,8 @@ def load_config(path: Path, environment: Mapping[str, str]) -> EdgeConfig:
         ),
         interval_s=_interval(link),
         outbox_max_bytes=int(link.number("outbox_max_mb", 1.0, 100_000.0, default=512.0) * 1e6),
+        outbox_reserve_bytes=int(link.number("outbox_reserve_mb", 0.0, 1_000.0, default=8.0) * 1e6),
+        keep_stored_s=link.number("keep_stored_days", 0.0, 366.0, default=14.0) * 86_400.0,
         events_max_bytes=int(link.number("events_max_mb", 1.0, 100_000.0, default=64.0) * 1e6),
         driver=str(plant.choice("driver", DRIVERS)),
         plant={key: value for key, value in plant.raw.items() if key != "driver"},

@@ -27,6 +27,7 @@ from sites.wire.metrics import (
     CONTROL_DEVICE,
     NAMEPLATE_NAMES,
     NODE_METRICS,
+    RESENT,
     STANDING_METRICS,
     SYSTEM_METRICS,
     MetricType,
@@ -42,6 +43,7 @@ MAX_READINGS: Final = 200_000
 MAX_NUMBERED: Final = 20_000
 MAX_NUMBERED_BYTES: Final = 64_000_000
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+NO_LONGER_KEPT: Final = "no_longer_kept"
 OLDEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 OLDEST_MS: Final = 946_684_800_000
 MAX_PLANS: Final = 10_000
@@ -232,6 +234,8 @@ class Sorter:
     """Site's key -> latest values of all sites seen; lives longer than a batch."""
     standing: dict[int, LiveRow] = field(default_factory=dict)
     """Site's key -> what it stands at: a birth tells all of it, later messages what changed."""
+    asked: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)
+    """(site's key, stream) -> first and last number that the site was asked to send again."""
     unknown_seen: bool = False
     """A site or asset that the directory does not hold was met: it may have been enrolled since."""
     partitions: frozenset[int] = frozenset(range(PARTITIONS))
@@ -256,11 +260,29 @@ class Sorter:
             self.unknown_seen = True
             arrival.refuse("asset_unknown", f"site {event.site_id} has no enrolled asset {asset}")
             return
+        if not asset and not arrival.is_birth and f"{RESENT}stream" in event.values:
+            self._add_answer(arrival, site)
+            return
         stream = None if arrival.is_birth else stream_of(event.values)
         if stream is not None and not arrival.is_ahead:
             self._add_numbered(stream, arrival, site)
         names = [name for name in event.values if stream is None or not name.startswith(f"{stream}/")]
         self._add_values(names, arrival, site)
+
+    def _add_answer(self, arrival: Arrival, site: SiteKeys) -> None:
+        """Settle the numbers that a site was asked for and no longer has: nobody waits for them any more."""
+        values = {name.removeprefix(RESENT): metric.value for name, metric in arrival.event.values.items()}
+        stream, first, last, refusal = (values.get(name) for name in ("stream", "first", "last", "refusal"))
+        asked = self.asked.get((site.pk, str(stream)))
+        if asked is None:
+            arrival.refuse("resend_unasked", f"site {arrival.event.site_id} was not asked for {stream!r:.60}")
+            return
+        if refusal:
+            arrival.batch.counts[f"resend_{refusal}"] += 1
+        if refusal == NO_LONGER_KEPT and isinstance(first, int) and isinstance(last, int):
+            del self.asked[site.pk, str(stream)]
+            for number in range(max(first, asked[0]), min(last, asked[1]) + 1):
+                arrival.batch.refused_numbers[site.pk, str(stream), number] = NO_LONGER_KEPT
 
     def _add_numbered(self, stream: str, arrival: Arrival, site: SiteKeys) -> None:
         event, asset, received_at = arrival.event, arrival.asset, arrival.received_at

@@ -277,7 +277,7 @@ def _advanced(key: StreamKey, state: StreamState, numbers: set[int]) -> StreamSt
 def _mark_in_tables(key: StreamKey, mark: int) -> tuple[int, bool]:
     """Walk the stored numbers above a mark up to the first hole; tell whether any stands beyond it."""
     while True:
-        above = _numbers_above(key, mark)
+        above = numbers_above(key, mark)
         start = mark
         for number in above:
             if number != mark + 1:
@@ -287,8 +287,8 @@ def _mark_in_tables(key: StreamKey, mark: int) -> tuple[int, bool]:
             return mark, False
 
 
-def _numbers_above(key: StreamKey, mark: int) -> list[int]:
-    """Return the lowest stored or refused numbers above a mark, ascending."""
+def numbers_above(key: StreamKey, mark: int, *, limit: int = LOOK_AHEAD) -> list[int]:
+    """Return the lowest stored or refused numbers above a mark, ascending, at most so many."""
     site_pk, stream = key
     if stream == RECORD:
         rows: Any = HighRateRecord.objects.filter(site_id=site_pk)
@@ -297,11 +297,11 @@ def _numbers_above(key: StreamKey, mark: int) -> list[int]:
     else:
         rows = MeterInterval.objects.filter(asset__site_id=site_pk, asset__name=stream)
     above = Q(number__gt=mark)
-    found = set(rows.filter(above).order_by("number").values_list("number", flat=True).distinct()[:LOOK_AHEAD])
+    found = set(rows.filter(above).order_by("number").values_list("number", flat=True).distinct()[:limit])
     settled = RefusedNumber.objects.filter(above, site_id=site_pk, stream=stream).order_by("number")
-    found |= set(settled.values_list("number", flat=True)[:LOOK_AHEAD])
-    # Both lists are cut at their lowest LOOK_AHEAD, so the lowest LOOK_AHEAD of the union are complete.
-    return sorted(found)[:LOOK_AHEAD]
+    found |= set(settled.values_list("number", flat=True)[:limit])
+    # Both lists are cut at their lowest, so as many of the union are complete.
+    return sorted(found)[:limit]
 
 
 def _chunks(values: list[int], size: int) -> Iterator[list[int]]:

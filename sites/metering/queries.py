@@ -28,7 +28,7 @@ from sites.metering.models import (
     StreamMark,
     WaveformRecord,
 )
-from sites.metering.numbered import StreamKey, StreamState
+from sites.metering.numbered import StreamKey, StreamState, numbers_above
 from sites.registry.models import Asset, Site
 from sites.wire.records import unpack_samples
 
@@ -347,6 +347,16 @@ def marks_of(*, site_pks: Iterable[int]) -> dict[StreamKey, int]:
         rows = StreamMark.objects.filter(site_id__in=pks[start : start + 500])
         marks |= {(pk, stream): mark for pk, stream, mark in rows.values_list("site_id", "stream", "stored_through")}
     return marks
+
+
+def first_holes(*, states: Mapping[StreamKey, StreamState]) -> dict[StreamKey, tuple[int, int]]:
+    """Return the first hole (first, last number) of those streams that have rows beyond one."""
+    holes = {}
+    for key, state in states.items():
+        above = numbers_above(key, state.stored_through, limit=1)
+        if above and above[0] > state.stored_through + 1:
+            holes[key] = (state.stored_through + 1, above[0] - 1)
+    return holes
 
 
 def newest_rows(*, partitions: Iterable[int]) -> dict[int, LiveRow]:

@@ -86,6 +86,11 @@ REBIRTH: Final = "Node Control/Rebirth"
 VERSION: Final = "wire/version"
 STORED_THROUGH: Final = "stored_through/"
 """Prefix of a command's name; behind it stands the stream: an asset's name, ``record`` or ``waveform``."""
+RESEND: Final = "resend/"
+"""Prefix of a command's name, with the stream behind it as in STORED_THROUGH."""
+RESENT: Final = "resent/"
+"""Prefix of the answer's metrics."""
+RESEND_REFUSALS: Final = ("", "no_longer_kept", "not_numbered_yet", "stream_unknown", "request_malformed")
 DESIRED: Final = "desired"
 COMMAND: Final = "command"
 CONTROL_DEVICE: Final = "control"
@@ -231,11 +236,21 @@ WAVEFORM_METRICS: Final = (
 )
 """One captured waveform of a site, by name."""
 
+RESENT_METRICS: Final = (
+    MetricDeclaration("resent/stream", _S, text="stream that was asked for"),
+    MetricDeclaration("resent/first", _I, "", 0, _COUNT, "first number asked for"),
+    MetricDeclaration("resent/last", _I, "", 0, _COUNT, "last number asked for that this answer is about"),
+    MetricDeclaration("resent/found", _I, "", 0, _COUNT, "rows of them that are sent again"),
+    MetricDeclaration("resent/refusal", _S, text="why none is, empty for sent", choices=RESEND_REFUSALS),
+)
+"""Answer to a request for rows, on the node, by name."""
+
 NODE_COMMANDS: Final = (
     MetricDeclaration(REBIRTH, _B, text="true asks for all births again"),
     MetricDeclaration(
         STORED_THROUGH + "<stream>", _I, "", 0, _COUNT, "the platform keeps this stream up to this number"
     ),
+    MetricDeclaration(RESEND + "<stream>", MetricType.INT64_ARRAY, text="first and last number to send again"),
 )
 CONTROL_COMMANDS: Final = (
     MetricDeclaration(DESIRED, MetricType.BYTES, text="signed envelope over an assignment's body"),
@@ -250,9 +265,11 @@ def by_name(*groups: tuple[MetricDeclaration, ...]) -> Declarations:
     return {declaration.name: declaration for group in groups for declaration in group}
 
 
-NODE_STREAMS: Final = by_name(RECORD_METRICS, WAVEFORM_METRICS)
+NODE_STREAMS: Final = by_name(RECORD_METRICS, WAVEFORM_METRICS, RESENT_METRICS)
 ASSET_STREAMS: Final = by_name(INTERVAL_METRICS, FORMER_METRICS)
-NODE_DECLARED: Final = by_name(SYSTEM_METRICS, NODE_METRICS, STANDING_METRICS, RECORD_METRICS, WAVEFORM_METRICS)
+NODE_DECLARED: Final = by_name(
+    SYSTEM_METRICS, NODE_METRICS, STANDING_METRICS, RECORD_METRICS, WAVEFORM_METRICS, RESENT_METRICS
+)
 CONTROL_DECLARED: Final = by_name(CONTROL_METRICS)
 # A name means the same on every kind of asset, so one table serves all: the host need not know the kind.
 ASSET_DECLARED: Final = by_name(*ASSET_METRICS.values(), INTERVAL_METRICS, FORMER_METRICS)
@@ -276,5 +293,7 @@ def command_on(device: str | None, name: str) -> MetricDeclaration | None:
     """Return the declaration of a command by its full name, or None when there is no such command."""
     if device is None and name.startswith(STORED_THROUGH) and len(name) > len(STORED_THROUGH):
         return NODE_COMMANDS[1]
+    if device is None and name.startswith(RESEND) and len(name) > len(RESEND):
+        return NODE_COMMANDS[2]
     commands = NODE_COMMANDS[:1] if device is None else CONTROL_COMMANDS if device == CONTROL_DEVICE else ()
     return next((command for command in commands if command.name == name), None)

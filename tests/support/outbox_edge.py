@@ -8,10 +8,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from sites.edge.link.stream_rows import resent_metrics
 from sites.mqtt.address import BrokerAddress
 from sites.mqtt.connection import Connection
 from sites.wire.edge_session import EdgeSession, NodeCommand, RebirthRequested
-from sites.wire.metrics import ASSET_METRICS, NODE_METRICS, STORED_THROUGH, MetricType
+from sites.wire.metrics import ASSET_METRICS, NODE_METRICS, RESEND, STORED_THROUGH, MetricType
 from sites.wire.payload import Metric
 
 RESEND_AFTER_S = 1.0
@@ -54,6 +55,10 @@ class OutboxEdge:
         """Number -> start [ms] of intervals not yet known to be stored."""
         self.told: list[int] = []
         """Marks of the battery's stream in the order they came."""
+        self.asked: list[list[int]] = []
+        """Numbers (first, last) of the battery's stream that were asked for again."""
+        self.kept: dict[int, int] = {}
+        """Number -> start [ms] of stored intervals that can be sent again."""
         self.rebirths = 0
         self.bears_when_connected = True
         """False: only when asked, as a site whose own connection outlived the host's."""
@@ -95,11 +100,22 @@ class OutboxEdge:
                 self._sent_at[number] = now
                 self.send_interval(number, self.outbox[number])
 
+    def _send_again(self, asked: Any) -> None:
+        first, last = asked
+        self.asked.append(asked)
+        found = {number: at for number, at in self.kept.items() if first <= number <= last}
+        self.outbox |= found
+        refusal = "" if found else "no_longer_kept"
+        answer = resent_metrics(stream="battery", first=first, last=last, found=len(found), refusal=refusal)
+        self.send(self.session.stream_data(now_ms(), None, answer, is_historical=False))
+
     def _heard(self, topic: str, payload: bytes) -> None:
         for event in self.session.receive(topic, payload, now_ms()):
             if isinstance(event, RebirthRequested):
                 self.rebirths += 1
                 self.bear()
+            elif isinstance(event, NodeCommand) and f"{RESEND}battery" in event.metrics:
+                self._send_again(event.metrics[f"{RESEND}battery"])
             elif isinstance(event, NodeCommand) and f"{STORED_THROUGH}battery" in event.metrics:
                 mark = int(event.metrics[f"{STORED_THROUGH}battery"])  # type: ignore[arg-type]
                 self.told.append(mark)

@@ -28,9 +28,9 @@ NOW = 1_772_366_400_000  # 2026-03-01T12:00:00Z [ms]
 class Bench:
     """A site link over a real outbox, with the port's requests in view and a host that listens."""
 
-    def __init__(self, folder: Path, choice: LossOfLink = LossOfLink.HOLD) -> None:
+    def __init__(self, folder: Path, choice: LossOfLink = LossOfLink.HOLD, *, keep_stored_s: float = 0.0) -> None:
         self.port = InProcessExchange()
-        self.outbox = Outbox(folder / "outbox.sqlite3", empty=empty_payload)
+        self.outbox = Outbox(folder / "outbox.sqlite3", empty=empty_payload, keep_stored_s=keep_stored_s)
         assets = (
             AssetNameplate("pcc", "pcc", 20.0, export_limit_kw=10.0),
             AssetNameplate("battery", "battery", 10.0, capacity_kwh=20.0, reserve_kwh=5.0),

@@ -157,6 +157,20 @@ class Boundary:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceBegin:
+    """From this instant on, service energy is for a dispatch; before it, for the one that the site served last."""
+
+    index: int
+    """Which site of the process."""
+    epoch_us: int
+    at_us: int
+    dispatch_id: str
+    into_j: float
+    from_j: float
+    """The service registers at that instant."""
+
+
+@dataclass(frozen=True, slots=True)
 class RecordRows:
     """Rows of the 100 Hz record, in order, without a gap inside."""
 
@@ -186,6 +200,8 @@ class PortUpdate:
 
     image: Image | None = None
     boundaries: list[Boundary] = field(default_factory=list)
+    services: list[ServiceBegin] = field(default_factory=list)
+    """Read after the boundaries: those that belong before a boundary are never missing beside it."""
     records: list[RecordRows] = field(default_factory=list)
     waveforms: list[CapturedWaveform] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
@@ -225,6 +241,9 @@ class Exchange(Protocol):
     def publish_boundary(self, boundary: Boundary) -> None:
         """Append a boundary's registers."""
 
+    def publish_service(self, begin: ServiceBegin) -> None:
+        """Append that a site begins to serve another dispatch."""
+
     def publish_records(self, records: RecordRows) -> None:
         """Append 100 Hz rows."""
 
@@ -246,6 +265,7 @@ class InProcessExchange:
         self._answers: deque[Answer] = deque()
         self._image: Image | None = None
         self._boundaries: deque[Boundary] = deque()
+        self._services: deque[ServiceBegin] = deque()
         self._records: deque[RecordRows] = deque(maxlen=self.MAX_RECORD_BATCHES)
         self._waveforms: deque[CapturedWaveform] = deque()
 
@@ -258,6 +278,7 @@ class InProcessExchange:
         return PortUpdate(
             self._image,
             _drain(self._boundaries),
+            _drain(self._services),
             _drain(self._records),
             _drain(self._waveforms),
             _drain(self._answers),
@@ -289,6 +310,10 @@ class InProcessExchange:
     def publish_boundary(self, boundary: Boundary) -> None:
         """See Exchange."""
         self._boundaries.append(boundary)
+
+    def publish_service(self, begin: ServiceBegin) -> None:
+        """See Exchange."""
+        self._services.append(begin)
 
     def publish_records(self, records: RecordRows) -> None:
         """See Exchange."""

@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from sites.core.assignments import Assignment
 from sites.core.requests import LOCAL_ONLY, RequestRefusal
-from sites.edge.control.exchange import Answer, Ask, Boundary, Counts, Exchange, Image
+from sites.edge.control.exchange import Answer, Ask, Boundary, Counts, Exchange, Image, ServiceBegin
 from sites.edge.control.pacing import NS_PER_S, Pace
 from sites.edge.control.realtime import ask_for_real_time
 from sites.edge.control.watchdog import ProgressWatch, notify_supervisor
@@ -92,6 +92,8 @@ class ControlLoop:
         self._held_hash = [""] * driver.sites
         self._ends_sample = [0] * driver.sites
         self._earliest_end: int | None = None
+        self._served = [""] * driver.sites
+        """Dispatch that each site served last: what its service registers count is for that one."""
         self._must_publish = True
         self._inputs = inputs
         self._utc_us = utc_us or (lambda: time.time_ns() // 1000)
@@ -215,17 +217,35 @@ class ControlLoop:
         self._publish()
 
     def _take_requests(self) -> None:
+        began: list[tuple[int, str]] = []
         for index, assignment in self._exchange.take_requests():
             lapsed = assignment is not None and self._sample_of(assignment) <= self._driver.sample
             if assignment is None or lapsed or assignment.power_kw == 0.0:
                 self._driver.disarm(index)
             else:
                 self._driver.arm(index, assignment)
+                if assignment.dispatch_id != self._served[index]:
+                    self._served[index] = assignment.dispatch_id
+                    began.append((index, assignment.dispatch_id))
             self._held[index] = None if lapsed else assignment
             self._held_hash[index] = "" if assignment is None or lapsed else assignment.content_hash
             self._ends_sample[index] = 0 if assignment is None else self._sample_of(assignment)
             self._find_earliest_end()
             self._must_publish = True
+        if began:
+            registers, at_us = self._driver.registers(), self._now_us()
+            into_j, from_j = registers["service_into_j"], registers["service_from_j"]
+            for index, dispatch_id in began:
+                self._exchange.publish_service(
+                    ServiceBegin(
+                        index,
+                        self._driver.starts_at_us,
+                        at_us,
+                        dispatch_id,
+                        float(into_j[index]),
+                        float(from_j[index]),
+                    )
+                )
 
     def align_probe(self) -> None:
         """Set the anti-islanding probe's clock anew when UTC was stepped or has moved against the samples.

@@ -9,12 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
-from sites.core.readings import Quality
+from sites.core.readings import Quality, TimeQuality
 from sites.core.units import uwh_from_joule
+from sites.edge.control.exchange import ServiceBegin
+
+MERGED_US: Final = 600_000_000
+MAX_FORMER: Final = 64
+MAX_SERVED: Final = 16
+"""Dispatches told of one interval; what is served beyond them is told in the sum only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +34,13 @@ class ClosedInterval:
     from_bus_uwh: int
     service_into_uwh: int
     service_from_uwh: int
+    services: tuple[tuple[str, int, int], ...]
+    """(dispatch id, into, from) [uWh] of those that were served, in the order in which they began."""
     fuel_ul: int
     register_into_uwh: int
     register_from_uwh: int
     quality: Quality
+    time_quality: TimeQuality = TimeQuality.UNKNOWN
 
 
 @dataclass(slots=True)
@@ -48,27 +57,84 @@ class Meter:
     """The controller's registers at that instant, whole uWh (fuel: ul), by register name."""
     register: dict[str, int] = field(default_factory=dict)
     """The site's own registers [uWh], over all controllers that ever ran here."""
+    former: list[int] = field(default_factory=list)
+    """Starts of earlier controllers; a clock that is set back gives a later one an earlier start."""
+    is_disturbed: bool = False
+    """The controller's clock starts before the end of the last interval: it was set back."""
+    served: str = ""
+    """Dispatch that the service is for since ``began_at_us``; "" when nothing was served yet."""
+    began_at_us: int = 0
+    share: dict[str, list[int]] = field(default_factory=dict)
+    """Dispatch -> (into, from) [uWh] since the last interval's end, up to ``attributed``."""
+    attributed: list[int] = field(default_factory=lambda: [0, 0])
+    """The controller's service registers (into, from) [uWh] up to which it is known whose they were."""
 
-    def close(self, *, epoch_us: int, at_us: int, registers: np.void) -> list[ClosedInterval]:
+    def begin_service(self, begin: ServiceBegin) -> None:
+        """Count service for another dispatch from an instant on; nothing when it was taken before."""
+        if begin.epoch_us in self.former or (begin.epoch_us == self.epoch_us and begin.at_us <= self.began_at_us):
+            return
+        self._enter(begin.epoch_us)
+        self._attribute([uwh_from_joule(begin.into_j), uwh_from_joule(begin.from_j)])
+        self.served, self.began_at_us = begin.dispatch_id, begin.at_us
+
+    def _enter(self, epoch_us: int) -> None:
+        """Go over to another controller's registers, which begin at zero."""
+        if epoch_us == self.epoch_us:
+            return
+        if self.epoch_us:
+            self.former = [*self.former, self.epoch_us][-MAX_FORMER:]
+        self.epoch_us = epoch_us
+        self.is_disturbed = self.closed_at_us > epoch_us
+        if self.closed_at_us - epoch_us > MERGED_US:
+            # The clock was set back so far that the interval would swallow too much: the old instants were wrong.
+            self.closed_at_us = epoch_us
+        self.closed_at_us = max(epoch_us, self.closed_at_us)
+        self.raw = {}
+        self.attributed = [0, 0]
+
+    def _attribute(self, now: list[int]) -> None:
+        spent = [value - before for value, before in zip(now, self.attributed, strict=True)]
+        self.attributed = now
+        if self.served and any(spent) and (self.served in self.share or len(self.share) < MAX_SERVED):
+            share = self.share.setdefault(self.served, [0, 0])
+            share[0] += spent[0]
+            share[1] += spent[1]
+
+    def close(
+        self,
+        *,
+        epoch_us: int,
+        at_us: int,
+        registers: np.void,
+        time_quality: TimeQuality = TimeQuality.UNKNOWN,
+    ) -> list[ClosedInterval]:
         """Close the interval that ends at an instant; nothing when it was closed before.
 
         ``registers`` is one REGISTER_DTYPE row [J, ul]. The first interval after a controller's start is
-        short; one that spans a lost boundary is long and marked questionable.
+        short; one that spans a lost boundary is long and marked questionable. So is the first one behind a clock
+        that was set back: up to MERGED_US the interval goes on until the clock has caught up, beyond that it
+        starts where the new controller did, inside time that was metered under wrong instants.
         """
-        if at_us <= self.closed_at_us:
-            # Also a boundary of an earlier controller, read again after a restart of the uplink.
+        if epoch_us in self.former:
+            # A boundary of an earlier controller, read again after a restart of the uplink.
             return []
-        if epoch_us != self.epoch_us:
-            self.epoch_us = epoch_us
-            self.closed_at_us = max(epoch_us, self.closed_at_us)
-            self.raw = {}
+        self._enter(epoch_us)
+        if at_us <= self.closed_at_us:
+            # Closed before; or the clock was set back a little, and the interval goes on until it has caught up.
+            return []
         values = {str(name): float(registers[name]) for name in registers.dtype.names or ()}
         if not np.isfinite(list(values.values())).all():
             # No integer stands for it; the next boundary closes over both periods.
             return []
         now = {name: round(v) if name == "fuel_ul" else uwh_from_joule(v) for name, v in values.items()}
         spent = {name: value - self.raw.get(name, 0) for name, value in now.items()}
-        is_long = at_us - self.closed_at_us > self.interval_s * 1_000_000
+        self._attribute([now["service_into_j"], now["service_from_j"]])
+        services = tuple((dispatch_id, into, out) for dispatch_id, (into, out) in self.share.items())
+        self.share = {}
+        is_long = self.is_disturbed or at_us - self.closed_at_us > self.interval_s * 1_000_000
+        if self.is_disturbed:
+            time_quality = TimeQuality.STEPPED
+        self.is_disturbed = False
         intervals = []
         for asset in self.assets:
             into, out = f"{asset}_into_j", f"{asset}_from_j"
@@ -83,10 +149,12 @@ class Meter:
                     from_bus_uwh=spent[out],
                     service_into_uwh=spent["service_into_j"] if asset == "battery" else 0,
                     service_from_uwh=spent["service_from_j"] if asset == "battery" else 0,
+                    services=services if asset == "battery" else (),
                     fuel_ul=spent["fuel_ul"] if asset == "genset" else 0,
                     register_into_uwh=self.register[into],
                     register_from_uwh=self.register[out],
                     quality=Quality.QUESTIONABLE if is_long else Quality.GOOD,
+                    time_quality=time_quality,
                 )
             )
         self.raw = now
@@ -95,8 +163,10 @@ class Meter:
 
     def to_bytes(self) -> bytes:
         """Return what must survive a restart."""
-        state = {"epoch_us": self.epoch_us, "closed_at_us": self.closed_at_us, "raw": self.raw}
-        return json.dumps(state | {"register": self.register}).encode()
+        state: dict[str, Any] = {"epoch_us": self.epoch_us, "closed_at_us": self.closed_at_us, "raw": self.raw}
+        state |= {"register": self.register, "served": self.served, "began_at_us": self.began_at_us}
+        state |= {"former": self.former, "is_disturbed": self.is_disturbed}
+        return json.dumps(state | {"share": self.share, "attributed": self.attributed}).encode()
 
     def restore(self, data: bytes) -> None:
         """Go on from what ``to_bytes`` gave."""
@@ -105,3 +175,9 @@ class Meter:
         self.closed_at_us = state["closed_at_us"]
         self.raw = state["raw"]
         self.register = state["register"]
+        self.former = state.get("former", [])
+        self.is_disturbed = state.get("is_disturbed", False)
+        self.served = state.get("served", "")
+        self.began_at_us = state.get("began_at_us", 0)
+        self.share = state.get("share", {})
+        self.attributed = state.get("attributed", [0, 0])

@@ -13,11 +13,19 @@ waveforms. Their numbers stay, with no samples, so that the platform's mark move
 waiting for a row that is gone. Metered intervals are never touched: when nothing else is left,
 ``OutboxFull`` refuses the new record or waveform and the intervals go on (a year of minutes of one
 asset is 525,600 rows, about 150 MB).
+
+A disk that is full before the bound is reached ends the transaction with ``OutboxUnwritable``; nothing of it is
+kept. The reserve file beside the outbox is then given up, and a quarter of the samples goes the same way, so that
+the intervals find room inside the file. What was not written is still in the caller's memory, and tried again.
+
+Intervals that the platform has stored stay for a while (``keep_stored_s``), for a platform whose database was put
+back to an older state asks for them again (``ask_again``).
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,6 +44,9 @@ DROP_ORDER: Final = (RECORD_STREAM, WAVEFORM_STREAM)
 
 MAX_WAVEFORMS_DUE: Final = 50
 """Waveforms given out in one go, some 8 MB."""
+MAX_ASKED: Final = 10_000
+"""Rows brought back by one request."""
+MAX_DROPPED_AT_ONCE: Final = 500
 MAX_ADOPTED: Final = 1_000_000_000
 """Highest mark taken up by a new outbox: a row a second for 31 years."""
 
@@ -45,6 +56,12 @@ CREATE TABLE IF NOT EXISTS outbox (
   payload BLOB NOT NULL, created_at_ms INTEGER NOT NULL, sent_at_ms INTEGER, emptied INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (site_id, stream, number)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS stored (
+  site_id TEXT NOT NULL, stream TEXT NOT NULL, number INTEGER NOT NULL,
+  payload BLOB NOT NULL, created_at_ms INTEGER NOT NULL,
+  PRIMARY KEY (site_id, stream, number)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS stored_created ON stored (created_at_ms);
 CREATE TABLE IF NOT EXISTS counter (
   site_id TEXT NOT NULL, name TEXT NOT NULL, value INTEGER NOT NULL,
   PRIMARY KEY (site_id, name)
@@ -60,6 +77,18 @@ class OutboxFull(Exception):
     """A record or waveform that does not fit and nothing droppable is left."""
 
     name = "outbox_full"
+
+
+class OutboxUnwritable(Exception):
+    """The disk takes nothing more; the transaction was taken back."""
+
+    name = "outbox_unwritable"
+
+
+class NoLongerKept(Exception):
+    """Rows that were stored by the platform long ago and have been deleted here since."""
+
+    name = "no_longer_kept"
 
 
 class OutboxError(Exception):
@@ -84,13 +113,27 @@ class Row:
 class Outbox:
     """The one SQLite file of a process; used from one thread."""
 
-    def __init__(self, path: Path, *, empty: Callable[[bytes], bytes], max_bytes: int = 512_000_000) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        empty: Callable[[bytes], bytes],
+        max_bytes: int = 512_000_000,
+        keep_stored_s: float = 0.0,
+        reserve_bytes: int = 0,
+    ) -> None:
         """Open or create the file.
 
         ``max_bytes`` bounds the payload bytes of records and waveforms; ``empty`` returns such a
-        payload without its samples.
+        payload without its samples. ``keep_stored_s`` keeps intervals after the platform has stored them;
+        ``reserve_bytes`` are set aside on the disk for the transactions that make room when it is full.
         """
         self._empty = empty
+        self._keep_stored_ms = round(keep_stored_s * 1000)
+        self._pruned_at_ms = 0
+        self._reserve, self._reserve_bytes = path.with_name(f"{path.name}.reserve"), reserve_bytes
+        self.unwritable_count = 0
+        """Transactions that the disk did not take since the start."""
         self._database = sqlite3.connect(path, isolation_level=None)
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=NORMAL")
@@ -108,6 +151,7 @@ class Outbox:
         (self._droppable_bytes,) = self._database.execute(
             "SELECT coalesce(sum(length(payload)), 0) FROM outbox WHERE stream IN (?, ?) AND NOT emptied", DROP_ORDER
         ).fetchone()
+        self.take_reserve()
 
     def close(self) -> None:
         """Close the file; what was committed stays."""
@@ -126,14 +170,51 @@ class Outbox:
             yield
             self._save_counters()
             self._database.execute("COMMIT")
-        except BaseException:
-            self._database.execute("ROLLBACK")
+        except BaseException as error:
+            if self._database.in_transaction:
+                # SQLite takes back by itself what a full disk stopped.
+                self._database.execute("ROLLBACK")
             undo.restore(self._counters)
             self._droppable_bytes = undo.droppable_bytes
-            raise
+            if not _is_disk_full(error):
+                raise
+            self._depth = 0
+            self._give_up_room()
+            raise OutboxUnwritable(f"{error}, accepted: room on the disk of the outbox") from error
         finally:
             self._depth = 0
             self._unsaved.clear()
+
+    def take_reserve(self) -> bool:
+        """Set room aside on the disk for the day on which it is full; tell whether it is there."""
+        try:
+            if not self._reserve_bytes or (
+                self._reserve.exists() and self._reserve.stat().st_size == self._reserve_bytes
+            ):
+                return True
+            with self._reserve.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, self._reserve_bytes)
+        except OSError as error:
+            self._reserve.unlink(missing_ok=True)
+            log.warning("%s reserve_bytes=%d reason=%s", observe.OUTBOX_FULL, self._reserve_bytes, error)
+            return False
+        return True
+
+    def _give_up_room(self) -> None:
+        """Give up the reserve and a quarter of the samples: what is freed inside the file serves the intervals."""
+        self.unwritable_count += 1
+        self._reserve.unlink(missing_ok=True)
+        try:
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            dropped = 0
+            goal_bytes = self._droppable_bytes * 3 // 4
+            while self._droppable_bytes > goal_bytes and dropped < MAX_DROPPED_AT_ONCE and self._drop_oldest():
+                dropped += 1
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            log.error("%s reason=%s", observe.OUTBOX_FULL, error)
+            return
+        log.error("%s dropped=%d: its reserve is given up", observe.OUTBOX_FULL, dropped)
 
     def counter(self, site_id: str, name: str) -> int:
         """Return a persistent counter, 0 when it was never set."""
@@ -223,7 +304,45 @@ class Outbox:
                     key,
                 ).fetchone()
                 self._droppable_bytes -= freed
+            elif self._keep_stored_ms:
+                self._database.execute(
+                    "INSERT OR REPLACE INTO stored SELECT site_id, stream, number, payload, created_at_ms "  # noqa: S608
+                    f"FROM outbox {where}",
+                    key,
+                )
             return self._database.execute(f"DELETE FROM outbox {where}", key).rowcount  # noqa: S608
+
+    def ask_again(self, *, site_id: str, stream: str, first: int, last: int) -> int:
+        """Bring rows back that the platform asks for, to be sent again; return how many of them are here.
+
+        Rows that wait already go out at once. Raises OutboxError for numbers that were never given, and
+        NoLongerKept when none of those asked for is here any more.
+        """
+        newest = self.counter(site_id, f"number/{stream}")
+        if not 1 <= first <= last <= newest:
+            raise OutboxError(f"resend/{stream} is {first} to {last}, accepted: within 1 to {newest}")
+        last = min(last, first + MAX_ASKED - 1)
+        key = (site_id, stream, first, last)
+        where = "WHERE site_id = ? AND stream = ? AND number BETWEEN ? AND ?"
+        with self.transaction():
+            self._database.execute(
+                "INSERT OR IGNORE INTO outbox (site_id, stream, number, payload, created_at_ms) "  # noqa: S608
+                f"SELECT site_id, stream, number, payload, created_at_ms FROM stored {where}",
+                key,
+            )
+            found = self._database.execute(f"UPDATE outbox SET sent_at_ms = NULL {where}", key).rowcount  # noqa: S608
+        if not found:
+            raise NoLongerKept(f"rows {first} to {last} of {stream} are no longer kept here")
+        return found
+
+    def prune_stored(self, *, at_ms: int) -> int:
+        """Delete stored rows that were kept long enough, once a minute; return how many went."""
+        if not self._keep_stored_ms or 0 <= at_ms - self._pruned_at_ms < 60_000:
+            return 0
+        self._pruned_at_ms = at_ms
+        with self.transaction():
+            old = (at_ms - self._keep_stored_ms,)
+            return self._database.execute("DELETE FROM stored WHERE created_at_ms < ?", old).rowcount
 
     def due(self, *, sent_before_ms: int, limit: int, site_ids: Sequence[str] | None = None) -> list[Row]:
         """Return rows with final numbers that were never sent or not since an instant, lowest numbers first.
@@ -277,24 +396,30 @@ class Outbox:
 
     def _make_room(self, needed_bytes: int) -> None:
         while self._droppable_bytes + needed_bytes > self._max_bytes:
-            for stream in DROP_ORDER:
-                oldest = self._database.execute(
-                    "SELECT site_id, number, payload FROM outbox WHERE stream = ? AND NOT emptied "
-                    "ORDER BY created_at_ms, number LIMIT 1",
-                    (stream,),
-                ).fetchone()
-                if oldest is not None:
-                    break
-            else:
+            if not self._drop_oldest():
                 raise OutboxFull(f"{needed_bytes} bytes do not fit, accepted: up to {self._max_bytes} in all")
-            site_id, number, payload = oldest
-            self._database.execute(
-                "UPDATE outbox SET payload = ?, emptied = 1 WHERE site_id = ? AND stream = ? AND number = ?",
-                (self._empty(payload), site_id, stream, number),
-            )
-            self._droppable_bytes -= len(payload)
-            self.dropped_count += 1
-            log.warning("%s site_id=%s stream=%s number=%d", observe.SAMPLES_DROPPED, site_id, stream, number)
+
+    def _drop_oldest(self) -> bool:
+        """Take the samples of the oldest record, or waveform when there is none; False when nothing is left."""
+        for stream in DROP_ORDER:
+            oldest = self._database.execute(
+                "SELECT site_id, number, payload FROM outbox WHERE stream = ? AND NOT emptied "
+                "ORDER BY created_at_ms, number LIMIT 1",
+                (stream,),
+            ).fetchone()
+            if oldest is not None:
+                break
+        else:
+            return False
+        site_id, number, payload = oldest
+        self._database.execute(
+            "UPDATE outbox SET payload = ?, emptied = 1 WHERE site_id = ? AND stream = ? AND number = ?",
+            (self._empty(payload), site_id, stream, number),
+        )
+        self._droppable_bytes -= len(payload)
+        self.dropped_count += 1
+        log.warning("%s site_id=%s stream=%s number=%d", observe.SAMPLES_DROPPED, site_id, stream, number)
+        return True
 
     def _save_counters(self) -> None:
         self._database.executemany(
@@ -302,6 +427,12 @@ class Outbox:
             "ON CONFLICT (site_id, name) DO UPDATE SET value = excluded.value",
             [(*key, self._counters[key]) for key in self._unsaved],
         )
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    """Tell whether SQLite could not write: no room, or a file that may not grow."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return isinstance(error, sqlite3.OperationalError) and code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 class _Undo:

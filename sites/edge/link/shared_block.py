@@ -13,6 +13,7 @@ part           written by           holds
 =============  ===================  ==========================================================
 image          control              the last measurements, late ticks and held hash
 boundaries     control              registers at the ends of metering intervals
+services       control              dispatches that the site begins to serve, with the registers then
 records        control              100 Hz rows in batches
 request        uplink               the assignment that the controller shall hold
 asks           uplink               requests from afar, for the controller to answer
@@ -54,6 +55,7 @@ from sites.edge.control.exchange import (
     Image,
     PortUpdate,
     RecordRows,
+    ServiceBegin,
 )
 
 MAGIC: Final = b"VPPBLOK2"
@@ -65,9 +67,13 @@ ANSWER_HEAD: Final = struct.Struct("<q?")
 MAX_NAME_BYTES: Final = 64
 ASK_SLOTS: Final = 16
 BOUNDARY_HEAD: Final = struct.Struct("<qq")
+SERVICE_HEAD: Final = struct.Struct("<qqdd")
 RECORD_HEAD: Final = struct.Struct("<q")
 MAX_RECORD_ROWS: Final = 100
 BOUNDARY_SLOTS: Final = 1024
+SERVICE_SLOTS: Final = 64
+MAX_ID_BYTES: Final = 400
+"""Of a dispatch id: 100 characters."""
 RECORD_SLOTS: Final = 1024
 MAX_SPOOLED: Final = 256
 """Waveforms that wait for the uplink, some 50 MB; then the oldest goes."""
@@ -164,6 +170,7 @@ class SharedBlock:
             "local_asks": (ASK_SLOTS, ASK_HEAD.size + MAX_NAME_BYTES),
             "answers": (ASK_SLOTS, ANSWER_HEAD.size + MAX_NAME_BYTES),
             "boundaries": (BOUNDARY_SLOTS, BOUNDARY_HEAD.size + REGISTER_DTYPE.itemsize),
+            "services": (SERVICE_SLOTS, SERVICE_HEAD.size + MAX_ID_BYTES),
             "records": (RECORD_SLOTS, RECORD_HEAD.size + MAX_RECORD_ROWS * len(RECORD_COLUMNS) * 4),
         }
         total = 64 + sum(Slots.size(*size) for size in sizes.values())
@@ -200,6 +207,7 @@ class SharedBlock:
         self.local_asks = parts["local_asks"]
         self.answers = parts["answers"]
         self.boundaries = parts["boundaries"]
+        self.services = parts["services"]
         self.records = parts["records"]
 
     def close(self) -> None:
@@ -270,6 +278,11 @@ class ControlSide:
         head = BOUNDARY_HEAD.pack(boundary.epoch_us, boundary.at_us)
         self._block.boundaries.write(head + boundary.registers[0].tobytes())
 
+    def publish_service(self, begin: ServiceBegin) -> None:
+        """See Exchange."""
+        head = SERVICE_HEAD.pack(begin.epoch_us, begin.at_us, begin.into_j, begin.from_j)
+        self._block.services.write(head + begin.dispatch_id.encode())
+
     def publish_records(self, records: RecordRows) -> None:
         """See Exchange."""
         for first in range(0, len(records.rows), MAX_RECORD_ROWS):
@@ -290,6 +303,7 @@ class UplinkSide:
         self._block = block
         self._spool_dir = spool_dir
         self._boundary_seen = 0
+        self._service_seen = 0
         # Rows from before this process started belong to records that were already cut.
         newest = block.records.newest()
         self._record_seen = newest[0] if newest else 0
@@ -325,6 +339,11 @@ class UplinkSide:
             epoch_us, at_us = BOUNDARY_HEAD.unpack_from(data)
             registers = np.frombuffer(data, REGISTER_DTYPE, 1, BOUNDARY_HEAD.size)
             update.boundaries.append(Boundary(epoch_us, at_us, registers))
+        for sequence, data in self._block.services.after(self._service_seen):
+            self._service_seen = sequence
+            epoch_us, at_us, into_j, from_j = SERVICE_HEAD.unpack_from(data)
+            name = data[SERVICE_HEAD.size :].decode()
+            update.services.append(ServiceBegin(0, epoch_us, at_us, name, into_j, from_j))
         for sequence, data in self._block.records.after(self._record_seen):
             self._record_seen = sequence
             (first_us,) = RECORD_HEAD.unpack_from(data)

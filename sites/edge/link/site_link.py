@@ -6,6 +6,7 @@ argument; rows, counters and the held assignment live in the outbox.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import zlib
@@ -18,6 +19,7 @@ import numpy as np
 from sites.core import observe
 from sites.core.assignments import Assignment
 from sites.core.envelope import OperatingEnvelope
+from sites.core.readings import TimeQuality
 from sites.core.requests import ANSWERED_WITHIN_S
 from sites.edge.control.exchange import (
     LIMIT_NAMES,
@@ -29,16 +31,34 @@ from sites.edge.control.exchange import (
     ControllerPort,
     Counts,
     Float32Array,
+    ServiceBegin,
 )
 from sites.edge.control.names import CAUSE_NAMES, PATH_NAMES, active_inputs, alarm_text, standing_alarms
 from sites.edge.link.answering import Answering
 from sites.edge.link.fallback import must_release
 from sites.edge.link.holding import Holding
 from sites.edge.link.meter import Meter
-from sites.edge.link.outbox import RECORD_STREAM, WAVEFORM_STREAM, Outbox, OutboxError, OutboxFull, Row
+from sites.edge.link.outbox import (
+    MAX_ASKED,
+    RECORD_STREAM,
+    WAVEFORM_STREAM,
+    NoLongerKept,
+    Outbox,
+    OutboxError,
+    OutboxFull,
+    OutboxUnwritable,
+    Row,
+)
 from sites.edge.link.profile import SiteProfile
 from sites.edge.link.record_chunks import CHUNK_US, Chunk, RecordCutter
-from sites.edge.link.stream_rows import MAX_ROW_BYTES, device_of, interval_metrics, record_metrics, waveform_metrics
+from sites.edge.link.stream_rows import (
+    MAX_ROW_BYTES,
+    device_of,
+    interval_metrics,
+    record_metrics,
+    resent_metrics,
+    waveform_metrics,
+)
 from sites.wire.edge_session import (
     DeviceCommand,
     EdgeSession,
@@ -57,6 +77,7 @@ from sites.wire.metrics import (
     DESIRED,
     NAMEPLATE_NAMES,
     NODE_METRICS,
+    RESEND,
     STANDING_METRICS,
     STORED_THROUGH,
 )
@@ -66,6 +87,9 @@ LIVE_NAMES: Final = tuple(d.name for d in NODE_METRICS if d.name not in {"mode",
 HELD: Final = "held"
 ANSWERED: Final = "answered"
 METER: Final = "meter"
+MAX_CHUNKS_WAITING: Final = 60
+"""Chunks of the record that wait in memory for a full disk: ten minutes, then the oldest goes."""
+MAX_NUMBER: Final = 2**53
 ASK_MARKS_EVERY_MS: Final = 30_000
 """Births go out again after this time while the platform has not told how far a stream is stored."""
 
@@ -100,9 +124,14 @@ class SiteLink:
         self._meter = Meter([asset.name for asset in profile.assets], interval_s)
         # Sites of one process cut their chunks at different instants, or all would be packed at once.
         self._cutter = RecordCutter(phase_us=zlib.crc32(self.site_id.encode()) % CHUNK_US // 10_000 * 10_000)
+        self._chunks: list[Chunk] = []
+        self._chunks_put = 0
+        """How many of them were put into the outbox by the transaction that runs."""
         self._measured: np.void | None = None
         self._measured_at_us = 0
         self._told_at_us = 0
+        self._samples_late = 0
+        self._bd_seq = -1
         self._counts = Counts()
         self._standing_told: dict[str, Any] = {}
         self.is_host_online = False
@@ -127,11 +156,27 @@ class SiteLink:
         if (kept := self._outbox.kept(self.site_id, ANSWERED)) is not None:
             self.answering.restore(kept)
 
+    def go_back(self) -> None:
+        """Forget what the meter closed in a transaction that the disk did not take."""
+        kept = self._outbox.kept(self.site_id, METER)
+        self._meter = Meter(self._meter.assets, self._meter.interval_s)
+        if kept is not None:
+            self._meter.restore(kept)
+        self._chunks_put = 0
+        while len(self._chunks) > MAX_CHUNKS_WAITING:
+            chunk = self._chunks.pop(0)
+            self._outbox.dropped_count += 1
+            log.warning(
+                "%s site_id=%s stream=record at_us=%d", observe.SAMPLES_DROPPED, self.site_id, chunk.starts_at_us
+            )
+
     def will(self) -> Message:
         """Return the will for the next connection; each one carries a new birth number."""
-        number = (self._outbox.counter(self.site_id, "bd_seq") + 1) % 256
-        self._outbox.set_counter(self.site_id, "bd_seq", number)
-        return self._session.will(number)
+        self._bd_seq = (max(self._bd_seq, self._outbox.counter(self.site_id, "bd_seq")) + 1) % 256
+        with contextlib.suppress(OutboxUnwritable):
+            # On a full disk it is new for this process at least.
+            self._outbox.set_counter(self.site_id, "bd_seq", self._bd_seq)
+        return self._session.will(self._bd_seq)
 
     def subscriptions(self) -> list[tuple[str, int]]:
         """Return the filters to subscribe to on a new connection."""
@@ -139,7 +184,7 @@ class SiteLink:
 
     def farewell(self) -> list[Message]:
         """Return the death to publish before an orderly disconnect, for a broker then drops the will."""
-        return [self._session.will(self._outbox.counter(self.site_id, "bd_seq"))] if self.is_born else []
+        return [self._session.will(self._bd_seq)] if self.is_born else []
 
     def note_down(self, *, now_ms: int) -> None:
         """Note that the connection is gone; the host's state is unknown until it is told again."""
@@ -171,6 +216,7 @@ class SiteLink:
                         messages += self._births(now_ms)
                 case NodeCommand(metrics=values):
                     self._take_marks(values)
+                    messages += self._take_asked(values, now_ms)
                 case DeviceCommand(device=device, metrics=values):
                     messages += self._take_command(device, values, now_ms)
                 case Refused(error_name=name, detail=detail):
@@ -236,10 +282,19 @@ class SiteLink:
         ]
         return messages
 
-    def close_interval(self, boundary: Boundary, *, now_ms: int) -> list[Message]:
+    def begin_service(self, begin: ServiceBegin) -> None:
+        """Count service for another dispatch from an instant on."""
+        self._meter.begin_service(begin)
+
+    def close_interval(
+        self, boundary: Boundary, *, now_ms: int, time_quality: TimeQuality = TimeQuality.UNKNOWN
+    ) -> list[Message]:
         """Close every asset's interval at a boundary: kept first, then sent."""
         closed = self._meter.close(
-            epoch_us=boundary.epoch_us, at_us=boundary.at_us, registers=boundary.registers[self._index]
+            epoch_us=boundary.epoch_us,
+            at_us=boundary.at_us,
+            registers=boundary.registers[self._index],
+            time_quality=time_quality,
         )
         if not closed:
             return []
@@ -253,8 +308,18 @@ class SiteLink:
 
     def add_records(self, *, first_us: int, rows: Float32Array, now_ms: int) -> list[Message]:
         """Add 100 Hz rows [n, columns]; keep and send the chunks that they complete."""
-        chunks = self._cutter.add(first_us=first_us, rows=rows, window_us=self._record_window_us())
-        return [message for chunk in chunks for message in self._keep_chunk(chunk, now_ms)]
+        self._chunks += self._cutter.add(first_us=first_us, rows=rows, window_us=self._record_window_us())
+        return self.keep_chunks(now_ms=now_ms)
+
+    def keep_chunks(self, *, now_ms: int) -> list[Message]:
+        """Keep and send the chunks that are complete, also those that a full disk did not take before."""
+        due, self._chunks_put = self._chunks[self._chunks_put :], len(self._chunks)
+        return [message for chunk in due for message in self._keep_chunk(chunk, now_ms)]
+
+    def settle(self) -> None:
+        """Let go of what the last transaction kept."""
+        del self._chunks[: self._chunks_put]
+        self._chunks_put = 0
 
     def add_waveform(self, waveform: CapturedWaveform, *, now_ms: int) -> None:
         """Keep a captured waveform; it is sent with what waits, when the link has time for it."""
@@ -352,6 +417,35 @@ class SiteLink:
                     self._adopt(stream, int(value))
             except OutboxError as error:
                 self._refuse(error.name, str(error))
+
+    def _take_asked(self, values: dict[str, Any], now_ms: int) -> list[Message]:
+        """Bring rows back that the platform asks for; return the answers. The rows go out like all that wait."""
+        answers = []
+        for name, value in values.items():
+            if name.startswith(RESEND) and self.is_born:
+                stream = name.removeprefix(RESEND)
+                first, last, found, refusal = self._bring_back(stream, value)
+                if refusal:
+                    self._refuse(refusal, f"{name} {first} to {last}")
+                answer = resent_metrics(stream=stream, first=first, last=last, found=found, refusal=refusal)
+                answers.append(self._session.stream_data(now_ms, None, answer, False))
+        return answers
+
+    def _bring_back(self, stream: str, value: Any) -> tuple[int, int, int, str]:
+        """Return (first, last, rows found, refusal)."""
+        if not isinstance(value, list) or len(value) != 2 or not 1 <= value[0] <= value[1] <= MAX_NUMBER:
+            return 0, 0, 0, "request_malformed"
+        first, last = value
+        if stream not in self._streams:
+            return first, last, 0, "stream_unknown"
+        last = min(last, first + MAX_ASKED - 1)
+        try:
+            found = self._outbox.ask_again(site_id=self.site_id, stream=stream, first=first, last=last)
+        except NoLongerKept as error:
+            return first, last, 0, error.name
+        except OutboxError:
+            return first, last, 0, "not_numbered_yet"
+        return first, last, found, ""
 
     def _adopt(self, stream: str, stored_through: int) -> None:
         """Take up the first mark that this outbox hears of a stream."""

@@ -10,7 +10,7 @@ from sites.edge.control.exchange import RECORD_COLUMNS, RECORD_RATE_HZ, Captured
 from sites.edge.link.meter import ClosedInterval
 from sites.edge.link.outbox import RECORD_STREAM, WAVEFORM_STREAM
 from sites.edge.link.record_chunks import Chunk
-from sites.wire.metrics import MetricType
+from sites.wire.metrics import RESENT, RESENT_METRICS, MetricType
 from sites.wire.payload import Metric, decode_payload, encode_payload
 from sites.wire.records import pack_samples
 
@@ -57,6 +57,12 @@ def empty_payload(payload: bytes) -> bytes:
     return encode_payload(content)
 
 
+def resent_metrics(**answer: int | str) -> list[Metric]:
+    """Return the answer to a request for rows."""
+    types = {declaration.name: declaration.type for declaration in RESENT_METRICS}
+    return [Metric(RESENT + name, type=types[RESENT + name], value=value) for name, value in answer.items()]
+
+
 def interval_metrics(interval: ClosedInterval, number: int) -> list[Metric]:
     """Return one metering interval of an asset."""
     whole = {
@@ -72,5 +78,13 @@ def interval_metrics(interval: ClosedInterval, number: int) -> list[Metric]:
     metrics = [Metric(f"interval/{name}", type=MetricType.INT64, value=value) for name, value in whole.items()]
     for name, at_ms in (("starts_at", interval.starts_at_ms), ("ends_at", interval.ends_at_ms)):
         metrics.append(Metric(f"interval/{name}", type=MetricType.DATETIME, value=at_ms))
-    metrics.append(Metric("interval/quality", type=MetricType.STRING, value=interval.quality.value))
+    if interval.services:
+        names, ins, outs = ([service[column] for service in interval.services] for column in range(3))
+        metrics += [
+            Metric("interval/served", type=MetricType.STRING_ARRAY, value=names),
+            Metric("interval/served_into_uwh", type=MetricType.INT64_ARRAY, value=ins),
+            Metric("interval/served_from_uwh", type=MetricType.INT64_ARRAY, value=outs),
+        ]
+    for name, value in (("quality", interval.quality.value), ("time_quality", interval.time_quality.value)):
+        metrics.append(Metric(f"interval/{name}", type=MetricType.STRING, value=value))
     return metrics

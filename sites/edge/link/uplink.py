@@ -7,6 +7,7 @@ one place, a whole batch in one transaction, so that a burst of assignments cost
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import time
@@ -20,10 +21,19 @@ from typing import Final
 import numpy as np
 
 from sites.core import observe
-from sites.edge.control.exchange import Boundary, CapturedWaveform, ControllerPort, Float32Array, Image, RecordRows
+from sites.edge.control.exchange import (
+    Boundary,
+    CapturedWaveform,
+    ControllerPort,
+    Float32Array,
+    Image,
+    RecordRows,
+    ServiceBegin,
+)
+from sites.edge.link.clock import ClockWatch
 from sites.edge.link.event_folder import EventFolder
 from sites.edge.link.identity import IdentityFolder
-from sites.edge.link.outbox import Outbox
+from sites.edge.link.outbox import Outbox, OutboxUnwritable
 from sites.edge.link.profile import SiteProfile
 from sites.edge.link.renewal import keep_renewed
 from sites.edge.link.site_link import SiteLink
@@ -39,9 +49,12 @@ RESEND_AFTER_S: Final = 5.0
 RESEND_EVERY_S: Final = 1.0
 RESEND_ROWS: Final = 1000
 """Rows sent again in one go, so that a long backlog does not crowd out live data."""
+MAX_BOUNDARIES: Final = 20_000
+"""Ends of intervals that wait for a full disk: two weeks of minutes; a lost one makes the next interval longer."""
 MAX_QUEUED: Final = 20_000
 """Messages noted but not worked off; beyond it new ones are dropped and counted, the platform repeats."""
 FAREWELL_S: Final = 3.0
+FULL_PAUSE_S: Final = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +69,10 @@ class UplinkSettings:
     interval_s: int
     outbox_path: Path
     outbox_max_bytes: int = 512_000_000
+    outbox_reserve_bytes: int = 0
+    """Set aside on the disk beside the outbox, to be given up when the disk is full."""
+    keep_stored_s: float = 0.0
+    """How long intervals stay at the site after the platform has stored them."""
     backoff_s: tuple[float, float] = (0.5, 30.0)
     resend_after_s: float = RESEND_AFTER_S
 
@@ -81,13 +98,24 @@ class Uplink:
         self._port = port
         self._events = events
         self._settings = settings
-        self._outbox = Outbox(settings.outbox_path, empty=empty_payload, max_bytes=settings.outbox_max_bytes)
+        self._outbox = Outbox(
+            settings.outbox_path,
+            empty=empty_payload,
+            max_bytes=settings.outbox_max_bytes,
+            keep_stored_s=settings.keep_stored_s,
+            reserve_bytes=settings.outbox_reserve_bytes,
+        )
         self._executor = ThreadPoolExecutor(max_workers=16, thread_name_prefix="connect")
         self._notes: deque[tuple[int, str, str, bytes]] = deque()
         self._noted = asyncio.Event()
         self._image: Image | None = None
-        self._boundaries: list[deque[Boundary]] = [deque() for _ in profiles]
+        self._boundaries: list[deque[Boundary]] = [deque(maxlen=MAX_BOUNDARIES) for _ in profiles]
+        self._services: list[deque[ServiceBegin]] = [deque() for _ in profiles]
         self._records: list[deque[tuple[int, Float32Array]]] = [deque() for _ in profiles]
+        self._house_due_s = 0.0
+        self._epoch_us = 0
+        """When the controller started whose boundaries come now."""
+        self.clock = ClockWatch()
         self.dropped_count = 0
         """Messages dropped because the queue was full."""
         self.links = [
@@ -165,7 +193,7 @@ class Uplink:
             self._noted.clear()
             outgoing: list[tuple[int, Message]] = []
             touched: set[int] = set()
-            with self._outbox.transaction():
+            with contextlib.suppress(OutboxUnwritable), self._outbox.transaction():
                 while self._notes:
                     index, what, topic, payload = self._notes.popleft()
                     touched.add(index)
@@ -178,6 +206,8 @@ class Uplink:
             for index in touched:
                 for ask in self.links[index].take_asks():
                     self._port.ask(ask)
+            # Sent only after the commit: nothing is told that a crash could take back. On a full disk what was heard
+            # still counts while this process lives; the platform repeats marks and assignments to the next one.
             self._send(outgoing)
 
     async def _poll(self) -> None:
@@ -195,32 +225,40 @@ class Uplink:
                     for index, held_hash in enumerate(held):
                         outgoing += [(index, m) for m in self.links[index].confirm(held_hash, now_ms=now_ms)]
             for boundary in update.boundaries:
+                self._epoch_us = boundary.epoch_us
                 for queue in self._boundaries:
                     queue.append(boundary)
+            for begin in update.services:
+                self._services[begin.index].append(begin)
             for records in update.records:
                 self._take_records(records)
             if update.answers:
-                with self._outbox.transaction():
+                with contextlib.suppress(OutboxUnwritable), self._outbox.transaction():
                     for answer in update.answers:
                         link = self.links[answer.index]
                         outgoing += [(answer.index, m) for m in link.take_answer(answer, now_ms=now_ms)]
             self._send(outgoing)
-            if update.waveforms:
-                self._take_waveforms(update.waveforms, now_ms)
+            if update.waveforms and not self._take_waveforms(update.waveforms, now_ms):
+                # The spool keeps them; not at every poll again.
+                await asyncio.sleep(FULL_PAUSE_S)
             await asyncio.sleep(POLL_S)
 
     def _take_records(self, records: RecordRows) -> None:
         for index, queue in enumerate(self._records):
             queue.append((records.first_us, records.rows[:, index]))
 
-    def _take_waveforms(self, waveforms: Sequence[CapturedWaveform], now_ms: int) -> None:
-        with self._outbox.transaction():
-            for waveform in waveforms:
-                self.links[waveform.index].add_waveform(waveform, now_ms=now_ms)
+    def _take_waveforms(self, waveforms: Sequence[CapturedWaveform], now_ms: int) -> bool:
+        try:
+            with self._outbox.transaction():
+                for waveform in waveforms:
+                    self.links[waveform.index].add_waveform(waveform, now_ms=now_ms)
+        except OutboxUnwritable:
+            return False
         for waveform in waveforms:
             if self._events is not None:
                 self._events.keep(waveform)
             self._port.settle_waveform(waveform)
+        return True
 
     async def _tick(self) -> None:
         """Serve each site once a second in its own slot: live data, intervals, records, loss of link."""
@@ -232,13 +270,49 @@ class Uplink:
                 next_s += late_s
             await asyncio.sleep(max(0.0, next_s - time.monotonic()))
             slot = (slot + 1) % SLOTS
-            outgoing: list[tuple[int, Message]] = []
-            with self._outbox.transaction():
-                for index in range(slot, len(self.links), SLOTS):
-                    outgoing += [(index, message) for message in self._serve(index)]
-            self._send(outgoing)
+            if slot == 0 and (step_s := self.clock.look(epoch_us=self._epoch_us)):
+                log.error("%s step_s=%.3f: instants are off until control starts again", observe.CLOCK_STEPPED, step_s)
+            self._serve_all(range(slot, len(self.links), SLOTS))
+            if slot == 0:
+                self._keep_house()
 
-    def _serve(self, index: int) -> list[Message]:
+    def _serve_all(self, indexes: Sequence[int]) -> None:
+        """Serve some sites in one transaction; on a full disk only what needs none of it."""
+        outgoing: list[tuple[int, Message]] = []
+        taken: list[tuple[int, int, int]] = []
+        try:
+            with self._outbox.transaction():
+                for index in indexes:
+                    outgoing += [(index, message) for message in self._tell(index)]
+                    messages, boundaries, services = self._close(index)
+                    outgoing += [(index, message) for message in messages]
+                    taken.append((index, boundaries, services))
+                    outgoing += [(index, message) for message in self._record(index)]
+        except OutboxUnwritable as error:
+            log.error("%s reason=%s: intervals wait in memory", observe.OUTBOX_FULL, error)
+            for index in indexes:
+                self.links[index].go_back()
+            # Live data needs no disk; what was numbered in vain must not go out.
+            outgoing = [(index, message) for index in indexes for message in self._tell(index)]
+            taken = []
+        for index, boundaries, services in taken:
+            self.links[index].settle()
+            # Only now: what a full disk did not take is closed again at the next turn.
+            for queue, count in ((self._boundaries[index], boundaries), (self._services[index], services)):
+                for _ in range(count):
+                    queue.popleft()
+        self._send(outgoing)
+
+    def _keep_house(self) -> None:
+        now_s = time.monotonic()
+        if now_s < self._house_due_s:
+            return
+        self._house_due_s = now_s + 60.0
+        with contextlib.suppress(OutboxUnwritable):
+            self._outbox.prune_stored(at_ms=_now_ms())
+        self._outbox.take_reserve()
+
+    def _tell(self, index: int) -> list[Message]:
         link, now_ms = self.links[index], _now_ms()
         link.check_link(now_ms=now_ms)
         messages = link.check_answer(now_ms=now_ms)
@@ -248,9 +322,25 @@ class Uplink:
             messages += link.ensure_born(now_ms=now_ms)
             if not self.connections[index].is_congested:
                 messages += link.live()
-        boundaries = self._boundaries[index]
-        while boundaries:
-            messages += link.close_interval(boundaries.popleft(), now_ms=now_ms)
+        return messages
+
+    def _close(self, index: int) -> tuple[list[Message], int, int]:
+        """Close the intervals that are due; return messages and how many boundaries and beginnings were used."""
+        link, now_ms = self.links[index], _now_ms()
+        services, used = list(self._services[index]), 0
+        messages: list[Message] = []
+        for boundary in self._boundaries[index]:
+            while used < len(services) and services[used].at_us <= boundary.at_us:
+                link.begin_service(services[used])
+                used += 1
+            at_us = self._image.at_us if self._image is not None else boundary.at_us
+            quality = self.clock.quality(epoch_us=boundary.epoch_us, controller_us=at_us)
+            messages += link.close_interval(boundary, now_ms=now_ms, time_quality=quality)
+        return messages, len(self._boundaries[index]), used
+
+    def _record(self, index: int) -> list[Message]:
+        link, now_ms = self.links[index], _now_ms()
+        messages = link.keep_chunks(now_ms=now_ms)
         for first_us, rows in _joined(self._records[index]):
             messages += link.add_records(first_us=first_us, rows=rows, now_ms=now_ms)
         return messages
@@ -271,7 +361,8 @@ class Uplink:
             )
             if not rows:
                 continue
-            with self._outbox.transaction():
+            # On a full disk they go out all the same: what the platform stores makes room.
+            with contextlib.suppress(OutboxUnwritable), self._outbox.transaction():
                 self._outbox.mark_sent([(row.site_id, row.stream, row.number) for row in rows], at_ms=now_ms)
             for row in rows:
                 index = by_site[row.site_id]

@@ -22,6 +22,7 @@ from sites.core import observe
 from sites.metering import leases, live, operations, queries
 from sites.metering.batches import Arrival, Batch, Sorter, split
 from sites.metering.ingest.quotas import Gates, Quota
+from sites.metering.ingest.resends import MAX_ASKED, Resends
 from sites.metering.numbered import StreamState
 from sites.metering.operations import Stored
 from sites.metering.quarantine import Shut, note_quarantines, quarantined
@@ -34,7 +35,7 @@ from sites.registry.queries import SiteKeys, site_directory
 from sites.wire.errors import TimestampInFuture
 from sites.wire.host_session import DeviceBorn, DeviceData, HostSession, NodeBorn, NodeData, RebirthNeeded, Refused
 from sites.wire.messages import Message
-from sites.wire.metrics import STORED_THROUGH
+from sites.wire.metrics import RESEND, STORED_THROUGH
 from sites.wire.topics import partition_filters
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class IngestConfig:
     batch_rows: int
     max_payload_bytes: int
     max_clock_ahead_s: float
+    ask_missing_after_s: float
     fresh_within_s: float
     quota: Quota
     """What each site may send."""
@@ -109,6 +111,7 @@ class IngestWorker:
         self._marks: dict[str, dict[str, int]] = {}
         """site_id -> stream -> mark that the site is still to be told."""
         self._told_at: dict[str, float] = {}
+        self._resends = Resends(wait_s=config.ask_missing_after_s)
         self._unanswered: set[str] = set()
         """Sites that wait for the answer to their births: older marks must not reach them first."""
         self._site_ids: dict[int, str] = {}
@@ -131,6 +134,7 @@ class IngestWorker:
         tasks = [
             asyncio.create_task(self._decode()),
             asyncio.create_task(self._tell()),
+            asyncio.create_task(self._ask()),
             asyncio.create_task(self._publish_live()),
             asyncio.create_task(self._hold()),
             asyncio.create_task(self._guard()),
@@ -444,6 +448,7 @@ class IngestWorker:
 
     def _committed(self, stored: Stored, batch: Batch, wall_s: float) -> None:
         self._states.update(stored.states)
+        self._resends.note(stored.states, at_s=time.monotonic())
         for (site_pk, stream), state in stored.states.items():
             site_id = self._site_ids.get(site_pk)
             if site_id is not None:
@@ -515,6 +520,26 @@ class IngestWorker:
                         {f"{STORED_THROUGH}{stream}": mark for stream, mark in marks.items()},
                     )
                 )
+
+    async def _ask(self) -> None:
+        """Ask sites for what is missing below rows that came."""
+        while True:
+            await asyncio.sleep(1.0)
+            keys = self._resends.due(at_s=time.monotonic()) if self._connection.is_up else []
+            if not keys:
+                continue
+            states = {key: self._states[key] for key in keys if key in self._states}
+            with contextlib.suppress(DatabaseError, InterfaceError):
+                holes = await self._in_thread(lambda states=states: queries.first_holes(states=states))  # type: ignore[misc]
+                for (site_pk, stream), (first, last) in holes.items():
+                    site_id = self._site_ids.get(site_pk)
+                    if site_id is None:
+                        continue
+                    last = min(last, first + MAX_ASKED - 1)
+                    self._sorter.asked[site_pk, stream] = (first, last)
+                    logger.warning("%s site=%s stream=%s %d to %d", observe.RESEND_ASKED, site_id, stream, first, last)
+                    asked = {f"{RESEND}{stream}": [first, last]}
+                    self._connection.publish(self._session.node_command(site_id, _ms(self._now()), asked))
 
     async def _publish_live(self) -> None:
         while True:

@@ -37,6 +37,7 @@ class Command(BaseCommand):
             batch_rows=settings.INGEST_BATCH_ROWS,
             max_payload_bytes=settings.MAX_PAYLOAD_BYTES,
             max_clock_ahead_s=settings.MAX_CLOCK_AHEAD_S,
+            ask_missing_after_s=settings.ASK_MISSING_AFTER_S,
             fresh_within_s=settings.FRESH_WITHIN_S,
             quota=Quota(
                 messages_per_s=settings.SITE_MESSAGES_PER_S,

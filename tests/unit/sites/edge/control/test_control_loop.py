@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from datetime import timedelta
@@ -144,3 +145,20 @@ def test_the_probe_s_clock_follows_utc_when_that_is_stepped() -> None:
     loop.align_probe()
     loop.align_probe()
     assert driver.probe_utc_ms == [START_US // 1000 + 2004]
+
+
+def test_a_new_dispatch_is_told_with_the_registers_where_it_begins_and_only_then() -> None:
+    loop, _, exchange = a_loop()
+    share = a_share(ends_in_s=60.0)
+    for assignment in (share, dataclasses.replace(share, sequence=2, power_kw=4.0), None, share):
+        exchange.request(0, assignment)
+        loop.run_ticks(10)
+    other = dataclasses.replace(share, sequence=3, dispatch_id="other")
+    exchange.request(0, other)
+    loop.run_ticks(10)
+    begun = exchange.poll().services
+    # Armed again, disarmed and armed once more it is the same service; the driver's register counts samples.
+    assert [(b.dispatch_id, b.at_us - START_US, b.into_j) for b in begun] == [
+        (share.dispatch_id, 0, 0.0),
+        ("other", 40_000, 400.0),
+    ]

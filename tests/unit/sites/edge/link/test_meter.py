@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sites.core.readings import Quality
+from sites.core.readings import Quality, TimeQuality
 from sites.core.units import uwh_from_joule
-from sites.edge.control.exchange import REGISTER_DTYPE
-from sites.edge.link.meter import Meter
+from sites.edge.control.exchange import REGISTER_DTYPE, ServiceBegin
+from sites.edge.link.meter import MAX_SERVED, ClosedInterval, Meter
 
 SECOND = 1_000_000
 
@@ -88,3 +88,144 @@ def test_intervals_add_up_to_the_register_exactly(steps_j: list[float]) -> None:
         pcc, _ = meter.close(epoch_us=0, at_us=minute * 60 * SECOND, registers=registers(pcc_into_j=total_j))
         booked_uwh += pcc.into_bus_uwh
         assert pcc.register_into_uwh == booked_uwh == uwh_from_joule(total_j)
+
+
+WH = 3600.0
+MINUTE = 60 * SECOND
+
+
+def battery_of(closed: list[ClosedInterval]) -> ClosedInterval:
+    (battery,) = [interval for interval in closed if interval.asset == "battery"]
+    return battery
+
+
+def begin(dispatch_id: str, at_us: int, into_wh: float = 0.0, from_wh: float = 0.0, epoch_us: int = 0) -> ServiceBegin:
+    return ServiceBegin(0, epoch_us, at_us, dispatch_id, into_wh * WH, from_wh * WH)
+
+
+class TestWhoseServiceItWas:
+    def test_two_dispatches_share_a_minute(self) -> None:
+        meter = a_meter()
+        meter.begin_service(begin("DC-1", 10 * SECOND))
+        meter.begin_service(begin("DC-2", 40 * SECOND, into_wh=5.0, from_wh=1.0))
+        first = battery_of(
+            meter.close(epoch_us=0, at_us=MINUTE, registers=registers(service_into_j=7 * WH, service_from_j=4 * WH))
+        )
+        assert first.services == (("DC-1", 5_000_000, 1_000_000), ("DC-2", 2_000_000, 3_000_000))
+        assert (first.service_into_uwh, first.service_from_uwh) == (7_000_000, 4_000_000)
+        # The last one goes on being served, also after its arming was repeated.
+        second = battery_of(
+            meter.close(epoch_us=0, at_us=2 * MINUTE, registers=registers(service_into_j=8 * WH, service_from_j=4 * WH))
+        )
+        assert second.services == (("DC-2", 1_000_000, 0),)
+
+    def test_a_minute_without_service_names_nobody(self) -> None:
+        meter = a_meter()
+        meter.begin_service(begin("DC-1", 10 * SECOND))
+        assert battery_of(meter.close(epoch_us=0, at_us=MINUTE, registers=registers())).services == ()
+
+    def test_it_is_known_after_a_restart_and_an_old_beginning_read_again_changes_nothing(self) -> None:
+        meter = a_meter()
+        meter.begin_service(begin("DC-1", 10 * SECOND))
+        meter.close(epoch_us=0, at_us=MINUTE, registers=registers(service_into_j=1 * WH))
+        meter.begin_service(begin("DC-2", 70 * SECOND, into_wh=2.0))
+        again = a_meter()
+        again.restore(meter.to_bytes())
+        for old in (begin("DC-1", 10 * SECOND), begin("DC-2", 70 * SECOND, into_wh=2.0)):
+            again.begin_service(old)
+        closed = battery_of(again.close(epoch_us=0, at_us=2 * MINUTE, registers=registers(service_into_j=4 * WH)))
+        assert closed.services == (("DC-1", 1_000_000, 0), ("DC-2", 2_000_000, 0))
+
+    def test_beyond_its_bound_the_sum_still_tells_all(self) -> None:
+        meter = a_meter()
+        for number in range(MAX_SERVED + 4):
+            meter.begin_service(begin(f"DC-{number}", (number + 1) * SECOND, into_wh=float(number)))
+        total = registers(service_into_j=(MAX_SERVED + 4) * WH)
+        closed = battery_of(meter.close(epoch_us=0, at_us=MINUTE, registers=total))
+        assert len(closed.services) == MAX_SERVED
+        assert closed.service_into_uwh == (MAX_SERVED + 4) * 1_000_000
+
+    @given(
+        st.lists(
+            st.tuples(st.floats(0.0, 1e8), st.floats(0.0, 1e8), st.sampled_from(["", "A", "B", "C"]), st.booleans()),
+            min_size=1,
+            max_size=80,
+        )
+    )
+    def test_the_parts_add_up_to_the_whole_exactly(self, steps: list[tuple[float, float, str, bool]]) -> None:
+        meter, into_j, from_j, at_us = a_meter(), 0.0, 0.0, 0
+        served, told = False, 0
+        for into, out, dispatch_id, closes in steps:
+            into_j, from_j, at_us = into_j + into, from_j + out, at_us + SECOND
+            if dispatch_id:
+                if not served:
+                    # Nothing is served before the first dispatch begins.
+                    into_j, from_j, served = 0.0, 0.0, True
+                meter.begin_service(ServiceBegin(0, 0, at_us, dispatch_id, into_j, from_j))
+            if closes and served:
+                values = registers(service_into_j=into_j, service_from_j=from_j)
+                closed = battery_of(meter.close(epoch_us=0, at_us=at_us, registers=values))
+                assert sum(into for _, into, _ in closed.services) == closed.service_into_uwh
+                assert sum(out for _, _, out in closed.services) == closed.service_from_uwh
+                told += closed.service_into_uwh
+        assert told <= uwh_from_joule(into_j)
+
+
+class TestClockSteps:
+    """Each step needs a new controller, for a running one does not see it; energy and numbers go on."""
+
+    def test_back_a_little_makes_one_longer_interval_until_the_clock_has_caught_up(self) -> None:
+        meter = a_meter()
+        meter.close(epoch_us=0, at_us=20 * MINUTE, registers=registers(pcc_into_j=1 * WH))
+        # 5 minutes back, by a controller that started anew.
+        epoch_us = 15 * MINUTE
+        for minute in range(16, 21):
+            again = meter.close(epoch_us=epoch_us, at_us=minute * MINUTE, registers=registers(pcc_into_j=WH * minute))
+            assert again == []
+        pcc, _ = meter.close(epoch_us=epoch_us, at_us=21 * MINUTE, registers=registers(pcc_into_j=21 * WH))
+        assert (pcc.starts_at_ms, pcc.ends_at_ms, pcc.into_bus_uwh) == (20 * 60_000, 21 * 60_000, 21_000_000)
+        assert (pcc.quality, pcc.time_quality) == (Quality.QUESTIONABLE, TimeQuality.STEPPED)
+        assert pcc.register_into_uwh == 22_000_000
+
+    def test_back_far_starts_where_the_new_controller_did(self) -> None:
+        meter = a_meter()
+        meter.close(epoch_us=0, at_us=1000 * MINUTE, registers=registers(pcc_into_j=1 * WH))
+        epoch_us = 500 * MINUTE
+        meter.begin_service(begin("DC-1", 500 * MINUTE + SECOND, epoch_us=epoch_us))
+        pcc, battery = meter.close(
+            epoch_us=epoch_us, at_us=501 * MINUTE, registers=registers(pcc_into_j=2 * WH, service_into_j=WH)
+        )
+        assert (pcc.starts_at_ms, pcc.into_bus_uwh, pcc.time_quality) == (
+            500 * 60_000, 2_000_000, TimeQuality.STEPPED,
+        )  # fmt: skip
+        assert battery.services == (("DC-1", 1_000_000, 0),)
+        later, _ = meter.close(
+            epoch_us=epoch_us, at_us=502 * MINUTE, registers=registers(pcc_into_j=2 * WH),
+            time_quality=TimeQuality.SYNCHRONIZED,
+        )  # fmt: skip
+        assert (later.quality, later.time_quality) == (Quality.GOOD, TimeQuality.SYNCHRONIZED)
+
+    @given(st.lists(st.tuples(st.integers(-2_000, 2_000), st.lists(st.floats(0, 1e6), max_size=5)), max_size=12))
+    def test_whatever_the_clock_did_energy_is_counted_once(self, runs: list[tuple[int, list[float]]]) -> None:
+        meter, at_us, metered_uwh, booked_uwh, register = a_meter(), 5_000 * MINUTE, 0, 0, 0
+        epochs: set[int] = set()
+        for step_min, spent in runs:
+            at_us = max(0, at_us + step_min * MINUTE)
+            epoch_us, joule = at_us, 0.0
+            while epoch_us in epochs:
+                epoch_us += 1
+            epochs.add(epoch_us)
+            # Long enough to catch up with a small step back, as a site runs.
+            for energy_j in [*spent, *[0.0] * 12]:
+                joule += energy_j
+                at_us += MINUTE
+                values = registers(pcc_into_j=joule)
+                for closed in meter.close(epoch_us=epoch_us, at_us=at_us, registers=values):
+                    if closed.asset == "pcc":
+                        booked_uwh += closed.into_bus_uwh
+                        assert closed.register_into_uwh >= register
+                        assert closed.ends_at_ms > closed.starts_at_ms
+                        register = closed.register_into_uwh
+                assert meter.close(epoch_us=epoch_us, at_us=at_us, registers=values) == []
+            metered_uwh += uwh_from_joule(joule)
+        assert booked_uwh == register == metered_uwh

@@ -24,6 +24,7 @@ from sites.edge.control.exchange import (
     Counts,
     Image,
     RecordRows,
+    ServiceBegin,
 )
 from sites.edge.link.local_requests import ask_locally
 from sites.edge.link.shared_block import BOUNDARY_SLOTS, ControlSide, SharedBlock, SharedBlockError, UplinkSide
@@ -43,6 +44,16 @@ def both_sides(folder: Path) -> tuple[ControlSide, UplinkSide]:
 
 def a_boundary(at_us: int) -> Boundary:
     return Boundary(1, at_us, np.full(1, at_us, REGISTER_DTYPE))
+
+
+def test_what_a_site_begins_to_serve_comes_through_and_again_to_a_new_uplink(tmp_path: Path) -> None:
+    control, uplink = both_sides(tmp_path)
+    begun = [ServiceBegin(0, 1, 5, "DC-1", 0.0, 0.0), ServiceBegin(0, 1, 9, "\u00e9" * 100, 7.5, 2.5)]
+    for begin in begun:
+        control.publish_service(begin)
+    assert uplink.poll().services == begun
+    assert uplink.poll().services == []
+    assert both_sides(tmp_path)[1].poll().services == begun
 
 
 def test_an_image_arrives_as_it_was_written(tmp_path: Path) -> None:

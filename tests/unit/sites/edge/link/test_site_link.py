@@ -12,7 +12,7 @@ from sites.core.assignments import Assignment
 from sites.edge.control.exchange import REGISTER_DTYPE, Boundary
 from sites.edge.link.fallback import LossOfLink
 from sites.wire.commands import node_command
-from sites.wire.host_session import DeviceBorn, DeviceData, NodeBorn
+from sites.wire.host_session import DeviceBorn, DeviceData, NodeBorn, NodeData
 from sites.wire.messages import state_message
 
 
@@ -208,6 +208,34 @@ def test_a_kept_row_is_sent_again_as_historical(bench: Bench) -> None:
     number = event.values["interval/number"]
     assert (number.value, number.is_historical) == (1, True)
     assert event.values["interval/into_bus_uwh"].value == 1_000_000
+
+
+def test_rows_that_the_platform_lost_are_sent_again_and_pruned_ones_are_named(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, keep_stored_s=3600.0)
+    bench.told(bench.come_online())
+    for minute in range(1, 6):
+        at_ms = NOW + minute * 60_000
+        bench.told(bench.link.close_interval(a_boundary(minute, 3600.0 * minute), now_ms=at_ms), at_ms)
+    bench.tell_marks(pcc=5, battery=5)
+    assert bench.due_numbers("pcc") == []
+
+    def ask(stream: str, first: int, last: int) -> dict[str, object]:
+        messages = bench.hear(node_command(SITE, NOW, {f"resend/{stream}": [first, last]}))
+        (event,) = bench.told(messages)
+        assert isinstance(event, NodeData)
+        return {name.removeprefix("resent/"): metric.value for name, metric in event.values.items()}
+
+    assert ask("pcc", 2, 4) == {"stream": "pcc", "first": 2, "last": 4, "found": 3, "refusal": ""}
+    assert bench.due_numbers("pcc") == [2, 3, 4]
+    bench.tell_marks(pcc=5)
+    assert bench.due_numbers("pcc") == []
+    assert ask("pcc", 5, 6)["refusal"] == "not_numbered_yet"
+    assert ask("heat", 1, 1)["refusal"] == "stream_unknown"
+    assert ask("pcc", 4, 3)["refusal"] == "request_malformed"
+    # Minutes 1 and 2 have been kept for an hour.
+    assert bench.outbox.prune_stored(at_ms=NOW + 3_600_000 + 150_000) == 4
+    assert ask("pcc", 1, 2)["refusal"] == "no_longer_kept"
+    assert ask("pcc", 1, 3)["found"] == 1
 
 
 def test_every_connection_carries_a_new_birth_number_also_after_a_restart(tmp_path: Path) -> None:
