@@ -14,7 +14,7 @@ from django.contrib.auth import HASH_SESSION_KEY, get_user_model
 from django.utils.crypto import constant_time_compare
 
 from sites.registry import permissions
-from vpp.console import presenters, queries
+from vpp.console import account, presenters, queries
 from vpp.console.broadcast import GROUP, LIVE
 from vpp.console.roles import FLEET_ROLES
 
@@ -165,7 +165,16 @@ class SitesConsumer(LiveConsumer):
         self._rows_at_s = now_s
         at = datetime.now(UTC)
         rows = await database_sync_to_async(self._rows)(at=at)
-        await self.send_json({"type": "sites", "at_ms": round(at.timestamp() * 1000), "rows": rows})
+        frame = {"type": "sites", "at_ms": round(at.timestamp() * 1000), "rows": rows}
+        if self._site_id:
+            frame |= await database_sync_to_async(self._account)(at=at)
+        await self.send_json(frame)
+
+    def _account(self, *, at: datetime) -> dict[str, Any]:
+        """Return what the one site's page tells beside its live values."""
+        site = permissions.visible_sites(self.user).select_related("live", "standing").filter(site_id=self._site_id)
+        found = site.first()
+        return {} if found is None else account.site_account(site=found, at=at, zone=presenters.zone_of(found))
 
     def _rows(self, *, at: datetime) -> list[dict[str, Any]]:
         sites = permissions.visible_sites(self.user)

@@ -13,6 +13,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("logout/", LogoutView.as_view(), name="logout"),
     path("sites/", views.sites, name="sites"),
     path("sites/<slug:site_id>/", views.site, name="site"),
+    path("sites/<slug:site_id>/requests/<slug:name>/", views.site_request, name="site-request"),
     path("sites/<slug:site_id>/waveforms/<int:number>.json", views.waveform, name="waveform"),
     path("sites/<slug:site_id>/waveforms/<int:number>.zip", views.waveform_download, name="waveform-download"),
     path("my-sites/", views.my_sites, name="my-sites"),

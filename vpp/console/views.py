@@ -9,16 +9,19 @@ from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
+from sites.core.requests import SiteRequest
 from sites.identity import queries as identity_queries
 from sites.metering.models import Quarantine, WaveformRecord
 from sites.metering.quarantine import open_quarantines, release
 from sites.registry import permissions
 from sites.registry.models import Site
-from vpp.console import presenters, queries, throttle
+from vpp.console import account, presenters, queries, requests, throttle
 from vpp.console.roles import ALL_ROLES, FLEET_ROLES, page_for
+from vpp.dispatch import commands
 
 
 class SignIn(LoginView):
@@ -105,6 +108,8 @@ def site(request: HttpRequest, site_id: str) -> HttpResponseBase:
     entries = queries.site_entries(site=found)
     itself = Site.objects.filter(pk=found.pk)
     context = {
+        **account.site_account(site=found, at=at, zone=zone),
+        "buttons": requests.request_buttons(permissions.permitted_requests(request.user, found)),
         "nav": "my-sites" if permissions.role_of(request.user) == permissions.OWNER else "sites",
         "site": found,
         "row": presenters.site_row(found, at=at),
@@ -120,6 +125,31 @@ def site(request: HttpRequest, site_id: str) -> HttpResponseBase:
         "alarms": [presenters.alarm_row(alarm) for alarm in identity_queries.open_alarms(sites=itself)],
     }
     return render(request, "console/site.html", context)
+
+
+@page_for(ALL_ROLES)
+def site_request(request: HttpRequest, site_id: str, name: str) -> HttpResponseBase:
+    """Ask once more before a request goes to a site; a confirmed one goes, and the site's page shows its answer."""
+    found = _visible_site(request, site_id)
+    try:
+        wanted = SiteRequest(name)
+    except ValueError:
+        raise Http404(f"request {name!r} is not known") from None
+    if wanted not in permissions.permitted_requests(request.user, found):
+        raise PermissionDenied(f"{requests.TEXTS[wanted].title} at this site is not for your role.")
+    context: dict[str, object] = {
+        "nav": "my-sites" if permissions.role_of(request.user) == permissions.OWNER else "sites",
+        "site": found,
+        "text": requests.TEXTS[wanted],
+        "row": presenters.site_row(found, at=timezone.now()),
+    }
+    if request.method != "POST":
+        return render(request, "console/site_request.html", context)
+    try:
+        commands.issue_command(site=found, request=wanted, user=request.user, at=timezone.now())
+    except commands.CommandPending as error:
+        return render(request, "console/site_request.html", context | {"error": str(error)}, status=409)
+    return redirect(f"{reverse('site', args=[site_id])}#requests")
 
 
 @page_for(ALL_ROLES)

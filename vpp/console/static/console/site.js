@@ -22,7 +22,36 @@ function receive(message) {
   put("soc_ratio", row.soc_ratio === null ? "–" : quantity(100 * row.soc_ratio, "%", 0));
   put("frequency_hz", quantity(row.frequency_hz, "Hz", 3));
   put("voltage_pu", quantity(row.voltage_pu, "pu", 3));
+  if (message.standing) showStanding(message.standing);
+  if (message.commands) showCommands(message.commands);
   tick();
+}
+
+function showStanding(standing) {
+  for (const [name, text] of Object.entries(standing)) put(`s-${name}`, text);
+  const isLatched = !["none", "–"].includes(standing.alarms);
+  mark(document.getElementById("standing"), "level", isLatched ? "lockout" : "");
+}
+
+let commandsShown = "";
+
+function showCommands(commands) {
+  // Drawn anew only when something changed, so that a selection stays.
+  const key = JSON.stringify(commands);
+  if (key === commandsShown) return;
+  commandsShown = key;
+  document.getElementById("commands").hidden = !commands.length;
+  document.getElementById("no-commands").hidden = commands.length > 0;
+  document.querySelector("#commands tbody").replaceChildren(...commands.map((command) => {
+    const row = document.createElement("tr");
+    for (const [name, kind] of [["request", "nowrap"], ["answer", ""], ["issued_at", "nowrap"], ["who", ""], ["took", "number"]]) {
+      const cell = row.insertCell();
+      cell.textContent = command[name];
+      if (kind) cell.className = kind;
+      if (name === "answer") cell.dataset.answer = command.state;
+    }
+    return row;
+  }));
 }
 
 function tick() {
