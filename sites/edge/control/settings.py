@@ -28,6 +28,11 @@ PROBE_PU: Final = 0.003
 DRIVE_PU: Final = 0.05
 CLEARING_MARGIN_S: Final = 0.03
 """Of a clearing time: up to a window of 20 ms until the r.m.s. has crossed the level, and the switch."""
+UPSTREAM_MEMORY_S: Final = 1.5e-3
+UPSTREAM_X: Final = 0.75
+UPSTREAM_R: Final = 0.3
+"""Share of the commissioned reactance that stands before the neighbors' load in the first millisecond, and what of
+it is resistance."""
 STAGE_KINDS: Final = {
     (Quantity.VOLTAGE_PU, Side.BELOW): windows.VOLTAGE_BELOW,
     (Quantity.VOLTAGE_PU, Side.ABOVE): windows.VOLTAGE_ABOVE,
@@ -142,6 +147,8 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
         "filter_r": settings.filter_r_pu,
         "virtual_r": settings.virtual_r_pu,
         "level_memory": math.exp(-dt_s / 30e-3),
+        "skew_memory": 1.0 - math.exp(-dt_s / 1.0),
+        "skew_memory_alone": 1.0 - math.exp(-dt_s / 5e-3),
         "pll_kp": PLL_KP,
         "pll_ki": PLL_KI,
         # Wave of a phase that has to be missed: peak times 1.05 ms at 50 Hz.
@@ -171,6 +178,11 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
         "flat_area": 0.15e-3 * settings.rate_hz,
         "open_latch_ticks": round(30e-3 * settings.rate_hz),
         "current_known": int(settings.current_known),
+        "up_fitted": int(settings.current_known and forms_voltage),
+        "up_ticks": round(0.8e-3 * settings.rate_hz),
+        "up_memory": math.exp(-dt_s / UPSTREAM_MEMORY_S),
+        "up_r": UPSTREAM_R * UPSTREAM_X * settings.grid_x_pu,
+        "up_l_over_dt": UPSTREAM_X * settings.grid_x_pu / nominal_rad_s / dt_s,
         "deep_windows": 2,
         "lost_hold_ticks": max(1, round(0.4e-3 * settings.rate_hz)),
         "overload_pu": 1.2,
@@ -329,6 +341,8 @@ def initial_state(k: StructuredArray, *, starts_dead: bool = False) -> Structure
     for name, value in values.items():
         c[name] = value
     c["ratio_ms"] = 1.0
+    c["skew_cos"] = 1.0
+    c["half_a"] = 1.0
     c["weight"] = 0.1
     for name in ("like", "own", "size", "slow_like", "slow_own"):
         c[name] = 1.0

@@ -39,6 +39,7 @@ from sites.edge.control.kernels.records import (
     PATH_MAGNITUDE,
     PATH_PER_PHASE,
 )
+from sites.edge.control.kernels.upstream import ONSET_PU, all_stand, stands, watch_upstream
 
 TWO_PI: Final = 6.283185307179586
 HALF_SQRT3: Final = 0.8660254037844386
@@ -106,10 +107,10 @@ def watch_phase(k: Record, c: Record, phase: int, cosine: float, sine: float, vo
     c["lack"][phase] = lack
     c["weight"][phase] = weight
     if area > k["dead_area"]:
-        return 2
+        return 0 if stands(c, phase) else 2
     if lack < k["sag_share"] * c["reference"] * weight or lack < LACK_FLOOR_PU:
         return 0
-    if current * cosine < k["pushed_back"] * abs(cosine):
+    if current * cosine < k["pushed_back"] * abs(cosine) or stands(c, phase):
         return 0
     a, b = fitted(c, phase)
     least = k["sag_amplitude"] * c["reference"]
@@ -123,7 +124,7 @@ def is_pushed(k: Record, c: Record, phase: int, expected: float, voltage: float,
     if current < 0.0:
         missing = -missing
         current = -current
-    if current < k["overload_pu"] or missing < PUSHED_LACK_PU:
+    if current < k["overload_pu"] or missing < PUSHED_LACK_PU or stands(c, phase):
         return 0
     a, b = fitted(c, phase)
     least = (PUSHED_AMPLITUDE if k["phases"] == 3 else PUSHED_ALONE) * c["reference"]
@@ -141,6 +142,7 @@ def watch_news(k: Record, c: Record, m: Record) -> float:
     size = v * v
     news = c["news"][0] + memory * (v - past - c["news"][0])
     c["news"][0] = news
+    raw = abs(v - past)
     total = news * news
     if k["phases"] == 3:
         past = c["v_past"][1]
@@ -149,6 +151,7 @@ def watch_news(k: Record, c: Record, m: Record) -> float:
         own += past * past
         size += v * v
         news = c["news"][1] + memory * (v - past - c["news"][1])
+        raw = max(raw, abs(v - past))
         c["news"][1] = news
         total += news * news
         past = c["v_past"][2]
@@ -157,8 +160,10 @@ def watch_news(k: Record, c: Record, m: Record) -> float:
         own += past * past
         size += v * v
         news = c["news"][2] + memory * (v - past - c["news"][2])
+        raw = max(raw, abs(v - past))
         c["news"][2] = news
         total = (total + news * news) * (2.0 / 3.0)
+    c["news_raw"] = raw
     c["news_size"] = total
     c["news_peak"] = max(c["news_peak"], total)
     memory = k["decay_memory"]
@@ -194,8 +199,12 @@ def watch_samples(k: Record, c: Record, m: Record, v_alpha: float, v_beta: float
     c["phasor_c2"] += memory * (cos_u * cos_u - sin_u * sin_u - c["phasor_c2"])
     c["phasor_s2"] += memory * (2.0 * sin_u * cos_u - c["phasor_s2"])
     pushed = 0
-    dead = watch_phase(k, c, 0, cos_u, sin_u, m["va"], m["pa"])
+    lost = 0
     ratio = watch_news(k, c, m)
+    known = cycle_known(c)
+    if k["up_fitted"] and known and (c["up_left"] != 0 or c["news_raw"] > ONSET_PU):
+        lost = watch_upstream(k, c, m)
+    dead = watch_phase(k, c, 0, cos_u, sin_u, m["va"], m["pa"])
     if k["phases"] == 3:
         half = 0.5 * cos_u
         side = HALF_SQRT3 * sin_u
@@ -212,7 +221,6 @@ def watch_samples(k: Record, c: Record, m: Record, v_alpha: float, v_beta: float
     else:
         square = m["va"] * m["va"]
         pushed = is_pushed(k, c, 0, cos_u, m["va"], m["pa"])
-    known = cycle_known(c)
     if k["current_known"]:
         watch_poles(k, c, m["ia"], m["ib"], m["ic"])
     falling = ratio < c["trend"] - COLLAPSE_TREND
@@ -229,6 +237,9 @@ def watch_samples(k: Record, c: Record, m: Record, v_alpha: float, v_beta: float
     if c["lost_ticks"] >= k["lost_hold_ticks"]:
         c["path"] = PATH_MAGNITUDE
         return CAUSE_PHASE_LOST
+    if lost:
+        c["path"] = PATH_CURRENT
+        return CAUSE_PHASE_LOST
     if dead >= 2 and known:
         c["path"] = PATH_PER_PHASE
         return CAUSE_PHASE_LOST
@@ -241,7 +252,7 @@ def watch_samples(k: Record, c: Record, m: Record, v_alpha: float, v_beta: float
     if c["sag_ticks"] >= k["sag_hold_ticks"]:
         c["path"] = PATH_CURRENT
         return CAUSE_PHASE_LOST
-    if c["collapse_ticks"] >= k["collapse_ticks"] and ratio < COLLAPSE_RATIO and several_fall(c):
+    if c["collapse_ticks"] >= k["collapse_ticks"] and ratio < COLLAPSE_RATIO and several_fall(c) and not all_stand(c):
         c["path"] = PATH_DEVIATION
         return CAUSE_COLLAPSE
     if c["overload_ticks"] >= k["overload_hold_ticks"]:
@@ -284,6 +295,9 @@ def reset_detector(c: Record) -> None:
         c["news"][phase] = 0.0
         c["flat_ticks"][phase] = 0
         c["flat_area"][phase] = 0.0
+        c["half_a"][phase] = c["reference"]
+        c["half_b"][phase] = 0.0
+    c["up_left"] = 0
     c["lost_ticks"] = 0
     c["sag_ticks"] = 0
     c["collapse_ticks"] = 0

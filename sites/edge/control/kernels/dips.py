@@ -17,6 +17,7 @@ from sites.edge.control.kernels.records import (
     CAUSE_LONG_DIP,
     CAUSE_NONE,
 )
+from sites.edge.control.kernels.upstream import all_stand
 
 WINDOW_MS: Final = 5
 """Quarter of a cycle at 50 Hz; two neighboring windows make the half cycle that is judged."""
@@ -96,6 +97,8 @@ def watch_window(k: Record, c: Record) -> int:
             a = (along * ss - across * cs) * inverse
             b = (across * cc - along * cs) * inverse
             level = math.sqrt(a * a + b * b)
+            c["half_a"][phase] = a
+            c["half_b"][phase] = b
             if c["seen"][phase] >= SEEN_WINDOWS:
                 smallest = min(smallest, level)
             elif level > SEEN_PU:
@@ -112,7 +115,8 @@ def watch_window(k: Record, c: Record) -> int:
     c["even_falls"] = c["even_falls"] + 1 if even else 0
     c["fall_pu"] = fall
     c["smallest_pu"] = smallest
-    c["deep_windows"] = c["deep_windows"] + 1 if smallest < DEEP_PU else 0
+    # A half cycle with a jump of the phase in it looks short; the source behind it does not (upstream.py).
+    c["deep_windows"] = c["deep_windows"] + 1 if smallest < DEEP_PU and not all_stand(c) else 0
     c["middle_windows"] = c["middle_windows"] + 1 if smallest < MIDDLE_PU else 0
     c["shallow_windows"] = c["shallow_windows"] + 1 if smallest < SHALLOW_PU else 0
     # The reference follows the healthy grid over 0.5 s and stands still in a dip.

@@ -8,6 +8,9 @@ While the current limit holds, the power no longer rises with the angle, and a p
 phasor on until it loses step with the grid. So the volts that the limit takes back turn and shorten the phasor
 itself, tied to the grid, until it asks for no more than the limit lets through: the phasor stays beside the
 grid's whatever the grid does, and phases are cut only for the first milliseconds.
+
+A grid of which one phase has jumped (IEEE 1547-2018, 6.5.2.6: up to 60 degrees) fits no balanced phasor. There each
+phase of the converter, a bridge leg of its own against the neutral, turns by what its own limit takes back: ``skew``.
 """
 
 from __future__ import annotations
@@ -33,6 +36,8 @@ brought back in a few milliseconds."""
 YIELD_MOST_RAD: Final = 0.02
 LEVEL_SHARE: Final = 0.03
 """Volts of the phasor's length a sample for each volt taken back, over three phases."""
+SKEW_MOST_RAD: Final = 0.04
+SKEW_ENDS_RAD: Final = 1e-3
 
 
 @kernel
@@ -69,6 +74,41 @@ def yield_to_limit(k: Record, c: Record, in_phase: float, in_quadrature: float) 
 
 
 @kernel
+def skew_phase(c: Record, phase: int, apart: float) -> None:
+    """Turn one phase's own voltage against the common phasor [rad of this sample]."""
+    angle = min(max(apart, -SKEW_MOST_RAD), SKEW_MOST_RAD)
+    cosine = c["skew_cos"][phase]
+    sine = c["skew_sin"][phase]
+    turned_cos = cosine - sine * angle
+    turned_sin = sine + cosine * angle
+    length = 1.5 - 0.5 * (turned_cos * turned_cos + turned_sin * turned_sin)
+    c["skew_cos"][phase] = turned_cos * length
+    c["skew_sin"][phase] = turned_sin * length
+
+
+@kernel
+def relax_skew(k: Record, c: Record) -> None:
+    """Let the phases' own turns fade: slowly beside a grid whose phases may have jumped apart, soon alone."""
+    share = k["skew_memory"] if c["switch_command"] else k["skew_memory_alone"]
+    most = 0.0
+    for phase in range(3):
+        sine = c["skew_sin"][phase]
+        skew_phase(c, phase, -share * sine)
+        most = max(most, abs(sine))
+    if most < SKEW_ENDS_RAD:
+        straighten(c)
+
+
+@kernel
+def straighten(c: Record) -> None:
+    """All phases a third of a turn apart again."""
+    for phase in range(3):
+        c["skew_cos"][phase] = 1.0
+        c["skew_sin"][phase] = 0.0
+    c["skewed"] = 0
+
+
+@kernel
 def form_voltage(k: Record, c: Record, m: Record) -> None:
     """Turn the converter's phasor by one sample and set the phase voltages for the next one."""
     angle = c["omega_e"] * k["dt_s"]
@@ -85,36 +125,63 @@ def form_voltage(k: Record, c: Record, m: Record) -> None:
     c["level_cut"] = c["level_cut"] * k["level_memory"] if c["switch_command"] else 0.0
     level = c["level_e"] - c["level_cut"]
     damping = k["virtual_r"]
-    wanted = level * cos_e - damping * m["pa"]
-    c["ea"] = limited_voltage(k, c, wanted, m["va"], m["pa"])
-    cut = wanted - c["ea"]
-    in_phase = cut * cos_e
-    in_quadrature = cut * sin_e
-    peak = abs(m["pa"])
     if k["phases"] == 3:
         half = 0.5 * cos_e
         side = HALF_SQRT3 * sin_e
         half_sin = 0.5 * sin_e
         side_cos = HALF_SQRT3 * cos_e
-        wanted = level * (side - half) - damping * m["pb"]
+        cos_a = cos_e
+        sin_a = sin_e
+        cos_b = side - half
+        sin_b = -half_sin - side_cos
+        cos_c = -side - half
+        sin_c = side_cos - half_sin
+        if c["skewed"]:
+            relax_skew(k, c)
+            cos_a, sin_a = turned(c, 0, cos_a, sin_a)
+            cos_b, sin_b = turned(c, 1, cos_b, sin_b)
+            cos_c, sin_c = turned(c, 2, cos_c, sin_c)
+        wanted = level * cos_a - damping * m["pa"]
+        c["ea"] = limited_voltage(k, c, wanted, m["va"], m["pa"])
+        cut_a = wanted - c["ea"]
+        wanted = level * cos_b - damping * m["pb"]
         c["eb"] = limited_voltage(k, c, wanted, m["vb"], m["pb"])
-        cut = wanted - c["eb"]
-        in_phase += cut * (side - half)
-        in_quadrature -= cut * (half_sin + side_cos)
-        wanted = level * (-side - half) - damping * m["pc"]
+        cut_b = wanted - c["eb"]
+        wanted = level * cos_c - damping * m["pc"]
         c["ec"] = limited_voltage(k, c, wanted, m["vc"], m["pc"])
-        cut = wanted - c["ec"]
-        in_phase -= cut * (side + half)
-        in_quadrature += cut * (side_cos - half_sin)
-        peak = max(peak, max(abs(m["pb"]), abs(m["pc"])))
+        cut_c = wanted - c["ec"]
+        if c["switch_command"] and (cut_a != 0.0 or cut_b != 0.0 or cut_c != 0.0):
+            across_a = cut_a * sin_a
+            across_b = cut_b * sin_b
+            across_c = cut_c * sin_c
+            across = across_a + across_b + across_c
+            yield_to_limit(k, c, cut_a * cos_a + cut_b * cos_b + cut_c * cos_c, across)
+            # What the common turn cannot mend: a phase of the grid's that stands apart from the others.
+            skew_phase(c, 0, YIELD_SHARE * (3.0 * across_a - across))
+            skew_phase(c, 1, YIELD_SHARE * (3.0 * across_b - across))
+            skew_phase(c, 2, YIELD_SHARE * (3.0 * across_c - across))
+            c["skewed"] = 1
+        peak = max(abs(m["pa"]), max(abs(m["pb"]), abs(m["pc"])))
         c["p_sum"] += m["va"] * m["pa"] + m["vb"] * m["pb"] + m["vc"] * m["pc"]
         c["v2_sum"] += m["va"] * m["va"] + m["vb"] * m["vb"] + m["vc"] * m["vc"]
     else:
+        wanted = level * cos_e - damping * m["pa"]
+        c["ea"] = limited_voltage(k, c, wanted, m["va"], m["pa"])
+        cut = wanted - c["ea"]
+        if c["switch_command"] and cut != 0.0:
+            yield_to_limit(k, c, cut * cos_e, cut * sin_e)
+        peak = abs(m["pa"])
         c["p_sum"] += m["va"] * m["pa"]
         c["v2_sum"] += m["va"] * m["va"]
     c["peak_pu"] = max(c["peak_pu"], peak)
-    if c["switch_command"] and (in_phase != 0.0 or in_quadrature != 0.0):
-        yield_to_limit(k, c, in_phase, in_quadrature)
+
+
+@kernel
+def turned(c: Record, phase: int, cosine: float, sine: float) -> tuple[float, float]:
+    """Return a phase's cosine and sine with its own turn in them."""
+    own_cos = c["skew_cos"][phase]
+    own_sin = c["skew_sin"][phase]
+    return cosine * own_cos - sine * own_sin, sine * own_cos + cosine * own_sin
 
 
 @kernel
