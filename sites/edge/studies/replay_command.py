@@ -41,8 +41,11 @@ class Wanted:
     def fault(self, replay: Replay, tolerance_ms: float) -> str:
         """Return how a replay misses it; empty when it does not."""
         first_s = replay.first_transfer_s
+        if self.island_s is None and first_s is not None:
+            return f"a transfer at {first_s:.4f} s, expected: none"
         if self.island_s is None:
-            return "" if first_s is None else f"a transfer at {first_s:.4f} s, expected: none"
+            unseen = [decision.t_s for decision in replay.decisions if decision.cause == "no_healthy_beginning"]
+            return f"blind from {unseen[0]:.4f} s on (no healthy beginning), expected: none, seen" if unseen else ""
         if first_s is None:
             return f"no transfer, expected: one at {self.island_s:g} s"
         late_ms = (first_s - self.island_s) * 1e3

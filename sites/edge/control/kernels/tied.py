@@ -9,7 +9,7 @@ from sites.edge.control.kernels.anti_islanding import probe_power, reset_probe, 
 from sites.edge.control.kernels.compiled import Record, kernel
 from sites.edge.control.kernels.detector import watch_millisecond
 from sites.edge.control.kernels.modes import change_mode
-from sites.edge.control.kernels.records import CAUSE_NONE
+from sites.edge.control.kernels.records import CAUSE_NONE, PATH_ACTIVE, PATH_WINDOW
 from sites.edge.control.kernels.service import drive_power, power_reference
 from sites.edge.control.kernels.transfer import planned_event, steer_exchange
 from sites.edge.control.kernels.windows import reset_windows, watch_windows
@@ -34,11 +34,14 @@ def supervise_tied(k: Record, c: Record, m: Record, table: Any, sample: int) -> 
     if c["mode_ticks"] <= k["ticks_per_ms"]:
         reset_windows(k, c, c["frequency_hz"])
         reset_probe(c)
+    path = PATH_WINDOW
     cause = watch_windows(k, c, c["frequency_hz"])
     if cause == CAUSE_NONE:
+        path = PATH_ACTIVE
         cause = watch_probe(k, c, probe_ms)
     if cause != CAUSE_NONE:
         c["cause"] = cause
+        c["path"] = path
         event = modes.GRID_LOST
     if m["poles_closed"] < k["phases"] and c["mode_ticks"] > STUCK_CONTACTS_MS * k["ticks_per_ms"]:
         # Contacts that open without a command: nothing in the table expects it.
