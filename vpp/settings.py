@@ -178,7 +178,7 @@ SITE_CA_KEY = environment.text("VPP_SITE_CA_KEY", "")
 """Only where certificates are signed; without it approved requests wait for `manage.py sign_requests`."""
 BROKER_CA = environment.text("VPP_BROKER_CA", "")
 """Who signed the broker's own certificate: sites get it with theirs."""
-SITE_CERT_DAYS = environment.number("VPP_SITE_CERT_DAYS", 30.0, 0.01, 398.0)
+SITE_CERT_DAYS = environment.number("VPP_SITE_CERT_DAYS", 30.0, 0.001, 398.0)
 ENROLMENT_TOKEN_H = environment.number("VPP_ENROLMENT_TOKEN_H", 24.0, 0.01, 720.0)
 
 # --- dispatch --------------------------------------------------------------------------------

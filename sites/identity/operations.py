@@ -241,7 +241,8 @@ def submit_renewal(
     except EnrolmentRefused as error:
         _note(site, "renewal_refused", SITE, at, address=address, detail=f"{error.name}: {error}")
         if error.name == "certificate_superseded":
-            raise_clone_alarm(site=site, at=at, evidence=f"renewal with superseded certificate {serial} from {address}")
+            evidence = f"renewal with superseded certificate {serial} from {address}"
+            raise_clone_alarm(site_id=site_id, at=at, evidence=evidence)
         raise
 
 
@@ -293,9 +294,10 @@ def _end_identity(site: Site, reason: str, by: str, at: datetime) -> int:
     return ended
 
 
-def raise_clone_alarm(*, site: Site, at: datetime, evidence: str) -> None:
+def raise_clone_alarm(*, site_id: str, at: datetime, evidence: str) -> None:
     """Open the site's alarm, or count once more what it stands for."""
     with transaction.atomic():
+        site = Site.objects.get(site_id=site_id)
         alarm, is_new = CloneAlarm.objects.get_or_create(
             site=site, closed_at=None, defaults={"first_at": at, "last_at": at, "evidence": evidence[:300]}
         )

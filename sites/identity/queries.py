@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -10,18 +9,11 @@ from django.db.models import Q, QuerySet
 
 from sites.identity.authority import Revoked
 from sites.identity.models import CertificateRequest, CloneAlarm, IdentityEvent, SiteCertificate
+from sites.identity.rights import LiveSite
 from sites.registry.models import Site
 
 CHANGE_OVER: Final = timedelta(days=1)
 """A superseded certificate is accepted so long; then it stands on the revocation list."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class LiveSite:
-    """A site that a broker is to accept."""
-
-    site_id: str
-    identity: str
 
 
 def live_sites(*, at: datetime) -> list[LiveSite]:
@@ -44,6 +36,14 @@ def revoked_certificates(*, at: datetime) -> list[Revoked]:
         Revoked(row.serial, row.revoked_at or row.superseded_at or at, is_superseded=row.revoked_at is None)
         for row in rows
     ]
+
+
+def shut_out_sites(*, at: datetime) -> list[str]:
+    """Return the sites that hold revoked certificates which would still stand, and no identity in their place."""
+    rows = SiteCertificate.objects.filter(revoked_at__isnull=False, expires_at__gt=at).exclude(
+        identity__site__identities__ended_at__isnull=True
+    )
+    return sorted(set(rows.order_by().values_list("identity__site__site_id", flat=True)))
 
 
 def sites_revoked_since(*, since: datetime, at: datetime) -> list[str]:

@@ -27,6 +27,15 @@ class Rights:
     subscribe: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class LiveSite:
+    """A site that a broker is to accept."""
+
+    site_id: str
+    identity: str
+    """What its present certificates are named by."""
+
+
 def site_rights(site_id: str) -> Rights:
     """Return what a site may: its own messages in its own group, its own commands, the host's state."""
     own = f"{NAMESPACE}/{group_of(site_id)}"
@@ -36,6 +45,20 @@ def site_rights(site_id: str) -> Rights:
             *(f"{own}/{kind}/{site_id}/+" for kind in UPWARD_DEVICE_KINDS),
         ),
         subscribe=(f"{own}/NCMD/{site_id}", f"{own}/DCMD/{site_id}/+", f"{NAMESPACE}/STATE/+"),
+    )
+
+
+def named_rights(name: str) -> Rights:
+    """Return what a site may as a broker's own pattern, ``name`` standing for its id there.
+
+    Such patterns cannot tell a site's group from another: what a site sends in a foreign one the ingest refuses.
+    """
+    return Rights(
+        publish=(
+            *(f"{NAMESPACE}/+/{kind}/{name}" for kind in UPWARD_NODE_KINDS),
+            *(f"{NAMESPACE}/+/{kind}/{name}/+" for kind in UPWARD_DEVICE_KINDS),
+        ),
+        subscribe=(f"{NAMESPACE}/+/NCMD/{name}", f"{NAMESPACE}/+/DCMD/{name}/+", f"{NAMESPACE}/STATE/+"),
     )
 
 

@@ -82,6 +82,7 @@ class NodeDied:
     """The connection that the site was born on is gone."""
 
     site_id: str
+    bd_seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +340,7 @@ class HostSession:
         if site is not None and site.bd_seq == bd_seq:
             site.node, site.bd_seq = None, -1
             site.devices.clear()
-            events.append(NodeDied(site_id))
+            events.append(NodeDied(site_id, bd_seq))
 
     def _device_death(self, site_id: str, device: str, payload: bytes, now_ms: int, events: list[HostEvent]) -> None:
         decoded = decode_payload(payload, max_bytes=self._max_bytes, refused=[])

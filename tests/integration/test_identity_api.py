@@ -141,7 +141,7 @@ class TestRights:
         for site in Site.objects.all():
             csr = make_request(new_key(), site.site_id).decode()
             post(Client(), ENROL, site_id=site.site_id, token=a_token(site.site_id), csr=csr)
-            raise_clone_alarm(site=site, at=timezone.now(), evidence="births in turn")
+            raise_clone_alarm(site_id=site.site_id, at=timezone.now(), evidence="births in turn")
         owner = a_person("owner", "site-0001")
         for path in (REQUESTS, "/api/v1/enrolment/alarms/"):
             assert [row["site_id"] for row in owner.get(path).json()["results"]] == ["site-0001"]
@@ -150,7 +150,7 @@ class TestRights:
         assert owner.get("/enrolment/").status_code == 403
 
     def test_an_alarm_is_closed_by_a_dispatcher(self) -> None:
-        raise_clone_alarm(site=Site.objects.get(site_id="site-0001"), at=timezone.now(), evidence="births in turn")
+        raise_clone_alarm(site_id="site-0001", at=timezone.now(), evidence="births in turn")
         path = f"/api/v1/enrolment/alarms/{CloneAlarm.objects.get().pk}/close/"
         assert post(a_person("auditor"), path)[0] == 403
         assert post(a_person("dispatcher"), path)[0] == 204
@@ -183,7 +183,7 @@ class TestPage:
         assert owner.post("/sites/site-0002/enrolment-token/").status_code == 404
 
     def test_a_site_shows_its_alarm_and_its_certificate(self) -> None:
-        raise_clone_alarm(site=Site.objects.get(site_id="site-0001"), at=timezone.now(), evidence="births in turn")
+        raise_clone_alarm(site_id="site-0001", at=timezone.now(), evidence="births in turn")
         page = a_person("owner", "site-0001").get("/sites/site-0001/").content.decode()
         assert "Clone suspected 1 time" in page
         assert "Revoke" not in page

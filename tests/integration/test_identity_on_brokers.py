@@ -264,19 +264,6 @@ async def test_strangers_and_strange_brokers_are_refused(fleet: Fleet, tmp_path:
         if what == "a missing file":
             assert "absent-" in peer.link.down_reason
         await peer.stop()
-    if broker.kind == "mosquitto":
-        # Let in by the authority, but without any right.
-        peer, ingest = Peer(unlisted).start(), Peer(fleet.service("vpp.ingest"), ("spBv1.0/+/NDATA/+",)).start()
-        await until(lambda: peer.link.is_up and ingest.link.is_up)
-        peer.say(node_topic("NDATA", "site-0009"), b"unlisted", 1)
-        good = Peer(one).start()
-        await until(lambda: good.link.is_up)
-        good.say(node_topic("NDATA", "site-0001"), b"listed", 1)
-        await until(lambda: bool(ingest.heard))
-        await asyncio.sleep(0.2)
-        assert ingest.heard == [(node_topic("NDATA", "site-0001"), b"listed")]
-        for each in (peer, ingest, good):
-            await each.stop()
 
 
 async def test_nats_finds_its_lists_good(fleet: Fleet) -> None:

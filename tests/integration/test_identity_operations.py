@@ -17,6 +17,7 @@ from sites.identity import operations, queries
 from sites.identity.authority import Authority
 from sites.identity.models import CertificateRequest, CloneAlarm, EnrolmentToken, IdentityEvent, SiteCertificate
 from sites.identity.operations import EnrolmentRefused
+from sites.identity.rights import LiveSite
 from sites.registry.models import Site
 from sites.registry.operations import enrol_sites
 
@@ -164,7 +165,7 @@ class TestDecisions:
         first.refresh_from_db()
         assert first.revoked_at == START + HOUR
         live = queries.live_sites(at=START + HOUR)
-        assert live == [queries.LiveSite("site-0001", second.identity.identity)]
+        assert live == [LiveSite("site-0001", second.identity.identity)]
         assert first.identity.client_suffix != second.identity.client_suffix
 
 
@@ -231,10 +232,10 @@ class TestRevocation:
     def test_an_alarm_counts_until_it_is_closed(self) -> None:
         for seconds in range(3):
             operations.raise_clone_alarm(
-                site=the_site(), at=START + timedelta(seconds=seconds), evidence=f"birth {seconds}"
+                site_id="site-0001", at=START + timedelta(seconds=seconds), evidence=f"birth {seconds}"
             )
         alarm = CloneAlarm.objects.get()
         assert (alarm.times, alarm.evidence, alarm.first_at) == (3, "birth 2", START)
         operations.close_alarm(alarm=alarm, by="bob", at=START + HOUR)
-        operations.raise_clone_alarm(site=the_site(), at=START + HOUR, evidence="again")
+        operations.raise_clone_alarm(site_id="site-0001", at=START + HOUR, evidence="again")
         assert CloneAlarm.objects.count() == 2

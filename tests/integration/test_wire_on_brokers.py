@@ -167,7 +167,7 @@ def test_a_site_is_born_speaks_obeys_and_dies(broker: Broker) -> None:
 
     # Death by a cut line: the broker speaks the will.
     edge.cut()
-    assert host.until(lambda event: isinstance(event, NodeDied)) == NodeDied("site-1")
+    assert host.until(lambda event: isinstance(event, NodeDied)) == NodeDied("site-1", 4)
     edge.close()
     host.client.close()
 

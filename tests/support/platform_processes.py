@@ -63,7 +63,7 @@ class Platform:
         code = (
             "import json\n"
             "from sites.metering import audit, queries\nfrom sites.metering.models import *\n"
-            "from sites.registry.models import *\n"
+            "from sites.registry.models import *\nfrom sites.identity.models import *\n"
             f"print('\\n@' + json.dumps({expression}, default=str))"
         )
         return json.loads(self.manage("shell", "-v", "0", "-c", code).rsplit("\n@", 1)[1])

@@ -52,7 +52,7 @@ async def keep_renewed(
             except (EnrolmentError, IdentityError) as error:
                 log.warning("%s site=%s reason=%s: %s", observe.ENROLMENT_REFUSED, folder.site_id, error.name, error)
                 # Spread: a fleet that was refused together must not come back together.
-                patience = min(patience_s, certificate_life_s / 20.0) if certificate_life_s else patience_s
+                patience = min(patience_s, certificate_life_s / 40.0) if certificate_life_s else patience_s
                 not_before_s[index] = loop.time() + patience * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load
                 continue
             if standing.certificate:

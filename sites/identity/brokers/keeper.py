@@ -77,7 +77,7 @@ class Keeper:
         config = self.config
         revoked = queries.revoked_certificates(at=at)
         name, text_of = WRITERS[config.kind]
-        text = text_of(service_rights(config.host_id), queries.live_sites(at=at))
+        text = text_of(service_rights(config.host_id), queries.live_sites(at=at), queries.shut_out_sites(at=at))
         written = [name] if write_if_changed(config.folder / name, text.encode(), mode=0o640) else []
         if config.kind in HAS_LIST and config.authority is not None:
             path = config.folder / REVOCATION_LIST

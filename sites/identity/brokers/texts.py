@@ -1,43 +1,56 @@
-"""The access lists of Mosquitto, NATS and EMQX as text: one entry for each service and each live site. Pure."""
+"""The access lists of Mosquitto, NATS and EMQX as text. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from sites.identity.authority import identity_name, service_name
-from sites.identity.queries import LiveSite
-from sites.identity.rights import Rights, site_rights
+from sites.identity.rights import LiveSite, Rights, named_rights, site_rights
 
 HEADER: Final = "Written by `manage.py keep_broker` from the registry; a change by hand is written over."
 
 
-def mosquitto_acl(services: Mapping[str, Rights], sites: Iterable[LiveSite]) -> str:
-    """Return the ``acl_file``; the user's name is the certificate's CN."""
+def mosquitto_acl(services: Mapping[str, Rights], sites: Iterable[LiveSite], shut_out: Iterable[str]) -> str:
+    """Return the ``acl_file``; the user's name is the certificate's CN.
+
+    Sites come under patterns of their name: Mosquitto looks through all users for each line that it reads, so that
+    10,000 entries would stop it for many seconds at each reload. Who holds no certificate does not get in at all;
+    revoked sites are denied by name, for the moments in which their sessions are still open.
+    """
     lines = [f"# {HEADER}"]
-    for user, rights in _by_common_name(services, sites):
+    for user, rights in services.items():
         lines.append(f"user {user}")
         lines += [f"topic write {topic}" for topic in rights.publish]
         lines += [f"topic read {topic}" for topic in rights.subscribe]
+    for user in shut_out:
+        lines += [f"user {user}", "topic deny #"]
+    named = named_rights("%u")
+    lines += [f"pattern write {topic}" for topic in named.publish]
+    lines += [f"pattern read {topic}" for topic in named.subscribe]
     return "\n".join(lines) + "\n"
 
 
-def nats_users(services: Mapping[str, Rights], sites: Iterable[LiveSite]) -> str:
-    """Return the ``users`` of an ``authorization`` block; the user's name is the certificate's alternative name."""
+def nats_users(services: Mapping[str, Rights], sites: Iterable[LiveSite], shut_out: Iterable[str]) -> str:
+    """Return the ``users`` of an ``authorization`` block; the user's name is the certificate's alternative name.
+
+    Who is shut out is not in the list, which ends an open session too.
+    """
     users = [_nats_user(service_name(name), rights) for name, rights in services.items()]
     users += [_nats_user(identity_name(site.identity), site_rights(site.site_id)) for site in sites]
     return "\n".join([f"# {HEADER}", "users: [", *users, "]"]) + "\n"
 
 
-def emqx_acl(services: Mapping[str, Rights], sites: Iterable[LiveSite]) -> str:
-    """Return the file of EMQX's ``file`` authorization source; the user's name is the certificate's CN."""
+def emqx_acl(services: Mapping[str, Rights], sites: Iterable[LiveSite], shut_out: Iterable[str]) -> str:
+    """Return the file of EMQX's ``file`` authorization source; the user's name is the certificate's CN.
+
+    It is read from the top for each question, so that sites come under patterns of their name.
+    """
     lines = [f"%% {HEADER}"]
-    for user, rights in _by_common_name(services, sites):
-        for action, topics in (("publish", rights.publish), ("subscribe", rights.subscribe)):
-            if topics:
-                listed = ", ".join(f'"{topic}"' for topic in topics)
-                lines.append(f'{{allow, {{username, "{user}"}}, {action}, [{listed}]}}.')
-    return "\n".join([*lines, "{deny, all}."]) + "\n"
+    lines += [f'{{deny, {{username, "{user}"}}, all, ["#"]}}.' for user in shut_out]
+    for user, rights in services.items():
+        lines += _emqx_rules(f'{{username, "{user}"}}', rights)
+    return "\n".join([*lines, *_emqx_rules("all", named_rights("${username}")), "{deny, all}."]) + "\n"
 
 
 def nats_subjects(topic: str) -> tuple[str, ...]:
@@ -48,10 +61,13 @@ def nats_subjects(topic: str) -> tuple[str, ...]:
     return (".".join("*" if level == "+" else level.replace(".", "//") for level in topic.split("/")),)
 
 
-def _by_common_name(services: Mapping[str, Rights], sites: Iterable[LiveSite]) -> Iterator[tuple[str, Rights]]:
-    yield from services.items()
-    for site in sites:
-        yield site.site_id, site_rights(site.site_id)
+def _emqx_rules(who: str, rights: Rights) -> list[str]:
+    rules = []
+    for action, topics in (("publish", rights.publish), ("subscribe", rights.subscribe)):
+        if topics:
+            listed = ", ".join(f'"{topic}"' for topic in topics)
+            rules.append(f"{{allow, {who}, {action}, [{listed}]}}.")
+    return rules
 
 
 def _nats_user(user: str, rights: Rights) -> str:

@@ -21,6 +21,7 @@ from django.db.utils import DatabaseError, DataError, IntegrityError, InterfaceE
 from sites.core import observe
 from sites.metering import leases, live, operations, queries
 from sites.metering.batches import Arrival, Batch, Sorter, split
+from sites.metering.ingest.clones import Clones
 from sites.metering.ingest.quotas import Gates, Quota
 from sites.metering.ingest.resends import MAX_ASKED, Resends
 from sites.metering.numbered import StreamState
@@ -33,7 +34,16 @@ from sites.observability import metrics
 from sites.observability.health import Health
 from sites.registry.queries import SiteKeys, site_directory
 from sites.wire.errors import TimestampInFuture
-from sites.wire.host_session import DeviceBorn, DeviceData, HostSession, NodeBorn, NodeData, RebirthNeeded, Refused
+from sites.wire.host_session import (
+    DeviceBorn,
+    DeviceData,
+    HostSession,
+    NodeBorn,
+    NodeData,
+    NodeDied,
+    RebirthNeeded,
+    Refused,
+)
 from sites.wire.messages import Message
 from sites.wire.metrics import RESEND, STORED_THROUGH
 from sites.wire.topics import partition_filters
@@ -101,6 +111,7 @@ class IngestWorker:
         self._inbox: deque[tuple[str, bytes, datetime]] = deque()
         self._arrived = asyncio.Event()
         self._session = HostSession(config.max_payload_bytes, config.max_clock_ahead_s)
+        self._clones = Clones()
         self._held: frozenset[int] = frozenset()
         """Partitions that this worker hears and writes."""
         self._sorter = Sorter(directory={}, max_clock_ahead_s=config.max_clock_ahead_s, partitions=self._held)
@@ -137,6 +148,7 @@ class IngestWorker:
             asyncio.create_task(self._ask()),
             asyncio.create_task(self._publish_live()),
             asyncio.create_task(self._hold()),
+            asyncio.create_task(self._clones.tell(self._in_thread)),
             asyncio.create_task(self._guard()),
         ]
         writer = asyncio.create_task(self._write(stop))
@@ -211,6 +223,9 @@ class IngestWorker:
                 if isinstance(event, NodeBorn) and event.site_id in self._sorter.directory:
                     self._batch.born.add(event.site_id)
                     self._unanswered.add(event.site_id)
+                    self._clones.take(event, received_at)
+            case NodeDied():
+                self._clones.take(event, received_at)
             case RebirthNeeded(site_id=site_id) if site_id in self._sorter.directory:
                 logger.info("%s site=%s", observe.REBIRTH_REQUESTED, site_id)
                 metrics.INGEST_REBIRTHS.inc()

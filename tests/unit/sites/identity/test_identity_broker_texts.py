@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
 from sites.identity.brokers.texts import emqx_acl, mosquitto_acl, nats_subjects, nats_users
-from sites.identity.queries import LiveSite
-from sites.identity.rights import SERVICE_NAMES, Rights, service_rights, site_rights
+from sites.identity.rights import SERVICE_NAMES, LiveSite, Rights, named_rights, service_rights, site_rights
 from sites.wire.topics import device_topic, group_of, node_topic, state_topic
 
 SITES = [LiveSite("site-1", "a" * 32), LiveSite("site_2", "b" * 32)]
@@ -63,17 +62,17 @@ def test_no_service_can_be_taken_for_a_site() -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) is None for name in SERVICE_NAMES)
 
 
-def test_mosquitto_has_a_block_for_each() -> None:
-    blocks = mosquitto_acl(service_rights("vpp"), SITES).split("\nuser ")[1:]
-    assert [block.splitlines()[0] for block in blocks] == [*SERVICE_NAMES, "site-1", "site_2"]
-    own = blocks[-2].splitlines()[1:]
-    assert own == [f"topic write {topic}" for topic in site_rights("site-1").publish] + [
-        f"topic read {topic}" for topic in site_rights("site-1").subscribe
-    ]
+def test_mosquitto_has_a_block_for_each_service_and_patterns_for_sites() -> None:
+    blocks = mosquitto_acl(service_rights("vpp"), SITES, ["site-9"]).split("\nuser ")[1:]
+    assert [block.splitlines()[0] for block in blocks] == [*SERVICE_NAMES, "site-9"]
+    denied, *patterns = blocks[-1].splitlines()[1:]
+    assert denied == "topic deny #"
+    assert len(patterns) == 9
+    assert all(line.startswith("pattern ") and ("%u" in line or line.endswith("STATE/+")) for line in patterns)
 
 
 def test_nats_has_a_user_for_each_and_no_empty_allow_list() -> None:
-    text = nats_users(service_rights("vpp"), SITES)
+    text = nats_users(service_rights("vpp"), SITES, ["site-9"])
     users = re.findall(r'user: "([^"]+)"', text)
     assert users == [f"{name}.services.vpp.invalid" for name in SERVICE_NAMES] + [
         f"{site.identity}.sites.vpp.invalid" for site in SITES
@@ -83,11 +82,23 @@ def test_nats_has_a_user_for_each_and_no_empty_allow_list() -> None:
 
 
 def test_emqx_denies_what_it_does_not_name() -> None:
-    lines = emqx_acl(service_rights("vpp"), SITES).splitlines()
+    lines = emqx_acl(service_rights("vpp"), SITES, ["site-9"]).splitlines()
     assert lines[-1] == "{deny, all}."
-    rule = re.compile(r'\{allow, \{username, "[A-Za-z0-9_.-]+"\}, (publish|subscribe), \["[^"]+"(, "[^"]+")*\]\}\.')
+    who = r'(all|\{username, "[A-Za-z0-9_.-]+"\})'
+    rule = re.compile(rf'\{{(allow|deny), {who}, (publish|subscribe|all), \["[^"]+"(, "[^"]+")*\]\}}\.')
     assert all(rule.fullmatch(line) for line in lines[1:-1])
-    assert len(lines) == 1 + 7 + 4 + 1
+    assert lines[1] == '{deny, {username, "site-9"}, all, ["#"]}.'
+    assert len(lines) == 1 + 1 + 7 + 2 + 1
+
+
+@given(site=SITE_IDS, other=SITE_IDS)
+def test_a_pattern_gives_a_site_nothing_of_another(site: str, other: str) -> None:
+    named = named_rights(site)
+    for kind in ("NBIRTH", "NDATA", "NDEATH"):
+        assert may_publish(named, node_topic(kind, other)) is (site == other)
+    assert may_publish(named, device_topic("DDATA", other, "pv")) is (site == other)
+    assert not may_publish(named, device_topic("DCMD", site, "control"))
+    assert may_hear(named, device_topic("DCMD", other, "control")) is (site == other)
 
 
 @pytest.mark.parametrize(

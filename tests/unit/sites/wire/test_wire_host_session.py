@@ -185,7 +185,7 @@ class TestDeaths:
         edge, host = an_edge_session(), a_host()
         will = edge.will(5)
         hear(host, *births_of(edge, NOW_MS))
-        assert hear(host, will) == [NodeDied("site-1")]
+        assert hear(host, will) == [NodeDied("site-1", 5)]
         assert hear(host, will) == []
         assert rebirths_in(hear(host, edge.node_data(NOW_MS, NODE_VALUES))) == 1
 
