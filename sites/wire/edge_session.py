@@ -20,6 +20,7 @@ from sites.wire.messages import Message as Message
 from sites.wire.messages import read_state
 from sites.wire.metrics import (
     BD_SEQ,
+    CONTROL_DEVICE,
     REBIRTH,
     SYSTEM_METRICS,
     VERSION,
@@ -98,15 +99,17 @@ class EdgeSession:
         self._host_at_ms: int | None = None
         self._topics = {kind: node_topic(kind, site_id) for kind in ("NBIRTH", "NDATA", "NDEATH", "NCMD")}
         self._state_topic = state_topic(host_id)
-        self._declared: dict[str | None, dict[str, tuple[int, MetricDeclaration]]] = {}
+        self._declared: dict[str | None, dict[str, tuple[int | None, MetricDeclaration]]] = {}
         self._data_topics: dict[str | None, str] = {None: self._topics["NDATA"]}
         alias = 0
         for device, declarations in [(None, node_metrics), *devices.items()]:
-            table: dict[str, tuple[int, MetricDeclaration]] = {}
+            table: dict[str, tuple[int | None, MetricDeclaration]] = {}
             for declaration in declarations:
                 # Alias 0 stays free: a zero is what a forgotten field reads as.
                 alias += 1
-                table[declaration.name] = (alias, declaration)
+                # Reported state is rare, and is read without a birth: a dispatcher that takes over a fleet in the
+                # middle of an arming storm knows every answer at once.
+                table[declaration.name] = (None if device == CONTROL_DEVICE else alias, declaration)
             self._declared[device] = table
             if device is not None:
                 self._data_topics[device] = device_topic("DDATA", site_id, device)
@@ -158,7 +161,7 @@ class EdgeSession:
         return self._data(now_ms, None, values)
 
     def device_data(self, now_ms: int, device: str, values: Mapping[str, Any]) -> Message:
-        """Return live values of one device by alias."""
+        """Return live values of one device: by alias, and those of ``control`` by name."""
         return self._data(now_ms, device, values)
 
     def stream_data(self, now_ms: int, device: str | None, metrics: list[Metric], is_historical: bool) -> Message:
@@ -247,7 +250,8 @@ class EdgeSession:
         metrics = []
         for name, value in values.items():
             alias, declaration = self._slot(table, device, name)
-            metrics.append(Metric(alias=alias, type=declaration.type, value=_known(value)))
+            named = name if alias is None else None
+            metrics.append(Metric(named, alias, declaration.type, _known(value)))
         return self._message(topic, now_ms, metrics)
 
     def _birth_metrics(self, device: str | None, values: Mapping[str, Any]) -> list[Metric]:
@@ -260,8 +264,8 @@ class EdgeSession:
         ]
 
     def _slot(
-        self, table: dict[str, tuple[int, MetricDeclaration]], device: str | None, name: str
-    ) -> tuple[int, MetricDeclaration]:
+        self, table: dict[str, tuple[int | None, MetricDeclaration]], device: str | None, name: str
+    ) -> tuple[int | None, MetricDeclaration]:
         slot = table.get(name)
         if slot is None:
             raise MetricUnknown(f"metric {name!r} is not declared on {device or 'the node'} of {self.site_id!r}")

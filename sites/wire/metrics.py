@@ -283,10 +283,10 @@ def declared_on(device: str | None) -> Declarations:
 
 
 def streams_on(device: str | None) -> Declarations:
-    """Return the numbered-stream metrics of a device (None: of the node), accepted by name without a birth."""
+    """Return what a device (None: the node) may send by name without a birth: numbered streams, reported state."""
     if device is None:
         return NODE_STREAMS
-    return {} if device == CONTROL_DEVICE else ASSET_STREAMS
+    return CONTROL_DECLARED if device == CONTROL_DEVICE else ASSET_STREAMS
 
 
 def command_on(device: str | None, name: str) -> MetricDeclaration | None:

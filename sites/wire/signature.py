@@ -28,16 +28,27 @@ def key_id_of(public_key: bytes) -> bytes:
     return hashlib.sha256(public_key).digest()[:KEY_ID_BYTES]
 
 
-def seal(body: bytes, private_seed: bytes) -> bytes:
-    """Return ``MAGIC + key id + signature + body``.
+class Signer:
+    """Seals bodies with one key, which is read once: sealing costs a signature and nothing else."""
 
-    The signature covers magic and key id too, so that neither a later envelope version nor another
-    key's name can be put in front of a signed body. Protobuf bytes are not canonical, hence the
-    exact body travels inside.
-    """
-    private = _private(private_seed)
-    head = MAGIC + key_id_of(private.public_key().public_bytes_raw())
-    return head + private.sign(head + body) + body
+    def __init__(self, private_seed: bytes) -> None:
+        """Take an Ed25519 seed (32 bytes); raise SignatureInvalid for another length."""
+        self._private = _private(private_seed)
+        self._head = MAGIC + key_id_of(self._private.public_key().public_bytes_raw())
+
+    def seal(self, body: bytes) -> bytes:
+        """Return ``MAGIC + key id + signature + body``.
+
+        The signature covers magic and key id too, so that neither a later envelope version nor another
+        key's name can be put in front of a signed body. Protobuf bytes are not canonical, hence the
+        exact body travels inside.
+        """
+        return self._head + self._private.sign(self._head + body) + body
+
+
+def seal(body: bytes, private_seed: bytes) -> bytes:
+    """Return one body sealed with a key, as ``Signer.seal`` does."""
+    return Signer(private_seed).seal(body)
 
 
 def open_envelope(envelope: bytes, public_keys: Iterable[bytes]) -> bytes:

@@ -14,6 +14,8 @@ from vpp.dispatch.reports import SiteReport
 
 REORDER_S: Final = 0.05
 """Once a site that was sent so much later has answered, an earlier one is taken for gone [s]."""
+FIRST_WINDOW: Final = 64
+"""First sendings that may wait for their answer at the start [count], and at the least."""
 MAX_BACKOFF: Final = 8
 """A repetition waits twice as long as the one before, up to so many times the first wait."""
 
@@ -58,14 +60,17 @@ class Exchange:
 
     First sendings are paced by a number in flight: the next one goes when an answer comes, so that
     a large fleet is armed as fast as broker and sites take it, and no queue builds up that would be
-    sent again. Sites that are gone do not hold a place once later ones have answered. Each is
+    sent again. The number grows by one with each answer that comes within a quarter of the time after
+    which a sending is repeated, up to ``in_flight``, and shrinks when answers take more than half of it.
+    Sites that are gone do not hold a place once later ones have answered. Each is
     repeated, ever more slowly, until the reported hash agrees, the site refuses it by name, or it
     lapses.
     """
 
     def __init__(self, *, resend_after_s: float, in_flight: int) -> None:
         self._resend_after = timedelta(seconds=resend_after_s)
-        self._in_flight = in_flight
+        self._most = in_flight
+        self._window = float(min(FIRST_WINDOW, in_flight))
         self._desires: dict[str, _Desire] = {}
         # Waiting for its first sending, in order; on its way, in order of sending; to be repeated, by time.
         self._fresh: OrderedDict[str, None] = OrderedDict()
@@ -94,7 +99,7 @@ class Exchange:
             # A newer assignment, an answer or an earlier repetition has overtaken this entry.
             if desire is not None and desire.settled is None and desire.due_at == due_at and self._send(desire, at):
                 yield desire.row
-        room = self._in_flight - self._waiting(at)
+        room = int(self._window) - self._waiting(at)
         while room > 0 and self._fresh:
             site_id, _ = self._fresh.popitem(last=False)
             desire = self._desires[site_id]
@@ -109,11 +114,11 @@ class Exchange:
         if desire is None or report.received_at >= desire.row.ends_at:
             return Outcome.UNKNOWN
         if report.held_hash == desire.row.content_hash:
-            self._settle(desire, Outcome.AGREED)
+            self._settle(desire, Outcome.AGREED, report.received_at)
             return Outcome.AGREED
         # Refused by its own hash: asking again would be refused again.
         if report.refused_hash == desire.row.content_hash:
-            self._settle(desire, Outcome.REFUSED)
+            self._settle(desire, Outcome.REFUSED, report.received_at)
             return Outcome.REFUSED
         # A birth that crossed with the sending: the site has it by now.
         is_crossing = desire.sent_at is not None and report.received_at - desire.sent_at < self._resend_after / 2
@@ -136,6 +141,11 @@ class Exchange:
             return REORDER_S
         due_at = self._repeats[0][0] if self._repeats else at + self._resend_after
         return max(0.0, (due_at - at).total_seconds())
+
+    @property
+    def is_storming(self) -> bool:
+        """Tell whether many sites wait for their first sending: answers come thick and fast."""
+        return len(self._fresh) > FIRST_WINDOW
 
     @property
     def open_count(self) -> int:
@@ -161,9 +171,15 @@ class Exchange:
         heapq.heappush(self._repeats, (desire.due_at, desire.row.site_id))
         return True
 
-    def _settle(self, desire: _Desire, outcome: Outcome) -> None:
+    def _settle(self, desire: _Desire, outcome: Outcome, at: datetime) -> None:
         desire.settled = outcome
         self._fresh.pop(desire.row.site_id, None)
         sent_at = self._flying.pop(desire.row.site_id, None)
         if sent_at is not None:
+            took = at - sent_at
+            if took < self._resend_after / 4:
+                self._window = min(self._window + 1.0, self._most)
+            elif took > self._resend_after / 2:
+                # Each late answer takes a hundredth: a window full of them halves it.
+                self._window = max(self._window * 0.99, min(FIRST_WINDOW, self._most))
             self._answered_through = max(sent_at, self._answered_through or sent_at)

@@ -15,7 +15,7 @@ from sites.core import observe
 from sites.mqtt.address import BrokerAddress
 from sites.mqtt.connection import Connection
 from sites.wire.messages import Message
-from sites.wire.signature import seal
+from sites.wire.signature import Signer
 from vpp.dispatch.control_session import (
     SUBSCRIPTIONS,
     BirthNeeded,
@@ -35,8 +35,8 @@ logger = logging.getLogger(__name__)
 KEEPALIVE_S: Final = 30
 RECONNECT_S: Final = (0.2, 5.0)
 """Shortest and longest wait before the next try to connect [s]."""
-IN_FLIGHT: Final = 64
-"""First sendings that may wait for their answer at once."""
+IN_FLIGHT: Final = 2_048
+"""First sendings that may wait for their answer at once, at the most."""
 BIRTHS_WITHIN_S: Final = 2.0
 """Time after connecting in which births come unasked, because the ingest asked or the site is new [s]."""
 REBIRTHS_PER_S: Final = 200.0
@@ -54,7 +54,7 @@ class Gateway:
         max_bytes: int,
         max_clock_ahead_s: float,
     ) -> None:
-        self._signing_key = signing_key
+        self._signer = Signer(signing_key)
         self._session = ControlSession(max_bytes=max_bytes, max_clock_ahead_s=max_clock_ahead_s)
         self._exchange = Exchange(resend_after_s=resend_after_s, in_flight=IN_FLIGHT)
         self._expected: frozenset[str] = frozenset()
@@ -89,6 +89,11 @@ class Gateway:
     def down_reason(self) -> str:
         """Why the broker is away; empty while it is there."""
         return self._connection.down_reason
+
+    @property
+    def is_storming(self) -> bool:
+        """Whether many sites are being armed right now; what else can wait a little should."""
+        return self._exchange.is_storming
 
     def desire(self, rows: Iterable[DesiredRow]) -> None:
         """Take newly decided assignments; they go out at once when the broker is there."""
@@ -171,9 +176,8 @@ class Gateway:
             self._connection.publish(Message(*rebirth_message(site_id, at=at)))
 
     def _send(self, row: DesiredRow) -> None:
-        envelope = seal(row.body, self._signing_key)
         sent_at = datetime.now(UTC)
-        topic, payload = desired_message(row.site_id, envelope, at=sent_at)
+        topic, payload = desired_message(row.site_id, self._signer.seal(row.body), at=sent_at)
         if self._connection.publish(Message(topic, payload)):
             self._sendings.append(Sending(row.assignment_pk, sent_at))
 

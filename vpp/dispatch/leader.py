@@ -34,6 +34,8 @@ Result = TypeVar("Result")
 
 WRITE_EVERY_S: Final = 0.1
 """Sendings and acknowledgements go to the database in batches so often [s]."""
+STORM_WRITE_EVERY_S: Final = 1.0
+"""While many sites are armed at once, only so often [s]."""
 REVIEW_EVERY_S: Final = 1.0
 """Refused, silent, stale and lapsed assignments are looked at at most so often [s]."""
 REVIEW_REST: Final = 5.0
@@ -172,8 +174,14 @@ class Leader:
     async def _write(self, gateway: Gateway, token: int) -> None:
         sendings: list[Sending] = []
         reports: list[SiteReport] = []
+        written_s = time.monotonic()
         while True:
             await asyncio.sleep(WRITE_EVERY_S)
+            # The database's thread takes the interpreter from the gateway: while many sites are armed it waits.
+            # Nothing is lost by that: what may have been sent counts from the decision on.
+            if gateway.is_storming and time.monotonic() - written_s < STORM_WRITE_EVERY_S:
+                continue
+            written_s = time.monotonic()
             sendings += gateway.take_sendings()
             reports += gateway.take_reports()
             if not sendings and not reports:

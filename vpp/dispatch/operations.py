@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import math
-import uuid
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Max
 
 from markets.models import Obligation
-from sites.core.assignments import Assignment
 from sites.core.curves import ResponseCurve, curve_named
 from sites.core.envelope import OperatingEnvelope
 from sites.core.synchronous import synchronous_area
 from sites.metering.queries import fleet_envelopes
-from sites.registry.models import Site
 from vpp.dispatch import leases, queries
 from vpp.dispatch.allocation import WATT_KW, Allocation, allocate
+from vpp.dispatch.desiring import desire
 from vpp.dispatch.freezing import FreezeWatch
 from vpp.dispatch.models import Dispatch, SiteAssignment
 from vpp.dispatch.resharing import BoolArray, Fleet, Terms, reshared
 from vpp.dispatch.standing import Bounds, over_delivery_of
 
-DECLARED_BASELINE_KW = 0.0
-"""Battery power that is declared without the service [kW]: no site has a schedule of its own yet."""
 MOVED_AT_ONCE = 50
 """Sites that follow their headroom in one round, at the least [count]: a small fleet moves as a whole."""
 
@@ -70,7 +65,7 @@ def arm_obligation(*, obligation: Obligation, at: datetime, token: int | None = 
         dispatch.short_since = at
         dispatch.save()
         powers_kw = dict.fromkeys(_desired_kw(dispatch), 0.0) | _by_site(envelopes, allocation)
-        _desire(dispatch=dispatch, curve=curve, powers_kw=powers_kw, at=at)
+        desire(dispatch=dispatch, curve=curve, powers_kw=powers_kw, at=at)
     return dispatch
 
 
@@ -111,7 +106,7 @@ def review_dispatch(
         wanted_kw = reshared(fleet, terms)
         changed = np.flatnonzero(np.abs(wanted_kw - fleet.asked_kw) > WATT_KW)
         powers_kw = {site_ids[place]: round(float(wanted_kw[place]), 6) for place in changed}
-        count = _desire(dispatch=dispatch, curve=curve, powers_kw=powers_kw, at=at)
+        count = desire(dispatch=dispatch, curve=curve, powers_kw=powers_kw, at=at)
         return Review(now.firm_kw, now.upper_kw, count, False)
 
 
@@ -181,7 +176,7 @@ def reissue_stale(*, at: datetime, token: int | None = None) -> int:
         count = 0
         for dispatch in {row.dispatch.pk: row.dispatch for row in rows}.values():
             powers_kw = {row.site.site_id: row.power_kw for row in rows if row.dispatch.pk == dispatch.pk}
-            count += _desire(dispatch=dispatch, curve=curve_named(dispatch.product), powers_kw=powers_kw, at=at)
+            count += desire(dispatch=dispatch, curve=curve_named(dispatch.product), powers_kw=powers_kw, at=at)
         return count
 
 
@@ -198,7 +193,7 @@ def cancel_dispatch(*, dispatch: Dispatch, at: datetime, token: int | None = Non
         dispatch.status = Dispatch.Status.CANCELLED
         dispatch.save(update_fields=["status"])
         powers_kw = dict.fromkeys(_desired_kw(dispatch), 0.0)
-        return _desire(dispatch=dispatch, curve=curve_named(dispatch.product), powers_kw=powers_kw, at=at)
+        return desire(dispatch=dispatch, curve=curve_named(dispatch.product), powers_kw=powers_kw, at=at)
 
 
 def lapse_dispatches(*, at: datetime, token: int | None = None) -> int:
@@ -247,55 +242,3 @@ def _desired_kw(dispatch: Dispatch) -> dict[str, float]:
     """Return what sites are asked to hold for a dispatch now, by site_id [kW]."""
     rows = SiteAssignment.objects.filter(dispatch=dispatch, superseded=False, power_kw__gt=0.0)
     return dict(rows.values_list("site__site_id", "power_kw"))
-
-
-def _desire(*, dispatch: Dispatch, curve: ResponseCurve, powers_kw: Mapping[str, float], at: datetime) -> int:
-    """Give each site its next desired assignment, and the dispatch its new sum; return the new rows."""
-    if not powers_kw:
-        return 0
-    sites = {site.site_id: site for site in Site.objects.only("site_id").filter(site_id__in=sorted(powers_kw))}
-    highest = SiteAssignment.objects.filter(site__in=sites.values()).order_by().values("site_id")
-    sequences = {
-        # A site may hold a higher sequence than we know of, when the database comes from a backup.
-        row["site_id"]: max(row["ours"], row["theirs"])
-        for row in highest.annotate(ours=Max("sequence"), theirs=Max("reported_sequence"))
-    }
-    rows = []
-    for site_id, power_kw in powers_kw.items():
-        site = sites[site_id]
-        assignment = Assignment(
-            assignment_id=str(uuid.uuid4()),
-            site_id=site_id,
-            sequence=sequences.get(site.pk, 0) + 1,
-            dispatch_id=dispatch.dispatch_id,
-            curve_name=curve.name,
-            direction=curve.direction,
-            points=curve.points,
-            power_kw=power_kw,
-            baseline_kw=DECLARED_BASELINE_KW,
-            starts_at=dispatch.starts_at,
-            ends_at=dispatch.ends_at,
-            trigger=curve.trigger,
-            recovery=curve.recovery,
-        )
-        rows.append(
-            SiteAssignment(
-                dispatch=dispatch,
-                kind=dispatch.kind,
-                site=site,
-                assignment_id=assignment.assignment_id,
-                sequence=assignment.sequence,
-                power_kw=assignment.power_kw,
-                baseline_kw=assignment.baseline_kw,
-                body=assignment.to_bytes(),
-                content_hash=assignment.content_hash,
-                ends_at=assignment.ends_at,
-                created_at=at,
-            )
-        )
-    desired = SiteAssignment.objects.filter(site__in=sites.values(), kind=dispatch.kind, superseded=False)
-    desired.update(superseded=True)
-    SiteAssignment.objects.bulk_create(rows, batch_size=500)
-    dispatch.armed_kw = math.fsum(_desired_kw(dispatch).values())
-    dispatch.save(update_fields=["armed_kw"])
-    return len(rows)

@@ -95,5 +95,6 @@ def report_from(
     for field in ("held_sequence", "refused_sequence", "answer_sequence"):
         if not 0 <= changes.get(field, 0) < 2**53:
             raise ReportInvalid(f"{field} is {changes[field]}, accepted: a whole number from 0")
-    base = before or SiteReport(site_id=site_id, received_at=received_at)
-    return replace(base, received_at=received_at, **changes)
+    if before is not None:
+        return replace(before, received_at=received_at, **changes)
+    return SiteReport(site_id=site_id, received_at=received_at, **changes)

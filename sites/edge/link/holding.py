@@ -41,6 +41,7 @@ class Holding:
     refusal: str = ""
     refused_sequence: int = 0
     refused_count: int = 0
+    _told_refusal: tuple[str, str, int] = ("", "", 0)
 
     def receive(
         self, envelope: bytes, *, operating: OperatingEnvelope, locked_out: bool, at: datetime
@@ -92,8 +93,21 @@ class Holding:
         """Tell whether the controller serves the held assignment."""
         return self.held is not None and self.held.power_kw > 0.0 and self.confirmed_hash == self.held.content_hash
 
+    def news(self) -> dict[str, str | int]:
+        """Return what to tell now: what is held, and the last refusal where one stands or has just been cleared.
+
+        A fleet that is armed at once answers with half the metrics.
+        """
+        told = self.reported()
+        refusal = (self.refused_hash, self.refusal, self.refused_sequence)
+        if refusal == self._told_refusal == ("", "", 0):
+            for name in ("reported/refused_hash", "reported/refusal", "reported/refused_sequence"):
+                del told[name]
+        self._told_refusal = refusal
+        return told
+
     def reported(self) -> dict[str, str | int]:
-        """Return the reported state by metric name."""
+        """Return the whole reported state by metric name, as births carry it."""
         if self.is_armed:
             state = AssignmentState.ARMED
         else:

@@ -515,7 +515,7 @@ class SiteLink:
     def _report(self, now_ms: int) -> list[Message]:
         if not self.is_born:
             return []
-        return [self._session.device_data(now_ms, CONTROL_DEVICE, dict(self.holding.reported()))]
+        return [self._session.device_data(now_ms, CONTROL_DEVICE, dict(self.holding.news()))]
 
     def _operating(self, now_ms: int) -> OperatingEnvelope:
         measured = self._measured

@@ -46,6 +46,14 @@ def a_payload(name: str, kind: MetricType, value: object, *, timestamp_ms: int =
     return encode_payload(Payload(timestamp_ms, 0, [metric]))
 
 
+DATA = device_topic("DDATA", SITE, "control")
+
+
+def by_alias() -> bytes:
+    """A report of a gateway that is not ours and gave its metrics aliases."""
+    return encode_payload(Payload(NOW_MS, 1, [Metric(alias=40, type=MetricType.STRING, value=HASH)]))
+
+
 class TestHostileSenders:
     def test_made_up_sites_do_not_fill_the_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("vpp.dispatch.control_session.MAX_SITES", 2)
@@ -90,10 +98,8 @@ class TestReports:
         assert event.report.held_hash == ""
 
     def test_data_before_any_birth_asks_for_one(self) -> None:
-        session, edge = a_session(), an_edge()
-        edge.births(NOW_MS, {}, {})
-        message = edge.device_data(NOW_MS, "control", {"reported/hash": HASH})
-        assert session.receive(message.topic, message.payload, received_at=NOW) == BirthNeeded(SITE)
+        session = a_session()
+        assert session.receive(DATA, by_alias(), received_at=NOW) == BirthNeeded(SITE)
         assert session.may_ask(SITE, at=NOW)
         assert not session.may_ask(SITE, at=NOW + timedelta(seconds=4))
         assert session.may_ask(SITE, at=NOW + timedelta(seconds=5))
@@ -103,8 +109,15 @@ class TestReports:
         born(session, edge, state="idle")
         assert session.knows(SITE)
         session.forget()
-        message = edge.device_data(NOW_MS, "control", {"reported/hash": HASH})
-        assert session.receive(message.topic, message.payload, received_at=NOW) == BirthNeeded(SITE)
+        assert session.receive(DATA, by_alias(), received_at=NOW) == BirthNeeded(SITE)
+
+    def test_data_by_name_needs_no_birth(self) -> None:
+        session, edge = a_session(), an_edge()
+        edge.births(NOW_MS, {}, {})
+        message = edge.device_data(NOW_MS, "control", {"reported/hash": HASH, "reported/sequence": 7})
+        event = session.receive(message.topic, message.payload, received_at=NOW)
+        assert isinstance(event, Reported)
+        assert (event.report.held_hash, event.report.held_sequence) == (HASH, 7)
 
 
 TOPIC = device_topic("DBIRTH", SITE, "control")
