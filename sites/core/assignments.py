@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import sys
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
+from sites.core import bodies
+from sites.core.bodies import BodyError
 from sites.core.curves import CurveError, Direction, Recovery, ResponseCurve, Trigger
 from sites.core.envelope import OperatingEnvelope
 from sites.core.intervals import Interval, IntervalError
 
-MAX_BODY_BYTES: Final = 4096
 MAX_POWER_KW: Final = 100_000.0
 FORMAT_VERSION: Final = 1
 EXTENDED_VERSION: Final = 2
@@ -46,10 +45,6 @@ class Refusal(StrEnum):
     EXPIRED = "expired"
     OUT_OF_ENVELOPE = "out_of_envelope"
     LOCKED_OUT = "locked_out"
-
-
-class AssignmentError(ValueError):
-    """A body that is not an assignment; the message names the field and what is accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +95,14 @@ class Assignment:
             "points": [[x, y] for x, y in self.points],
             "power_kw": self.power_kw,
             "baseline_kw": self.baseline_kw,
-            "starts_at": _text(self.starts_at),
-            "ends_at": _text(self.ends_at),
+            "starts_at": bodies.text(self.starts_at),
+            "ends_at": bodies.text(self.ends_at),
         }
         if self.trigger is not None:
             body["trigger"] = asdict(self.trigger)
         if self.recovery is not None:
             body["recovery"] = asdict(self.recovery)
-        return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+        return bodies.packed(body)
 
     @property
     def content_hash(self) -> str:
@@ -118,44 +113,37 @@ class Assignment:
 def assignment_from_bytes(body: bytes) -> Assignment:
     """Read an assignment's body.
 
-    Raises AssignmentError naming the field, what it held and what is accepted.
+    Raises BodyError naming the field, what it held and what is accepted.
     """
-    if len(body) > MAX_BODY_BYTES:
-        raise AssignmentError(f"body has {len(body)} bytes, accepted: up to {MAX_BODY_BYTES}")
-    try:
-        raw: Any = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise AssignmentError(f"body is not JSON: {error}") from None
-    if not isinstance(raw, dict):
-        raise AssignmentError(f"body is a {type(raw).__name__}, accepted: an object")
+    raw = bodies.object_from(body)
     version = raw.get("v")
     if version not in (FORMAT_VERSION, EXTENDED_VERSION) or isinstance(version, bool):
-        raise AssignmentError(f"v is {version!r}, accepted: {FORMAT_VERSION}, {EXTENDED_VERSION}")
+        raise BodyError(f"v is {version!r}, accepted: {FORMAT_VERSION}, {EXTENDED_VERSION}")
     points = raw.get("points")
     if not isinstance(points, list) or not all(isinstance(p, list) and len(p) == 2 for p in points):
-        raise AssignmentError("points is not a list of pairs [deviation_hz, share]")
+        raise BodyError("points is not a list of pairs [deviation_hz, share]")
     assignment = Assignment(
-        assignment_id=_string(raw, "assignment_id"),
-        site_id=_string(raw, "site_id"),
-        sequence=_sequence(raw),
-        dispatch_id=_string(raw, "dispatch_id"),
-        curve_name=_string(raw, "curve_name"),
+        assignment_id=bodies.string(raw, "assignment_id"),
+        site_id=bodies.string(raw, "site_id"),
+        sequence=bodies.sequence(raw),
+        dispatch_id=bodies.string(raw, "dispatch_id"),
+        curve_name=bodies.string(raw, "curve_name"),
         direction=_direction(raw),
-        points=tuple((_finite(p[0], "points"), _finite(p[1], "points")) for p in points),
-        power_kw=_number(raw, "power_kw", 0.0, MAX_POWER_KW),
-        baseline_kw=_number(raw, "baseline_kw", -MAX_POWER_KW, MAX_POWER_KW),
-        starts_at=_instant(raw, "starts_at"),
-        ends_at=_instant(raw, "ends_at"),
+        points=tuple((bodies.finite(p[0], "points"), bodies.finite(p[1], "points")) for p in points),
+        power_kw=bodies.number(raw, "power_kw", 0.0, MAX_POWER_KW),
+        baseline_kw=bodies.number(raw, "baseline_kw", -MAX_POWER_KW, MAX_POWER_KW),
+        starts_at=bodies.instant(raw, "starts_at"),
+        ends_at=bodies.instant(raw, "ends_at"),
         trigger=_part(raw, "trigger", Trigger),
         recovery=_part(raw, "recovery", Recovery),
     )
     if version != assignment.format_version:
-        raise AssignmentError(f"v is {version}, accepted for this content: {assignment.format_version}")
+        raise BodyError(f"v is {version}, accepted for this content: {assignment.format_version}")
     try:
         Interval(assignment.starts_at, assignment.ends_at)
         curve_of(assignment)
     except (IntervalError, CurveError) as error:
-        raise AssignmentError(str(error)) from None
+        raise BodyError(str(error)) from None
     return assignment
 
 
@@ -209,29 +197,11 @@ def judge(
     return None
 
 
-def _text(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-def _string(raw: dict[str, Any], key: str) -> str:
-    value = raw.get(key)
-    if not isinstance(value, str) or not 1 <= len(value) <= 100:
-        raise AssignmentError(f"{key} is {value!r}, accepted: a text of 1 to 100 characters")
-    return value
-
-
-def _sequence(raw: dict[str, Any]) -> int:
-    value = raw.get("sequence")
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 2**53:
-        raise AssignmentError(f"sequence is {value!r}, accepted: a whole number from 1")
-    return value
-
-
 def _direction(raw: dict[str, Any]) -> Direction:
     try:
         return Direction(str(raw.get("direction")))
     except ValueError:
-        raise AssignmentError(f"direction is {raw.get('direction')!r}, accepted: low, high, both") from None
+        raise BodyError(f"direction is {raw.get('direction')!r}, accepted: low, high, both") from None
 
 
 def _part(raw: dict[str, Any], key: str, kind: type[P]) -> P | None:
@@ -241,36 +211,8 @@ def _part(raw: dict[str, Any], key: str, kind: type[P]) -> P | None:
         return None
     names = [field.name for field in fields(kind)]
     if not isinstance(value, dict) or sorted(value) != sorted(names):
-        raise AssignmentError(f"{key} is {value!r:.80}, accepted: an object of {', '.join(names)}")
+        raise BodyError(f"{key} is {value!r:.80}, accepted: an object of {', '.join(names)}")
     try:
-        return kind(**{name: _finite(value[name], f"{key}.{name}") for name in names})
+        return kind(**{name: bodies.finite(value[name], f"{key}.{name}") for name in names})
     except CurveError as error:
-        raise AssignmentError(str(error)) from None
-
-
-def _finite(value: object, key: str) -> float:
-    # A whole number beyond all floats would raise inside isfinite; infinities and NaN fail the comparison.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
-        raise AssignmentError(f"{key} is {value!r:.80}, accepted: a finite number")
-    return float(value)
-
-
-def _number(raw: dict[str, Any], key: str, low: float, high: float) -> float:
-    value = _finite(raw.get(key), key)
-    if not low <= value <= high:
-        raise AssignmentError(f"{key} is {value}, accepted: {low} to {high}")
-    return value
-
-
-def _instant(raw: dict[str, Any], key: str) -> datetime:
-    value = raw.get(key)
-    try:
-        at = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        raise AssignmentError(f"{key} is {value!r}, accepted: an ISO 8601 instant with its offset")
-    try:
-        return at.astimezone(UTC)
-    except OverflowError:
-        raise AssignmentError(f"{key} is {value!r}, accepted: an instant within the calendar in UTC") from None
+        raise BodyError(str(error)) from None

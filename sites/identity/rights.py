@@ -9,6 +9,7 @@ from typing import Final
 from sites.wire.metrics import CONTROL_DEVICE
 from sites.wire.topics import (
     NAMESPACE,
+    SIGNALS,
     UPWARD_DEVICE_KINDS,
     UPWARD_NODE_KINDS,
     group_of,
@@ -44,7 +45,7 @@ def site_rights(site_id: str) -> Rights:
             *(f"{own}/{kind}/{site_id}" for kind in UPWARD_NODE_KINDS),
             *(f"{own}/{kind}/{site_id}/+" for kind in UPWARD_DEVICE_KINDS),
         ),
-        subscribe=(f"{own}/NCMD/{site_id}", f"{own}/DCMD/{site_id}/+", f"{NAMESPACE}/STATE/+"),
+        subscribe=(f"{own}/NCMD/{site_id}", f"{own}/DCMD/{site_id}/+", f"{NAMESPACE}/STATE/+", f"{SIGNALS}+"),
     )
 
 

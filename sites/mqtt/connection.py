@@ -61,6 +61,7 @@ class Connection:
         self._broker = broker
         self._name = name
         self._subscriptions = list(subscriptions)
+        self._optional: frozenset[str] = frozenset()
         self._asked: dict[int, list[tuple[str, int]]] = {}
         """Subscriptions that the broker has not answered yet, by packet."""
         self._on_message = on_message
@@ -119,8 +120,12 @@ class Connection:
             metrics.MQTT.bytes_out += len(message.payload)
         return is_taken
 
-    def subscribe_to(self, subscriptions: Sequence[tuple[str, int]]) -> None:
-        """Change the subscriptions: the new ones are asked for before the old ones are given up."""
+    def subscribe_to(self, subscriptions: Sequence[tuple[str, int]], *, optional: Sequence[str] = ()) -> None:
+        """Change the subscriptions: the new ones are asked for before the old ones are given up.
+
+        One of the ``optional`` topics that the broker refuses is told and gone without; any other ends the connection.
+        """
+        self._optional = frozenset(optional)
         before, self._subscriptions = self._subscriptions, list(subscriptions)
         if not self.is_up:
             # They are asked for with the next connection.
@@ -246,6 +251,9 @@ class Connection:
     def _subscribed(self, _client: Any, _data: Any, number: int, reasons: Sequence[Any], _properties: Any) -> None:
         asked = self._asked.pop(number, [])
         refused = [topic for (topic, _), reason in zip(asked, reasons, strict=False) if reason.is_failure]
+        if without := [topic for topic in refused if topic in self._optional]:
+            log.warning("subscription.refused client=%s topics=%s", self._name, ",".join(without))
+            refused = [topic for topic in refused if topic not in self._optional]
         if refused:
             self._refuse(f"broker refused the subscription to {', '.join(refused[:5])}")
             if self.is_up:

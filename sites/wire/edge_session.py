@@ -12,6 +12,7 @@ from sites.wire.errors import (
     DeviceUnknown,
     MetricUnknown,
     PayloadMalformed,
+    PayloadTooLarge,
     TopicInvalid,
     ValueOutOfRange,
     WireError,
@@ -30,9 +31,10 @@ from sites.wire.metrics import (
     command_on,
 )
 from sites.wire.payload import Metric, Payload, Value, decode_payload, encode_payload, typed_value
-from sites.wire.topics import device_topic, node_topic, parse_topic, state_topic
+from sites.wire.topics import SIGNALS, device_topic, node_topic, parse_topic, state_topic
 
 MAX_COMMAND_BYTES: Final = 64_000
+MAX_SIGNAL_BYTES: Final = 1_024
 _BD_SEQS: Final = 256
 _SEQS: Final = 256
 
@@ -72,6 +74,14 @@ class DeviceCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class SignalReceived:
+    """A value of a setpoint stream, sealed."""
+
+    stream: str
+    envelope: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """Something received that is not taken, and why."""
 
@@ -79,7 +89,7 @@ class Refused:
     detail: str
 
 
-EdgeEvent = RebirthRequested | HostOnline | HostOffline | NodeCommand | DeviceCommand | Refused
+EdgeEvent = RebirthRequested | HostOnline | HostOffline | NodeCommand | DeviceCommand | SignalReceived | Refused
 
 
 class EdgeSession:
@@ -188,6 +198,10 @@ class EdgeSession:
         try:
             if topic == self._state_topic:
                 return self._receive_state(payload)
+            if topic.startswith(SIGNALS):
+                if len(payload) > MAX_SIGNAL_BYTES:
+                    raise PayloadTooLarge(f"signal has {len(payload)} bytes, accepted: up to {MAX_SIGNAL_BYTES}")
+                return [SignalReceived(topic.removeprefix(SIGNALS), payload)]
             parsed = parse_topic(topic)
             if parsed.site_id != self.site_id or parsed.kind not in ("NCMD", "DCMD"):
                 raise TopicInvalid(f"topic is {topic!r}, accepted: commands to site {self.site_id!r}")

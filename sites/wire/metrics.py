@@ -92,6 +92,7 @@ RESENT: Final = "resent/"
 """Prefix of the answer's metrics."""
 RESEND_REFUSALS: Final = ("", "no_longer_kept", "not_numbered_yet", "stream_unknown", "request_malformed")
 DESIRED: Final = "desired"
+DESIRED_STREAM: Final = "desired_stream"
 COMMAND: Final = "command"
 CONTROL_DEVICE: Final = "control"
 
@@ -171,12 +172,20 @@ NAMEPLATE_NAMES: Final = frozenset({"rated_kw", "capacity_kwh", "reserve_kwh", "
 """Sent in births only."""
 
 CONTROL_METRICS: Final = (
-    MetricDeclaration("reported/state", _S, text="what the site holds", choices=REPORTED_STATES),
-    MetricDeclaration("reported/hash", _S, text="content hash of the held assignment, empty for none"),
-    MetricDeclaration("reported/sequence", _I, "", 0, _COUNT, "sequence of the held assignment, 0 for none"),
-    MetricDeclaration("reported/refused_hash", _S, text="content hash of the last refused one, empty for none"),
-    MetricDeclaration("reported/refusal", _S, text="why the last one was refused, empty for none"),
-    MetricDeclaration("reported/refused_sequence", _I, "", 0, _COUNT, "sequence of the last refused one, 0 for none"),
+    *(
+        MetricDeclaration(
+            f"{prefix}/{name}", kind, low=bounds[0], high=bounds[1], text=text.format(what), choices=choices
+        )
+        for prefix, what in (("reported", "assignment"), ("reported_stream", "stream grant"))
+        for name, kind, bounds, text, choices in (
+            ("state", _S, (None, None), "what the site holds of {}s", REPORTED_STATES),
+            ("hash", _S, (None, None), "content hash of the held {}, empty for none", ()),
+            ("sequence", _I, (0, _COUNT), "sequence of the held {}, 0 for none", ()),
+            ("refused_hash", _S, (None, None), "content hash of the last refused {}, empty for none", ()),
+            ("refusal", _S, (None, None), "why the last {} was refused, empty for none", ()),
+            ("refused_sequence", _I, (0, _COUNT), "sequence of the last refused {}, 0 for none", ()),
+        )
+    ),
     MetricDeclaration("answer/state", _S, text="what became of the last command", choices=ANSWER_STATES),
     MetricDeclaration("answer/hash", _S, text="content hash of the last command, empty for none"),
     MetricDeclaration("answer/sequence", _I, "", 0, _COUNT, "highest sequence that the site has answered, 0 for none"),
@@ -254,6 +263,7 @@ NODE_COMMANDS: Final = (
 )
 CONTROL_COMMANDS: Final = (
     MetricDeclaration(DESIRED, MetricType.BYTES, text="signed envelope over an assignment's body"),
+    MetricDeclaration(DESIRED_STREAM, MetricType.BYTES, text="signed envelope over a stream grant's body"),
     MetricDeclaration(COMMAND, MetricType.BYTES, text="signed envelope over a command's body"),
 )
 

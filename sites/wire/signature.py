@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from sites.wire.errors import SignatureInvalid
 
 MAGIC: Final = b"VPA1"
+SIGNAL_MAGIC: Final = b"VPS1"
+"""Of a stream's signal: a signature over one kind of body is none over another."""
 KEY_ID_BYTES: Final = 8
 SIGNATURE_BYTES: Final = 64
 KEY_BYTES: Final = 32
@@ -31,10 +33,10 @@ def key_id_of(public_key: bytes) -> bytes:
 class Signer:
     """Seals bodies with one key, which is read once: sealing costs a signature and nothing else."""
 
-    def __init__(self, private_seed: bytes) -> None:
+    def __init__(self, private_seed: bytes, *, magic: bytes = MAGIC) -> None:
         """Take an Ed25519 seed (32 bytes); raise SignatureInvalid for another length."""
         self._private = _private(private_seed)
-        self._head = MAGIC + key_id_of(self._private.public_key().public_bytes_raw())
+        self._head = magic + key_id_of(self._private.public_key().public_bytes_raw())
 
     def seal(self, body: bytes) -> bytes:
         """Return ``MAGIC + key id + signature + body``.
@@ -51,15 +53,15 @@ def seal(body: bytes, private_seed: bytes) -> bytes:
     return Signer(private_seed).seal(body)
 
 
-def open_envelope(envelope: bytes, public_keys: Iterable[bytes]) -> bytes:
+def open_envelope(envelope: bytes, public_keys: Iterable[bytes], *, magic: bytes = MAGIC) -> bytes:
     """Return the body of an envelope signed by one of the given keys (several while a key is replaced).
 
     Raises SignatureInvalid naming what was wrong.
     """
     if len(envelope) < HEADER_BYTES:
         raise SignatureInvalid(f"envelope has {len(envelope)} bytes, accepted: at least {HEADER_BYTES}")
-    if envelope[: len(MAGIC)] != MAGIC:
-        raise SignatureInvalid(f"envelope starts with {envelope[: len(MAGIC)]!r}, accepted: {MAGIC!r}")
+    if envelope[: len(MAGIC)] != magic:
+        raise SignatureInvalid(f"envelope starts with {envelope[: len(MAGIC)]!r}, accepted: {magic!r}")
     head = envelope[: len(MAGIC) + KEY_ID_BYTES]
     key_id, signature, body = head[len(MAGIC) :], envelope[len(head) : HEADER_BYTES], envelope[HEADER_BYTES:]
     for public_key in public_keys:

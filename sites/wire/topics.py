@@ -16,6 +16,8 @@ DEVICE_KINDS: Final = ("DBIRTH", "DDATA", "DDEATH", "DCMD")
 UPWARD_NODE_KINDS: Final = ("NBIRTH", "NDATA", "NDEATH")
 UPWARD_DEVICE_KINDS: Final = ("DBIRTH", "DDATA", "DDEATH")
 STATE: Final = "STATE"
+SIGNALS: Final = "vpp/setpoint/"
+"""Outside Sparkplug, which has no message to all nodes but STATE."""
 MAX_TOPIC_CHARS: Final = 200
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -63,6 +65,11 @@ def device_topic(kind: str, site_id: str, device: str) -> str:
 def state_topic(host_id: str) -> str:
     """Return the topic of a host's retained state."""
     return f"{NAMESPACE}/{STATE}/{_checked(host_id, 'host id')}"
+
+
+def signal_topic(stream: str) -> str:
+    """Return the topic of a setpoint stream's signal, the same for all sites."""
+    return f"{SIGNALS}{_checked(stream, 'stream')}"
 
 
 def parse_topic(text: str) -> Topic:

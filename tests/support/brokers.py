@@ -30,7 +30,7 @@ EDGE_PUBLISHES = (
 )
 # Started by root, Mosquitto would change to its own user, who may not read a test's folder.
 KEEP_USER = "user root\n" if os.geteuid() == 0 else ""
-EDGE_SUBSCRIBES = ("spBv1.0/+/NCMD/+", "spBv1.0/+/DCMD/+/+", "spBv1.0/STATE/+")
+EDGE_SUBSCRIBES = ("spBv1.0/+/NCMD/+", "spBv1.0/+/DCMD/+/+", "spBv1.0/STATE/+", "vpp/setpoint/+")
 
 
 @dataclass

@@ -33,6 +33,7 @@ class CountingDriver:
         self.sample = 0
         self.batches: list[int] = []
         self.armed: list[tuple[int, str]] = []
+        self.followed: list[tuple[float, float, int]] = []
         self.asked: list[tuple[int, str]] = []
         self.inputs: dict[str, int] = {}
         self.answers_with: str | None = ""
@@ -54,6 +55,9 @@ class CountingDriver:
 
     def arm(self, index: int, assignment: Assignment) -> None:
         self.armed.append((self.sample, assignment.assignment_id))
+
+    def follow_setpoint(self, index: int, power_kw: float, ramp_kw_per_s: float, until_sample: int) -> None:
+        self.followed.append((power_kw, ramp_kw_per_s, until_sample))
 
     def disarm(self, index: int) -> None:
         self.armed.append((self.sample, ""))

@@ -43,7 +43,7 @@ def write_config(workspace: Workspace) -> Path:
             platform_password=workspace.platform_password,
             edge_password=workspace.edge_password,
             edge_publish=subjects([f"spBv1//0.*.{kind}" for kind in EDGE_PUBLISH]),
-            edge_subscribe=subjects(["spBv1//0.*.NCMD.*", "spBv1//0.*.DCMD.*.*", "spBv1//0.STATE.*"]),
+            edge_subscribe=subjects(["spBv1//0.*.NCMD.*", "spBv1//0.*.DCMD.*.*", "spBv1//0.STATE.*", "vpp.setpoint.*"]),
         )
     )
     return path

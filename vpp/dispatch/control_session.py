@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sites.wire.errors import AliasUnknown, MetricUnknown, TimestampInFuture, TooManySites, TopicInvalid, WireError
-from sites.wire.metrics import COMMAND, CONTROL_DECLARED, CONTROL_DEVICE, DESIRED, REBIRTH, MetricType
+from sites.wire.metrics import COMMAND, CONTROL_DECLARED, CONTROL_DEVICE, DESIRED, DESIRED_STREAM, REBIRTH, MetricType
 from sites.wire.payload import Metric, Payload, decode_payload, encode_payload, typed_value
 from sites.wire.topics import NAMESPACE, device_topic, node_topic, parse_topic
-from vpp.dispatch.reports import ReportInvalid, SiteReport, report_from
+from vpp.dispatch.reports import FIELDS, ReportInvalid, SiteReport, report_from
 
 SUBSCRIPTIONS: Final = (f"{NAMESPACE}/+/DBIRTH/+/{CONTROL_DEVICE}", f"{NAMESPACE}/+/DDATA/+/{CONTROL_DEVICE}")
 MAX_SITES: Final = 100_000
@@ -23,7 +23,8 @@ REBIRTH_EVERY_S: Final = 5.0
 class Reported:
     """A site said what it holds."""
 
-    report: SiteReport
+    reports: tuple[SiteReport, ...]
+    """One for each kind of assignment that the message speaks of."""
     is_birth: bool
 
 
@@ -51,7 +52,7 @@ class ControlSession:
         self._max_bytes = max_bytes
         self._max_ahead = timedelta(seconds=max_clock_ahead_s)
         self._names: dict[str, dict[int, str]] = {}
-        self._reports: dict[str, SiteReport] = {}
+        self._reports: dict[str, dict[str, SiteReport]] = {}
         self._asked_at: dict[str, datetime] = {}
 
     def knows(self, site_id: str) -> bool:
@@ -88,12 +89,15 @@ class ControlSession:
                 names = {m.alias: m.name for m in message.metrics if m.alias is not None and m.name is not None}
             else:
                 names = self._names.get(parsed.site_id, {})
-            report = report_from(
-                _values(message, names),
-                site_id=parsed.site_id,
-                received_at=received_at,
-                before=None if is_birth else self._reports.get(parsed.site_id),
-            )
+            values = _values(message, names)
+            before = {} if is_birth else self._reports.get(parsed.site_id, {})
+            reports = {
+                kind: report_from(
+                    values, site_id=parsed.site_id, received_at=received_at, kind=kind, before=before.get(kind)
+                )
+                for kind, fields in FIELDS.items()
+                if is_birth or not fields.keys().isdisjoint(values)
+            }
         except AliasUnknown:
             return BirthNeeded(parsed.site_id)
         except WireError as error:
@@ -102,8 +106,8 @@ class ControlSession:
             return Refused(_printable(topic), "report_invalid", str(error))
         if is_birth:
             self._names[parsed.site_id] = names
-        self._reports[parsed.site_id] = report
-        return Reported(report, is_birth)
+        self._reports[parsed.site_id] = before | reports
+        return Reported(tuple(reports.values()), is_birth)
 
     def _check_clock(self, message: Payload, received_at: datetime) -> None:
         if message.timestamp_ms is None:
@@ -120,9 +124,10 @@ def _printable(topic: str) -> str:
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in topic[:200])
 
 
-def desired_message(site_id: str, envelope: bytes, *, at: datetime) -> tuple[str, bytes]:
-    """Return topic and payload that ask a site to hold the assignment in a sealed envelope."""
-    metric = Metric(name=DESIRED, type=MetricType.BYTES, value=envelope)
+def desired_message(site_id: str, envelope: bytes, *, at: datetime, kind: str = "curve") -> tuple[str, bytes]:
+    """Return topic and payload that ask a site to hold the assignment of a kind in a sealed envelope."""
+    name = DESIRED_STREAM if kind == "stream" else DESIRED
+    metric = Metric(name=name, type=MetricType.BYTES, value=envelope)
     return device_topic("DCMD", site_id, CONTROL_DEVICE), _command(metric, at)
 
 

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from django.db import connection
 from django.db.models import Max, Sum
@@ -15,6 +15,7 @@ from django.db.models.functions import Greatest
 
 from sites.core.assignments import Assignment
 from sites.core.curves import ResponseCurve
+from sites.core.streams import StreamGrant, StreamProduct
 from sites.registry.models import Site
 from vpp.dispatch.models import Dispatch, SiteAssignment
 
@@ -24,7 +25,39 @@ MAX_IN: Final = 5_000
 """Values in one list of a query."""
 
 
-def desire(*, dispatch: Dispatch, curve: ResponseCurve, powers_kw: Mapping[str, float], at: datetime) -> int:
+class MakeBody(Protocol):
+    """What signs and sends as one site's share."""
+
+    def __call__(self, *, assignment_id: str, site_id: str, sequence: int, power_kw: float) -> bytes:
+        """Return the body."""
+
+
+def curve_bodies(dispatch: Dispatch, curve: ResponseCurve) -> MakeBody:
+    """Return what makes a site's assignment of a curve."""
+    template = Assignment(
+        assignment_id="x", site_id="x", sequence=1, dispatch_id=dispatch.dispatch_id, curve_name=curve.name,
+        direction=curve.direction, points=curve.points, power_kw=0.0, baseline_kw=DECLARED_BASELINE_KW,
+        starts_at=dispatch.starts_at, ends_at=dispatch.ends_at, trigger=curve.trigger, recovery=curve.recovery,
+    )  # fmt: skip
+    return lambda **share: replace(template, **share).to_bytes()
+
+
+def stream_bodies(dispatch: Dispatch, product: StreamProduct) -> MakeBody:
+    """Return what makes a site's grant of a stream: the same power each way."""
+    template = StreamGrant(
+        assignment_id="x", site_id="x", sequence=1, dispatch_id=dispatch.dispatch_id, stream=dispatch.dispatch_id,
+        up_kw=0.0, down_kw=0.0, max_age_s=product.max_age_s, ramp_per_s=product.ramp_per_s,
+        starts_at=dispatch.starts_at, ends_at=dispatch.ends_at,
+    )  # fmt: skip
+
+    def make(*, assignment_id: str, site_id: str, sequence: int, power_kw: float) -> bytes:
+        share = {"assignment_id": assignment_id, "site_id": site_id, "sequence": sequence}
+        return replace(template, **share, up_kw=power_kw, down_kw=power_kw).to_bytes()  # type: ignore[arg-type]
+
+    return make
+
+
+def desire(*, dispatch: Dispatch, make_body: MakeBody, powers_kw: Mapping[str, float], at: datetime) -> int:
     """Give each site its next desired assignment, and the dispatch its new sum; return the new rows.
 
     Within a transaction of the caller.
@@ -33,19 +66,12 @@ def desire(*, dispatch: Dispatch, curve: ResponseCurve, powers_kw: Mapping[str, 
         return 0
     sites = _sites(list(powers_kw))
     sequences = _sequences(list(sites.values()))
-    template = Assignment(
-        assignment_id="x", site_id="x", sequence=1, dispatch_id=dispatch.dispatch_id, curve_name=curve.name,
-        direction=curve.direction, points=curve.points, power_kw=0.0, baseline_kw=DECLARED_BASELINE_KW,
-        starts_at=dispatch.starts_at, ends_at=dispatch.ends_at, trigger=curve.trigger, recovery=curve.recovery,
-    )  # fmt: skip
     rows = []
     for site_id, power_kw in powers_kw.items():
         site = sites[site_id]
         sequence = sequences.get(site, 0) + 1
         assignment_id = str(uuid.uuid4())
-        body = replace(
-            template, assignment_id=assignment_id, site_id=site_id, sequence=sequence, power_kw=power_kw
-        ).to_bytes()
+        body = make_body(assignment_id=assignment_id, site_id=site_id, sequence=sequence, power_kw=power_kw)
         rows.append((site, assignment_id, sequence, power_kw, body, hashlib.sha256(body).hexdigest()))
     for start in range(0, len(rows), MAX_IN):
         part = [row[0] for row in rows[start : start + MAX_IN]]

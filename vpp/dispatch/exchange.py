@@ -22,7 +22,7 @@ MAX_BACKOFF: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class DesiredRow:
-    """What one site shall hold, as the gateway needs it."""
+    """What one site shall hold of one kind, as the gateway needs it."""
 
     assignment_pk: int
     site_id: str
@@ -32,6 +32,7 @@ class DesiredRow:
     ends_at: datetime
     acknowledged: bool
     refused: bool
+    kind: str = "curve"
 
 
 class Outcome(StrEnum):
@@ -43,6 +44,10 @@ class Outcome(StrEnum):
     """It holds another one, or none: the desired one is to be sent (again)."""
     UNKNOWN = "unknown"
     """Nothing is desired of this site now."""
+
+
+Key = tuple[str, str]
+"""Site and kind: of each kind a site holds one assignment."""
 
 
 @dataclass(slots=True)
@@ -71,46 +76,48 @@ class Exchange:
         self._resend_after = timedelta(seconds=resend_after_s)
         self._most = in_flight
         self._window = float(min(FIRST_WINDOW, in_flight))
-        self._desires: dict[str, _Desire] = {}
+        self._desires: dict[Key, _Desire] = {}
         # Waiting for its first sending, in order; on its way, in order of sending; to be repeated, by time.
-        self._fresh: OrderedDict[str, None] = OrderedDict()
-        self._flying: OrderedDict[str, datetime] = OrderedDict()
-        self._repeats: list[tuple[datetime, str]] = []
+        self._fresh: OrderedDict[Key, None] = OrderedDict()
+        self._flying: OrderedDict[Key, datetime] = OrderedDict()
+        self._repeats: list[tuple[datetime, Key]] = []
         self._answered_through: datetime | None = None
 
     def desire(self, rows: Iterable[DesiredRow]) -> None:
         """Take newly decided assignments; a lower sequence than the known one is left alone."""
         for row in rows:
-            known = self._desires.get(row.site_id)
+            key = (row.site_id, row.kind)
+            known = self._desires.get(key)
             if known is not None and known.row.sequence >= row.sequence:
                 continue
             settled = Outcome.AGREED if row.acknowledged else Outcome.REFUSED if row.refused else None
-            self._desires[row.site_id] = _Desire(row, settled)
-            self._flying.pop(row.site_id, None)
-            self._fresh.pop(row.site_id, None)
+            self._desires[key] = _Desire(row, settled)
+            self._flying.pop(key, None)
+            self._fresh.pop(key, None)
             if settled is None:
-                self._fresh[row.site_id] = None
+                self._fresh[key] = None
 
     def due(self, *, at: datetime) -> Iterator[DesiredRow]:
         """Yield what is to be sent at an instant, as far as there is room in flight; count it as sent."""
         while self._repeats and self._repeats[0][0] <= at:
-            due_at, site_id = heapq.heappop(self._repeats)
-            desire = self._desires.get(site_id)
+            due_at, key = heapq.heappop(self._repeats)
+            desire = self._desires.get(key)
             # A newer assignment, an answer or an earlier repetition has overtaken this entry.
             if desire is not None and desire.settled is None and desire.due_at == due_at and self._send(desire, at):
                 yield desire.row
         room = int(self._window) - self._waiting(at)
         while room > 0 and self._fresh:
-            site_id, _ = self._fresh.popitem(last=False)
-            desire = self._desires[site_id]
+            key, _ = self._fresh.popitem(last=False)
+            desire = self._desires[key]
             if self._send(desire, at):
-                self._flying[site_id] = at
+                self._flying[key] = at
                 room -= 1
                 yield desire.row
 
     def receive(self, report: SiteReport, *, is_birth: bool) -> Outcome:
         """Compare a report with what is desired; a newborn site that holds another one is due at once."""
-        desire = self._desires.get(report.site_id)
+        key = (report.site_id, report.kind)
+        desire = self._desires.get(key)
         if desire is None or report.received_at >= desire.row.ends_at:
             return Outcome.UNKNOWN
         if report.held_hash == desire.row.content_hash:
@@ -125,15 +132,16 @@ class Exchange:
         # Agreed before and lost since, or newborn: at once. Else the repetition comes by itself.
         if desire.settled is Outcome.AGREED or (is_birth and not (is_crossing and desire.settled is None)):
             desire.settled, desire.sends, desire.due_at = None, 0, None
-            self._fresh[report.site_id] = None
-            self._fresh.move_to_end(report.site_id, last=False)
+            self._fresh[key] = None
+            self._fresh.move_to_end(key, last=False)
         return Outcome.DIFFERS
 
-    def drop(self, site_id: str) -> None:
+    def drop(self, site_id: str, kind: str = "curve") -> None:
         """Forget what is desired of a site: a command that was answered is never sent again, whatever comes."""
-        if site_id in self._desires:
-            self._settle(self._desires[site_id], Outcome.AGREED)
-            del self._desires[site_id]
+        key = (site_id, kind)
+        if key in self._desires:
+            self._settle(self._desires[key], Outcome.AGREED, None)
+            del self._desires[key]
 
     def next_due(self, *, at: datetime) -> float:
         """Return the time after which something may be due without an answer coming [s]."""
@@ -168,15 +176,16 @@ class Exchange:
         desire.sent_at = at
         desire.due_at = at + self._resend_after * min(2**desire.sends, MAX_BACKOFF)
         desire.sends += 1
-        heapq.heappush(self._repeats, (desire.due_at, desire.row.site_id))
+        heapq.heappush(self._repeats, (desire.due_at, (desire.row.site_id, desire.row.kind)))
         return True
 
-    def _settle(self, desire: _Desire, outcome: Outcome, at: datetime) -> None:
+    def _settle(self, desire: _Desire, outcome: Outcome, at: datetime | None) -> None:
         desire.settled = outcome
-        self._fresh.pop(desire.row.site_id, None)
-        sent_at = self._flying.pop(desire.row.site_id, None)
+        key = (desire.row.site_id, desire.row.kind)
+        self._fresh.pop(key, None)
+        sent_at = self._flying.pop(key, None)
         if sent_at is not None:
-            took = at - sent_at
+            took = self._resend_after / 3 if at is None else at - sent_at
             if took < self._resend_after / 4:
                 self._window = min(self._window + 1.0, self._most)
             elif took > self._resend_after / 2:

@@ -26,7 +26,7 @@ from vpp.dispatch.control_session import (
     rebirth_message,
 )
 from vpp.dispatch.exchange import DesiredRow, Exchange, Outcome
-from vpp.dispatch.models import SiteCommand
+from vpp.dispatch.models import Kind, SiteCommand
 from vpp.dispatch.recording import Sending
 from vpp.dispatch.reports import SiteReport
 
@@ -177,13 +177,13 @@ class Gateway:
 
     def _send(self, row: DesiredRow) -> None:
         sent_at = datetime.now(UTC)
-        topic, payload = desired_message(row.site_id, self._signer.seal(row.body), at=sent_at)
+        topic, payload = desired_message(row.site_id, self._signer.seal(row.body), at=sent_at, kind=row.kind)
         if self._connection.publish(Message(topic, payload)):
             self._sendings.append(Sending(row.assignment_pk, sent_at))
 
     def _send_command(self, row: DesiredRow) -> None:
         sent_at = datetime.now(UTC)
-        topic, payload = command_message(row.site_id, seal(row.body, self._signing_key), at=sent_at)
+        topic, payload = command_message(row.site_id, self._signer.seal(row.body), at=sent_at)
         if self._connection.publish(Message(topic, payload)):
             logger.info("%s site=%s sequence=%d", observe.COMMAND_SENT, row.site_id, row.sequence)
             self._command_sendings.append(Sending(row.assignment_pk, sent_at))
@@ -212,18 +212,20 @@ class Gateway:
                 self.refused[event.error] += 1
                 logger.warning("%s %s on %s: %s", observe.MESSAGE_REFUSED, event.error, event.topic, event.detail)
             else:
-                self._take_answer(event.report, is_birth=event.is_birth)
-                outcome = self._exchange.receive(event.report, is_birth=event.is_birth)
-                if outcome is Outcome.REFUSED:
-                    logger.warning(
-                        "%s site=%s sequence=%d reason=%s",
-                        observe.ASSIGNMENT_REFUSED,
-                        event.report.site_id,
-                        event.report.refused_sequence,
-                        event.report.refusal,
-                    )
-                if outcome is not Outcome.UNKNOWN:
-                    self._reports.append(event.report)
+                for report in event.reports:
+                    self._take_report(report, is_birth=event.is_birth)
+
+    def _take_report(self, report: SiteReport, *, is_birth: bool) -> None:
+        if report.kind == Kind.CURVE:
+            self._take_answer(report, is_birth=is_birth)
+        outcome = self._exchange.receive(report, is_birth=is_birth)
+        if outcome is Outcome.REFUSED:
+            logger.warning(
+                "%s site=%s kind=%s sequence=%d reason=%s",
+                observe.ASSIGNMENT_REFUSED, report.site_id, report.kind, report.refused_sequence, report.refusal,
+            )  # fmt: skip
+        if outcome is not Outcome.UNKNOWN:
+            self._reports.append(report)
 
     def _note_up(self) -> None:
         # Births that came while we were away are lost; what was sent then too, and is repeated.

@@ -13,6 +13,13 @@ from sites.core.requests import RequestRefusal, SiteRequest
 from sites.registry.models import Site
 
 
+class Kind(models.TextChoices):
+    """What an assignment asks for. A site holds one of each kind, so that a curve and a stream stand side by side."""
+
+    CURVE = "curve", "a response to the site's own frequency"
+    STREAM = "stream", "a share of a fleet-wide setpoint signal"
+
+
 class Dispatch(models.Model):
     """How the fleet serves one obligation."""
 
@@ -25,8 +32,10 @@ class Dispatch(models.Model):
 
     dispatch_id = models.CharField(max_length=100, unique=True)
     """Joins the books; the obligation's."""
-    obligation = models.OneToOneField(Obligation, on_delete=models.PROTECT, related_name="dispatch")
-    obligation_revision = models.PositiveIntegerField()
+    kind = models.CharField(max_length=6, choices=Kind.choices, default=Kind.CURVE)
+    obligation = models.OneToOneField(Obligation, on_delete=models.PROTECT, related_name="dispatch", null=True)
+    """None: a stream that the dispatcher opened, not the market."""
+    obligation_revision = models.PositiveIntegerField(default=0)
     """Terms of the obligation that are armed; a higher one there asks for arming anew."""
     product = models.CharField(max_length=64)
     """Name of the response curve, such as ``neso-dc-low``."""
@@ -52,11 +61,6 @@ class Dispatch(models.Model):
         return self.dispatch_id
 
     @property
-    def kind(self) -> str:
-        """Kind of the assignments that serve it."""
-        return SiteAssignment.Kind.CURVE.value
-
-    @property
     def window(self) -> Interval:
         """The half-open period in which it is owed."""
         return Interval(self.starts_at, self.ends_at)
@@ -69,11 +73,7 @@ class SiteAssignment(models.Model):
     the site holds until the newer one is acknowledged.
     """
 
-    class Kind(models.TextChoices):
-        """What it asks for. A site holds one of each kind, so that a curve and a stream stand side by side."""
-
-        CURVE = "curve", "a response to the site's own frequency"
-        STREAM = "stream", "a share of a fleet-wide setpoint signal"
+    Kind = Kind
 
     dispatch = models.ForeignKey(Dispatch, on_delete=models.PROTECT, related_name="assignments")
     kind = models.CharField(max_length=6, choices=Kind.choices, default=Kind.CURVE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -15,13 +15,15 @@ from django.db import transaction
 from markets.models import Obligation
 from sites.core.curves import ResponseCurve, curve_named
 from sites.core.envelope import OperatingEnvelope
+from sites.core.intervals import Interval
+from sites.core.streams import StreamProduct, stream_product
 from sites.core.synchronous import synchronous_area
 from sites.metering.queries import fleet_envelopes
 from vpp.dispatch import leases, queries
 from vpp.dispatch.allocation import WATT_KW, Allocation, allocate
-from vpp.dispatch.desiring import desire
+from vpp.dispatch.desiring import MakeBody, curve_bodies, desire, stream_bodies
 from vpp.dispatch.freezing import FreezeWatch
-from vpp.dispatch.models import Dispatch, SiteAssignment
+from vpp.dispatch.models import Dispatch, Kind, SiteAssignment
 from vpp.dispatch.resharing import BoolArray, Fleet, Terms, reshared
 from vpp.dispatch.standing import Bounds, over_delivery_of
 
@@ -65,8 +67,58 @@ def arm_obligation(*, obligation: Obligation, at: datetime, token: int | None = 
         dispatch.short_since = at
         dispatch.save()
         powers_kw = dict.fromkeys(_desired_kw(dispatch), 0.0) | _by_site(envelopes, allocation)
-        desire(dispatch=dispatch, curve=curve, powers_kw=powers_kw, at=at)
+        desire(dispatch=dispatch, make_body=curve_bodies(dispatch, curve), powers_kw=powers_kw, at=at)
     return dispatch
+
+
+def open_stream(
+    *,
+    dispatch_id: str,
+    product: StreamProduct,
+    power_kw: float,
+    window: Interval,
+    at: datetime,
+    token: int | None = None,
+) -> Dispatch:
+    """Grant a setpoint stream to the sites that can serve it, so much each way in all; idempotent by its id.
+
+    Beside a curve a site gives the stream what that leaves of its headroom. Sites that release at a lost link take
+    part: without its signal a stream is nothing anyway. Raises NothingToArm when no site can take any of it.
+    """
+    with transaction.atomic():
+        leases.require_dispatch(token)
+        held = Dispatch.objects.filter(dispatch_id=dispatch_id).first()
+        if held is not None:
+            return held
+        envelopes = _stream_envelopes(program=product.name, at=at)
+        sustainable_kw = [envelope.sustainable_kw(product.sustain_s, 0) for envelope in envelopes]
+        allocation = allocate(power_kw / (1.0 - float(settings.DROPOUT_MARGIN)), sustainable_kw, minimum_kw=WATT_KW)
+        if not allocation.power_kw.any():
+            raise NothingToArm(
+                f"stream {dispatch_id}: {len(envelopes)} free sites with data of the last "
+                f"{settings.FRESH_WITHIN_S:g} s, accepted: at least one with power to give both ways"
+            )
+        dispatch = Dispatch.objects.create(
+            dispatch_id=dispatch_id, kind=Kind.STREAM, product=product.name, power_kw=power_kw, created_at=at,
+            starts_at=window.starts_at, ends_at=window.ends_at, short_since=at,
+        )  # fmt: skip
+        powers_kw = _by_site(envelopes, allocation)
+        desire(dispatch=dispatch, make_body=stream_bodies(dispatch, product), powers_kw=powers_kw, at=at)
+    return dispatch
+
+
+def _stream_envelopes(*, program: str, at: datetime) -> list[OperatingEnvelope]:
+    """Return what the sites of a program have left beside their curves, those without another stream."""
+    busy = set(queries.armed_site_ids(at=at, kind=Kind.STREAM))
+    curves = queries.asked_kw(at=at, kind=Kind.CURVE)
+    return [
+        replace(e, discharge_kw=max(0.0, e.discharge_kw - curves.get(e.site_id, 0.0)),
+                charge_kw=max(0.0, e.charge_kw - curves.get(e.site_id, 0.0)))
+        for e in fleet_envelopes(
+            at=at, fresh_within_s=settings.FRESH_WITHIN_S, program=program, holds_without_link=False
+        )
+        if e.site_id not in busy
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +149,7 @@ def review_dispatch(
         areas = {synchronous_area(zone) for zone, _ in now.deviations_hz}
         freeze.note([(synchronous_area(zone), hz) for zone, hz in now.deviations_hz], at=at)
         is_frozen = dispatch.starts_at <= at and (not areas or freeze.is_frozen(areas, at=at))
-        if dispatch.status != Dispatch.Status.OPEN or is_frozen:
+        if dispatch.status != Dispatch.Status.OPEN or is_frozen or dispatch.kind == Kind.STREAM:
             return Review(now.firm_kw, now.upper_kw, 0, is_frozen)
         curve = curve_named(dispatch.product)
         envelopes = _free_envelopes(curve=curve, dispatch=dispatch, at=at)
@@ -106,7 +158,7 @@ def review_dispatch(
         wanted_kw = reshared(fleet, terms)
         changed = np.flatnonzero(np.abs(wanted_kw - fleet.asked_kw) > WATT_KW)
         powers_kw = {site_ids[place]: round(float(wanted_kw[place]), 6) for place in changed}
-        count = desire(dispatch=dispatch, curve=curve, powers_kw=powers_kw, at=at)
+        count = desire(dispatch=dispatch, make_body=curve_bodies(dispatch, curve), powers_kw=powers_kw, at=at)
         return Review(now.firm_kw, now.upper_kw, count, False)
 
 
@@ -176,7 +228,7 @@ def reissue_stale(*, at: datetime, token: int | None = None) -> int:
         count = 0
         for dispatch in {row.dispatch.pk: row.dispatch for row in rows}.values():
             powers_kw = {row.site.site_id: row.power_kw for row in rows if row.dispatch.pk == dispatch.pk}
-            count += desire(dispatch=dispatch, curve=curve_named(dispatch.product), powers_kw=powers_kw, at=at)
+            count += desire(dispatch=dispatch, make_body=_bodies(dispatch), powers_kw=powers_kw, at=at)
         return count
 
 
@@ -193,7 +245,7 @@ def cancel_dispatch(*, dispatch: Dispatch, at: datetime, token: int | None = Non
         dispatch.status = Dispatch.Status.CANCELLED
         dispatch.save(update_fields=["status"])
         powers_kw = dict.fromkeys(_desired_kw(dispatch), 0.0)
-        return desire(dispatch=dispatch, curve=curve_named(dispatch.product), powers_kw=powers_kw, at=at)
+        return desire(dispatch=dispatch, make_body=_bodies(dispatch), powers_kw=powers_kw, at=at)
 
 
 def lapse_dispatches(*, at: datetime, token: int | None = None) -> int:
@@ -203,6 +255,12 @@ def lapse_dispatches(*, at: datetime, token: int | None = None) -> int:
         return Dispatch.objects.filter(status=Dispatch.Status.OPEN, ends_at__lte=at).update(
             status=Dispatch.Status.LAPSED
         )
+
+
+def _bodies(dispatch: Dispatch) -> MakeBody:
+    if dispatch.kind == Kind.STREAM:
+        return stream_bodies(dispatch, stream_product(dispatch.product))
+    return curve_bodies(dispatch, curve_named(dispatch.product))
 
 
 def _limit_kw(power_kw: float, curve: ResponseCurve) -> float:
@@ -220,9 +278,14 @@ def _free_envelopes(*, curve: ResponseCurve, dispatch: Dispatch | None, at: date
 
     A site holds one assignment: arming it for a second dispatch would take it from the first.
     """
-    busy = set(queries.armed_site_ids(at=at, kind=SiteAssignment.Kind.CURVE, except_dispatch=dispatch))
-    envelopes = fleet_envelopes(at=at, fresh_within_s=settings.FRESH_WITHIN_S, program=curve.name)
-    return [envelope for envelope in envelopes if envelope.site_id not in busy]
+    busy = set(queries.armed_site_ids(at=at, kind=Kind.CURVE, except_dispatch=dispatch))
+    streams = queries.asked_kw(at=at, kind=Kind.STREAM)
+    return [
+        replace(e, discharge_kw=max(0.0, e.discharge_kw - streams.get(e.site_id, 0.0)),
+                charge_kw=max(0.0, e.charge_kw - streams.get(e.site_id, 0.0)))
+        for e in fleet_envelopes(at=at, fresh_within_s=settings.FRESH_WITHIN_S, program=curve.name)
+        if e.site_id not in busy
+    ]  # fmt: skip
 
 
 def _sustainable_kw(envelopes: Sequence[OperatingEnvelope], curve: ResponseCurve) -> list[float]:

@@ -19,7 +19,7 @@ from sites.metering.models import LiveState
 from sites.metering.queries import countable
 from sites.registry.models import Site
 from vpp.dispatch.exchange import DesiredRow
-from vpp.dispatch.models import Dispatch, SiteAssignment
+from vpp.dispatch.models import Dispatch, Kind, SiteAssignment
 from vpp.dispatch.standing import Asked, Bounds, OverDelivery, bounds_of, over_delivery_of, upper_kw
 
 SILENT_SENDS: Final = 4
@@ -132,6 +132,7 @@ def desired_rows(*, at: datetime, after_pk: int = 0) -> list[DesiredRow]:
     columns = rows.values_list(
         "pk",
         "site__site_id",
+        "kind",
         "sequence",
         "body",
         "content_hash",
@@ -143,6 +144,7 @@ def desired_rows(*, at: datetime, after_pk: int = 0) -> list[DesiredRow]:
         DesiredRow(
             assignment_pk=pk,
             site_id=site_id,
+            kind=kind,
             sequence=sequence,
             body=bytes(body),
             content_hash=content_hash,
@@ -150,7 +152,7 @@ def desired_rows(*, at: datetime, after_pk: int = 0) -> list[DesiredRow]:
             acknowledged=acknowledged_at is not None,
             refused=bool(refusal),
         )
-        for pk, site_id, sequence, body, content_hash, ends_at, acknowledged_at, refusal in columns
+        for pk, site_id, kind, sequence, body, content_hash, ends_at, acknowledged_at, refusal in columns
     ]
 
 
@@ -179,6 +181,12 @@ def armed_site_ids(
     if except_dispatch is not None and except_dispatch.pk is not None:
         rows = rows.exclude(dispatch=except_dispatch)
     return rows.values_list("site__site_id", flat=True)
+
+
+def asked_kw(*, at: datetime, kind: str) -> dict[str, float]:
+    """Return what sites are asked to hold by assignments of a kind, by site_id [kW]."""
+    rows = SiteAssignment.objects.filter(superseded=False, kind=kind, power_kw__gt=0.0, refusal="", ends_at__gt=at)
+    return dict(rows.values_list("site__site_id", "power_kw"))
 
 
 def assignments(*, dispatch_id: str) -> QuerySet[SiteAssignment]:
@@ -234,7 +242,7 @@ def standing(*, dispatch: Dispatch, at: datetime) -> Standing:
     live = LiveState.objects.filter(countable(at=at, fresh_within_s=settings.FRESH_WITHIN_S), site__in=asked)
     columns = ("site_id", "site__loss_of_link", "site__grid_zone", "frequency_hz", "site__nominal_hz")
     # A stream is served only while the link lives: there nothing is lost by releasing at once.
-    held = {Site.LossOfLink.HOLD} if dispatch.kind == SiteAssignment.Kind.CURVE else set(Site.LossOfLink)
+    held = {Site.LossOfLink.HOLD} if dispatch.kind == Kind.CURVE else set(Site.LossOfLink)
     firm = set()
     for site, loss_of_link, zone, frequency_hz, nominal_hz in live.values_list(*columns):
         found.deviations_hz.append((zone, None if frequency_hz is None else frequency_hz - nominal_hz))

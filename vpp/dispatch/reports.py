@@ -45,18 +45,26 @@ class SiteReport:
     """Why it was refused, of RequestRefusal."""
 
 
-_FIELDS: Final[dict[str, tuple[str, type]]] = {
-    "reported/state": ("state", str),
-    "reported/hash": ("held_hash", str),
-    "reported/sequence": ("held_sequence", int),
-    "reported/refused_hash": ("refused_hash", str),
-    "reported/refusal": ("refusal", str),
-    "reported/refused_sequence": ("refused_sequence", int),
-    "answer/state": ("answer", str),
-    "answer/hash": ("answer_hash", str),
-    "answer/sequence": ("answer_sequence", int),
-    "answer/error": ("answer_error", str),
+_HELD: Final[dict[str, tuple[str, type]]] = {
+    "state": ("state", str),
+    "hash": ("held_hash", str),
+    "sequence": ("held_sequence", int),
+    "refused_hash": ("refused_hash", str),
+    "refusal": ("refusal", str),
+    "refused_sequence": ("refused_sequence", int),
 }
+FIELDS: Final[dict[str, dict[str, tuple[str, type]]]] = {
+    # Answers to commands ride with the report of the curve.
+    "curve": {f"reported/{name}": field for name, field in _HELD.items()}
+    | {
+        "answer/state": ("answer", str),
+        "answer/hash": ("answer_hash", str),
+        "answer/sequence": ("answer_sequence", int),
+        "answer/error": ("answer_error", str),
+    },
+    "stream": {f"reported_stream/{name}": field for name, field in _HELD.items()},
+}
+"""Metric -> field and type, for each kind of assignment."""
 _NAMES: Final[dict[str, tuple[str, ...]]] = {
     "state": tuple(AssignmentState),
     "refusal": tuple(Refusal),
@@ -67,7 +75,12 @@ _HEX: Final = frozenset("0123456789abcdef")
 
 
 def report_from(
-    values: Mapping[str, Any], *, site_id: str, received_at: datetime, before: SiteReport | None = None
+    values: Mapping[str, Any],
+    *,
+    site_id: str,
+    received_at: datetime,
+    kind: str = "curve",
+    before: SiteReport | None = None,
 ) -> SiteReport:
     """Return a site's reported state after a birth or data message of its control device.
 
@@ -77,12 +90,12 @@ def report_from(
     Raises ReportInvalid naming the metric, what it held and what is accepted.
     """
     changes: dict[str, Any] = {}
-    for name, (field, kind) in _FIELDS.items():
+    for name, (field, type_) in FIELDS[kind].items():
         if name not in values:
             continue
         value = values[name]
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise ReportInvalid(f"{name} is {value!r:.80}, accepted: {'a text' if kind is str else 'a whole number'}")
+        if not isinstance(value, type_) or isinstance(value, bool):
+            raise ReportInvalid(f"{name} is {value!r:.80}, accepted: {'a text' if type_ is str else 'a whole number'}")
         changes[field] = value
     for field, accepted in _NAMES.items():
         held = changes.get(field, "")
@@ -97,4 +110,4 @@ def report_from(
             raise ReportInvalid(f"{field} is {changes[field]}, accepted: a whole number from 0")
     if before is not None:
         return replace(before, received_at=received_at, **changes)
-    return SiteReport(site_id=site_id, received_at=received_at, **changes)
+    return SiteReport(site_id=site_id, received_at=received_at, kind=kind, **changes)

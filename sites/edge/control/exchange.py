@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from sites.core.assignments import Assignment
 from sites.core.requests import SiteRequest
+from sites.core.streams import StreamGrant
 
 ASSETS: Final = ("pcc", "battery", "pv", "genset", "load")
 MODE_NAMES: Final = (
@@ -143,6 +144,19 @@ class Image:
     counts: Counts
     held: tuple[str, ...]
     """Content hash of the assignment that each controller holds, "" for none."""
+    streams: tuple[str, ...] = ()
+    """Content hash of the stream grant that each controller holds, "" for none; empty: of no site."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setpoint:
+    """The last value of a stream that a site follows."""
+
+    power_kw: float
+    """Positive into the site's bus."""
+    ramp_kw_per_s: float
+    until_ns: int
+    """Up to when, by the machine's monotonic clock [ns]: a step of the wall clock prolongs nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +230,12 @@ class ControllerPort(Protocol):
     def ask(self, ask: Ask) -> None:
         """Hand a request to a site's controller; its answer comes in ``PortUpdate.answers``."""
 
+    def request_stream(self, index: int, grant: StreamGrant | None) -> None:
+        """Ask a site's controller to hold a stream grant (None: nothing); it confirms in ``Image.streams``."""
+
+    def setpoint(self, index: int, setpoint: Setpoint) -> None:
+        """Hand over the newest value of the stream that a site was granted; nothing confirms it."""
+
     def poll(self) -> PortUpdate:
         """Return what is new; never waits."""
 
@@ -234,6 +254,12 @@ class Exchange(Protocol):
 
     def publish_answer(self, answer: Answer) -> None:
         """Append an answer."""
+
+    def take_stream_requests(self) -> Sequence[tuple[int, StreamGrant | None]]:
+        """Return new requests to hold a stream grant, oldest first; never waits."""
+
+    def take_setpoints(self) -> Sequence[tuple[int, Setpoint]]:
+        """Return new setpoints, oldest first; never waits."""
 
     def publish_image(self, image: Image) -> None:
         """Replace the last image."""
@@ -263,6 +289,8 @@ class InProcessExchange:
         self._requests: deque[tuple[int, Assignment | None]] = deque()
         self._asks: deque[Ask] = deque()
         self._answers: deque[Answer] = deque()
+        self._stream_requests: deque[tuple[int, StreamGrant | None]] = deque()
+        self._setpoints: deque[tuple[int, Setpoint]] = deque()
         self._image: Image | None = None
         self._boundaries: deque[Boundary] = deque()
         self._services: deque[ServiceBegin] = deque()
@@ -272,6 +300,14 @@ class InProcessExchange:
     def request(self, index: int, assignment: Assignment | None) -> None:
         """See ControllerPort."""
         self._requests.append((index, assignment))
+
+    def request_stream(self, index: int, grant: StreamGrant | None) -> None:
+        """See ControllerPort."""
+        self._stream_requests.append((index, grant))
+
+    def setpoint(self, index: int, setpoint: Setpoint) -> None:
+        """See ControllerPort."""
+        self._setpoints.append((index, setpoint))
 
     def poll(self) -> PortUpdate:
         """See ControllerPort."""
@@ -302,6 +338,14 @@ class InProcessExchange:
     def publish_answer(self, answer: Answer) -> None:
         """See Exchange."""
         self._answers.append(answer)
+
+    def take_stream_requests(self) -> Sequence[tuple[int, StreamGrant | None]]:
+        """See Exchange."""
+        return _drain(self._stream_requests)
+
+    def take_setpoints(self) -> Sequence[tuple[int, Setpoint]]:
+        """See Exchange."""
+        return _drain(self._setpoints)
 
     def publish_image(self, image: Image) -> None:
         """See Exchange."""

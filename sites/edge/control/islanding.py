@@ -93,10 +93,17 @@ def transition_table(transitions: Mapping[tuple[str, str], str] = TRANSITIONS) -
     return table
 
 
+SHARE_RAMP_MS: Final = 2_000.0
+"""A share that changes inside its window does so over this time."""
+
+
 def arm_curve(
     c: StructuredArray, curve: ResponseCurve, *, power_pu: float, baseline_pu: float, starts: int, ends: int
 ) -> None:
     """Write an assignment's curve, power and window (samples) into one controller's state.
+
+    The same curve armed again inside its window moves to its new share over ``SHARE_RAMP_MS``: a fleet whose
+    shares move keeps its sum while some sites have theirs and others not yet.
 
     The same trigger armed again, with another power or window, goes on where it is: a support that runs is
     not cut short by a re-arming.
@@ -105,13 +112,17 @@ def arm_curve(
     latches = curve.trigger is not None
     same = state["armed"] and state["armed_latches"] and latches and state["armed_sign"] == curve.sign
     goes_on = bool(same and state["curve_hz"][0] == curve.points[0][0])
+    goes_over = bool(state["armed"] and state["armed_sign"] == curve.sign and state["armed_starts"] == starts)
     state["armed"] = 0
     state["points"] = len(curve.points)
     for j, (deviation_hz, share) in enumerate(curve.points):
         state["curve_hz"][j] = deviation_hz
         state["curve_share"][j] = share
     state["armed_sign"] = float(curve.sign)
-    state["armed_pu"] = power_pu
+    if not goes_over:
+        state["armed_pu"] = power_pu
+    state["armed_goal_pu"] = power_pu
+    state["armed_step_pu"] = abs(power_pu - state["armed_pu"]) / SHARE_RAMP_MS
     state["baseline_pu"] = baseline_pu
     state["armed_starts"] = starts
     state["armed_ends"] = ends
@@ -131,6 +142,19 @@ def arm_curve(
         state["recovery_after_ms"] = round(curve.recovery.after_s * 1000.0)
         state["recovery_ramp_per_ms"] = curve.recovery.ramp_per_min / 60_000.0
     state["armed"] = 1
+
+
+def follow_setpoint(c: StructuredArray, *, power_pu: float, ramp_per_s: float, until: int) -> None:
+    """Let one controller follow a stream's power [pu, into the bus] up to a sample, changing by ``ramp_per_s`` [pu/s].
+
+    Beside a curve: both add up under the site's limits. After that sample it ramps to nothing.
+    """
+    state = c[0]
+    # The compiled loop may run between these writes: without a valid sample nothing is followed.
+    state["stream_until"] = 0
+    state["stream_goal_pu"] = power_pu
+    state["stream_ramp_per_ms"] = ramp_per_s / 1000.0
+    state["stream_until"] = until
 
 
 class Controller:

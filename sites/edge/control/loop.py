@@ -18,6 +18,7 @@ from typing import Final, Protocol
 
 from sites.core.assignments import Assignment
 from sites.core.requests import LOCAL_ONLY, RequestRefusal
+from sites.core.streams import StreamGrant
 from sites.edge.control.exchange import Answer, Ask, Boundary, Counts, Exchange, Image, ServiceBegin
 from sites.edge.control.pacing import NS_PER_S, Pace
 from sites.edge.control.realtime import ask_for_real_time
@@ -30,6 +31,8 @@ MAX_CATCH_UP_TICKS: Final = 5
 """Ticks run in one go before requests are looked at again."""
 SERVE_EVERY_S: Final = 0.005
 """How often requests are taken and what was measured is handed over beside a paced driver."""
+STREAM_RELEASE_KW_PER_S: Final = 1e6
+"""A stream that is withdrawn by its sender is left at once; one that falls silent is left on its ramp."""
 NOTICE_EVERY_S: Final = 1.0
 """How often the supervisor is told that the loop runs, and the samples' clock is compared with UTC."""
 CLOCK_OFF_MS: Final = 5
@@ -94,6 +97,9 @@ class ControlLoop:
         self._earliest_end: int | None = None
         self._served = [""] * driver.sites
         """Dispatch that each site served last: what its service registers count is for that one."""
+        self._grants: list[StreamGrant | None] = [None] * driver.sites
+        self._grant_hash = [""] * driver.sites
+        self._first_grant_end: int | None = None
         self._must_publish = True
         self._inputs = inputs
         self._utc_us = utc_us or (lambda: time.time_ns() // 1000)
@@ -135,6 +141,7 @@ class ControlLoop:
         self.counts = Counts(late=self.samples_late, samples_caught_up=caught_up)
         self._take_requests()
         self._take_asks()
+        self._take_streams()
         end = self._driver.sample + ticks * self._tick_samples
         while self._driver.sample < end:
             first = self._driver.sample
@@ -146,6 +153,7 @@ class ControlLoop:
                 self._next_boundary += self._interval_samples
         self._take_answers()
         self._lapse()
+        self._lapse_grants()
         self._publish()
 
     def run_paced(self, driver: PacedDriver, stop: threading.Event, *, real_time: bool = True) -> None:
@@ -211,7 +219,9 @@ class ControlLoop:
         self._take_requests()
         self._take_answers()
         self._take_asks()
+        self._take_streams()
         self._lapse()
+        self._lapse_grants()
         for sample, registers in driver.drain_boundaries():
             self._exchange.publish_boundary(Boundary(driver.starts_at_us, self._us_at(sample), registers))
         self._publish()
@@ -287,6 +297,38 @@ class ControlLoop:
         self._exchange.publish_answer(Answer(ask.index, ask.number, ask.is_local, str(refusal)))
         self._must_publish = True
 
+    def _take_streams(self) -> None:
+        """Take grants and setpoints; a setpoint without a grant is nothing."""
+        for index, grant in self._exchange.take_stream_requests():
+            lapsed = grant is not None and self._sample_of(grant) <= self._driver.sample
+            self._grants[index] = None if lapsed else grant
+            if grant is None or lapsed or grant.power_kw == 0.0:
+                self._driver.follow_setpoint(index, 0.0, STREAM_RELEASE_KW_PER_S, 0)
+            self._note_grants()
+        for index, setpoint in self._exchange.take_setpoints():
+            held = self._grants[index]
+            left_s = (setpoint.until_ns - time.monotonic_ns()) / NS_PER_S
+            if held is None or left_s <= 0.0:
+                continue
+            until = self._driver.sample + int(left_s * self._driver.sample_rate_hz)
+            self._driver.follow_setpoint(
+                index, setpoint.power_kw, setpoint.ramp_kw_per_s, min(until, self._sample_of(held))
+            )
+
+    def _lapse_grants(self) -> None:
+        if self._first_grant_end is None or self._driver.sample < self._first_grant_end:
+            return
+        for index, held in enumerate(self._grants):
+            if held is not None and self._sample_of(held) <= self._driver.sample:
+                self._grants[index] = None
+        self._note_grants()
+
+    def _note_grants(self) -> None:
+        held = [grant for grant in self._grants if grant is not None]
+        self._grant_hash = ["" if grant is None else grant.content_hash for grant in self._grants]
+        self._first_grant_end = min((self._sample_of(grant) for grant in held), default=None)
+        self._must_publish = True
+
     def _lapse(self) -> None:
         """Let go of assignments that have ended: the site goes back to own use without being told."""
         if self._earliest_end is None or self._driver.sample < self._earliest_end:
@@ -309,7 +351,13 @@ class ControlLoop:
             self._must_publish = False
             self._next_image = sample + self._image_samples
             self._exchange.publish_image(
-                Image(self._now_us(), self._driver.measured(), self.counts, tuple(self._held_hash))
+                Image(
+                    self._now_us(),
+                    self._driver.measured(),
+                    self.counts,
+                    tuple(self._held_hash),
+                    tuple(self._grant_hash),
+                )
             )
         if sample >= self._next_records:
             self._next_records = sample + self._record_samples
@@ -318,7 +366,7 @@ class ControlLoop:
             for waveform in self._driver.drain_waveforms():
                 self._exchange.publish_waveform(waveform)
 
-    def _sample_of(self, assignment: Assignment) -> int:
+    def _sample_of(self, assignment: Assignment | StreamGrant) -> int:
         ends_us = round(assignment.ends_at.timestamp() * 1_000_000)
         return (ends_us - self._driver.starts_at_us) // self._us_per_sample
 

@@ -69,6 +69,9 @@ class Driver(Protocol):
     def resume(self, index: int, before: np.void) -> None:
         """Stand still where the controller's last process did: one MEASURED_DTYPE row of its last image."""
 
+    def follow_setpoint(self, index: int, power_kw: float, ramp_kw_per_s: float, until_sample: int) -> None:
+        """Let one site follow a stream's power [kW, into the bus] up to a sample, beside its curve."""
+
     def drain_records(self) -> Sequence[RecordRows]:
         """Return the 100 Hz rows since the last call."""
 

@@ -145,6 +145,10 @@ class SimulatedSites:
             since=[self._sample_at(at_us) if at_us else 0 for at_us in since_us],
         )
 
+    def follow_setpoint(self, index: int, power_kw: float, ramp_kw_per_s: float, until_sample: int) -> None:
+        """See Driver."""
+        self._loop.follow_setpoint(index, power_kw, ramp_kw_per_s, until_sample)
+
     def prepare_pace(self, pace: Pace, tick_samples: int, next_boundary: int, interval_samples: int) -> None:
         """See PacedDriver."""
         self._paced = PacedLoop(self._loop, pace, tick_samples=tick_samples, grid_hz=self._loop.sites[0].nominal_hz)

@@ -1,4 +1,4 @@
-"""The assignment that one site holds: verified, judged, kept over a restart, armed and reported."""
+"""The assignments that one site holds, one of each kind: verified, judged, kept, armed and reported."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, ClassVar, Generic, TypeVar
 
-from sites.core.assignments import (
-    Assignment,
-    AssignmentError,
-    AssignmentState,
-    Refusal,
-    assignment_from_bytes,
-    judge,
-)
+from sites.core.assignments import Assignment, AssignmentState, Refusal, assignment_from_bytes, judge
+from sites.core.bodies import BodyError
 from sites.core.envelope import OperatingEnvelope
+from sites.core.streams import StreamGrant, grant_from_bytes, judge_grant
 from sites.wire.errors import WireError
 from sites.wire.signature import open_envelope
 
@@ -23,13 +19,21 @@ ENVELOPE_HEAD_BYTES = 4 + 8 + 64
 """Magic, key id and signature before the body."""
 
 
-@dataclass(slots=True)
-class Holding:
-    """Desired, confirmed and refused state of one site."""
+Held = TypeVar("Held", Assignment, StreamGrant)
+
+
+@dataclass
+class Holding(Generic[Held]):
+    """Desired, confirmed and refused state of one site for one kind of assignment."""
+
+    prefix: ClassVar[str]
+    """Of the metrics that report it."""
+    read: ClassVar[Any]
+    judge: ClassVar[Any]
 
     site_id: str
     platform_keys: Sequence[bytes]
-    held: Assignment | None = None
+    held: Held | None = None
     """The last accepted assignment; its sequence is the floor for the next one even after its end."""
     confirmed_hash: str = ""
     """What the controller says it holds."""
@@ -43,20 +47,18 @@ class Holding:
     refused_count: int = 0
     _told_refusal: tuple[str, str, int] = ("", "", 0)
 
-    def receive(
-        self, envelope: bytes, *, operating: OperatingEnvelope, locked_out: bool, at: datetime
-    ) -> Assignment | None:
+    def receive(self, envelope: bytes, *, operating: OperatingEnvelope, locked_out: bool, at: datetime) -> Held | None:
         """Judge a signed envelope; return the assignment to hold, or None when it was refused."""
         body = envelope[ENVELOPE_HEAD_BYTES:]
         try:
-            assignment = assignment_from_bytes(open_envelope(envelope, self.platform_keys))
-        except AssignmentError:
+            assignment: Held = type(self).read(open_envelope(envelope, self.platform_keys))
+        except BodyError:
             self._refuse(Refusal.MALFORMED, body, 0)
             return None
         except WireError:
             self._refuse(Refusal.UNSIGNED, body, 0)
             return None
-        refusal = judge(assignment, held=self.held, envelope=operating, locked_out=locked_out, at=at)
+        refusal = type(self).judge(assignment, held=self.held, envelope=operating, locked_out=locked_out, at=at)
         if refusal is not None:
             self._refuse(refusal, body, assignment.sequence)
             return None
@@ -78,15 +80,16 @@ class Holding:
             self.refused_hash, self.refusal, self.refused_sequence = "", "", 0
         return True
 
-    def restore(self, envelope: bytes, *, at: datetime) -> Assignment | None:
+    def restore(self, envelope: bytes, *, at: datetime) -> Held | None:
         """Take back what was held before a restart; return it when it has not ended."""
         try:
-            self.held = assignment_from_bytes(open_envelope(envelope, self.platform_keys))
-        except (AssignmentError, WireError):
+            held: Held = type(self).read(open_envelope(envelope, self.platform_keys))
+        except (BodyError, WireError):
             # Signed by a key that the platform has given up since, or a damaged file.
             self.held = None
             return None
-        return self.held if self.held.ends_at > at else None
+        self.held = held
+        return held if held.ends_at > at else None
 
     @property
     def is_armed(self) -> bool:
@@ -101,8 +104,8 @@ class Holding:
         told = self.reported()
         refusal = (self.refused_hash, self.refusal, self.refused_sequence)
         if refusal == self._told_refusal == ("", "", 0):
-            for name in ("reported/refused_hash", "reported/refusal", "reported/refused_sequence"):
-                del told[name]
+            for name in ("refused_hash", "refusal", "refused_sequence"):
+                del told[f"{self.prefix}/{name}"]
         self._told_refusal = refusal
         return told
 
@@ -113,12 +116,12 @@ class Holding:
         else:
             state = AssignmentState.REFUSED if self.refusal else AssignmentState.IDLE
         return {
-            "reported/state": state.value,
-            "reported/hash": self.confirmed_hash,
-            "reported/sequence": self.held.sequence if self.held is not None else 0,
-            "reported/refused_hash": self.refused_hash,
-            "reported/refusal": self.refusal,
-            "reported/refused_sequence": self.refused_sequence,
+            f"{self.prefix}/state": state.value,
+            f"{self.prefix}/hash": self.confirmed_hash,
+            f"{self.prefix}/sequence": self.held.sequence if self.held is not None else 0,
+            f"{self.prefix}/refused_hash": self.refused_hash,
+            f"{self.prefix}/refusal": self.refusal,
+            f"{self.prefix}/refused_sequence": self.refused_sequence,
         }
 
     def _refuse(self, refusal: Refusal, body: bytes, sequence: int) -> None:
@@ -126,3 +129,19 @@ class Holding:
         self.refusal = refusal.value
         self.refused_sequence = sequence
         self.refused_count += 1
+
+
+class CurveHolding(Holding[Assignment]):
+    """The armed response to the site's own frequency."""
+
+    prefix = "reported"
+    read = staticmethod(assignment_from_bytes)
+    judge = staticmethod(judge)
+
+
+class StreamHolding(Holding[StreamGrant]):
+    """The granted part of a setpoint stream."""
+
+    prefix = "reported_stream"
+    read = staticmethod(grant_from_bytes)
+    judge = staticmethod(judge_grant)

@@ -11,7 +11,7 @@ written in turn; a ring has many, slot = sequence mod count. Each has exactly on
 =============  ===================  ==========================================================
 part           written by           holds
 =============  ===================  ==========================================================
-image          control              the last measurements, late ticks and held hash
+image          control              the last measurements, late ticks and held hashes
 boundaries     control              registers at the ends of metering intervals
 services       control              dispatches that the site begins to serve, with the registers then
 records        control              100 Hz rows in batches
@@ -19,6 +19,8 @@ request        uplink               the assignment that the controller shall hol
 asks           uplink               requests from afar, for the controller to answer
 local asks     ``vpp-edge request`` requests of people at the site; a lock file keeps it to one writer
 answers        control              what the controller said to either
+stream         uplink               the stream grant that it shall hold beside that
+setpoint       uplink               the newest value of that stream
 =============  ===================  ==========================================================
 
 Waveforms are too large and too rare for the block: they go as files (written aside, then renamed).
@@ -41,8 +43,10 @@ from typing import Final
 import numpy as np
 
 from sites.core import observe
-from sites.core.assignments import MAX_BODY_BYTES, Assignment, AssignmentError, assignment_from_bytes
+from sites.core.assignments import Assignment, assignment_from_bytes
+from sites.core.bodies import MAX_BODY_BYTES, BodyError
 from sites.core.requests import SiteRequest
+from sites.core.streams import StreamGrant, grant_from_bytes
 from sites.edge.control.exchange import (
     MEASURED_DTYPE,
     RECORD_COLUMNS,
@@ -56,16 +60,18 @@ from sites.edge.control.exchange import (
     PortUpdate,
     RecordRows,
     ServiceBegin,
+    Setpoint,
 )
 
-MAGIC: Final = b"VPPBLOK2"
+MAGIC: Final = b"VPPBLOK3"
 SLOT_HEAD: Final = struct.Struct("<QII")
-IMAGE_HEAD: Final = struct.Struct("<q7q64s")
+IMAGE_HEAD: Final = struct.Struct("<q7q64s64s")
 COUNT_FIELDS: Final = tuple(field.name for field in fields(Counts))
 ASK_HEAD: Final = struct.Struct("<qq")
 ANSWER_HEAD: Final = struct.Struct("<q?")
 MAX_NAME_BYTES: Final = 64
 ASK_SLOTS: Final = 16
+SETPOINT: Final = struct.Struct("<ddq")
 BOUNDARY_HEAD: Final = struct.Struct("<qq")
 SERVICE_HEAD: Final = struct.Struct("<qqdd")
 RECORD_HEAD: Final = struct.Struct("<q")
@@ -169,6 +175,8 @@ class SharedBlock:
             "asks": (ASK_SLOTS, ASK_HEAD.size + MAX_NAME_BYTES),
             "local_asks": (ASK_SLOTS, ASK_HEAD.size + MAX_NAME_BYTES),
             "answers": (ASK_SLOTS, ANSWER_HEAD.size + MAX_NAME_BYTES),
+            "stream": (2, MAX_BODY_BYTES + 1),
+            "setpoint": (2, SETPOINT.size),
             "boundaries": (BOUNDARY_SLOTS, BOUNDARY_HEAD.size + REGISTER_DTYPE.itemsize),
             "services": (SERVICE_SLOTS, SERVICE_HEAD.size + MAX_ID_BYTES),
             "records": (RECORD_SLOTS, RECORD_HEAD.size + MAX_RECORD_ROWS * len(RECORD_COLUMNS) * 4),
@@ -206,6 +214,8 @@ class SharedBlock:
         self.asks = parts["asks"]
         self.local_asks = parts["local_asks"]
         self.answers = parts["answers"]
+        self.stream = parts["stream"]
+        self.setpoint = parts["setpoint"]
         self.boundaries = parts["boundaries"]
         self.services = parts["services"]
         self.records = parts["records"]
@@ -225,6 +235,10 @@ class ControlSide:
         self._request_seen = 0
         # The newest: what somebody asked of a controller that is gone is not done by the next one.
         self._asks_seen = {is_local: _newest_sequence(ring) for is_local, ring in self._ask_rings()}
+        self._stream_seen = 0
+        # A value from before this process started is as old as the pause; the next one comes in seconds.
+        newest = block.setpoint.newest()
+        self._setpoint_seen = newest[0] if newest else 0
         self.refused_count = 0
         """Requests that could not be read."""
 
@@ -236,7 +250,7 @@ class ControlSide:
         self._request_seen, data = newest
         try:
             return ((0, assignment_from_bytes(data[1:]) if data[:1] == b"A" else None),)
-        except AssignmentError:
+        except BodyError:
             self.refused_count += 1
             return ()
 
@@ -267,10 +281,30 @@ class ControlSide:
         """See Exchange."""
         self._block.answers.write(ANSWER_HEAD.pack(answer.number, answer.is_local) + answer.refusal.encode())
 
+    def take_stream_requests(self) -> Sequence[tuple[int, StreamGrant | None]]:
+        """See Exchange."""
+        newest = self._block.stream.newest()
+        if newest is None or newest[0] == self._stream_seen:
+            return ()
+        self._stream_seen, data = newest
+        try:
+            return ((0, grant_from_bytes(data[1:]) if data[:1] == b"A" else None),)
+        except BodyError:
+            self.refused_count += 1
+            return ()
+
+    def take_setpoints(self) -> Sequence[tuple[int, Setpoint]]:
+        """See Exchange."""
+        newest = self._block.setpoint.newest()
+        if newest is None or newest[0] == self._setpoint_seen:
+            return ()
+        self._setpoint_seen, data = newest
+        return ((0, Setpoint(*SETPOINT.unpack(data))),)
+
     def publish_image(self, image: Image) -> None:
         """See Exchange."""
         counts = (getattr(image.counts, name) for name in COUNT_FIELDS)
-        head = IMAGE_HEAD.pack(image.at_us, *counts, image.held[0].encode())
+        head = IMAGE_HEAD.pack(image.at_us, *counts, image.held[0].encode(), (image.streams or ("",))[0].encode())
         self._block.image.write(head + image.measured[0].tobytes())
 
     def publish_boundary(self, boundary: Boundary) -> None:
@@ -322,6 +356,16 @@ class UplinkSide:
             raise IndexError(f"site index is {ask.index}, accepted: 0")
         self._block.asks.write(pack_ask(ask))
 
+    def request_stream(self, index: int, grant: StreamGrant | None) -> None:
+        """See ControllerPort."""
+        if index != 0:
+            raise IndexError(f"site index is {index}, accepted: 0")
+        self._block.stream.write(b"-" if grant is None else b"A" + grant.to_bytes())
+
+    def setpoint(self, index: int, setpoint: Setpoint) -> None:
+        """See ControllerPort."""
+        self._block.setpoint.write(SETPOINT.pack(setpoint.power_kw, setpoint.ramp_kw_per_s, setpoint.until_ns))
+
     def poll(self) -> PortUpdate:
         """See ControllerPort."""
         update = PortUpdate(waveforms=take_waveforms(self._spool_dir))
@@ -358,9 +402,9 @@ class UplinkSide:
 
 def read_image(data: bytes) -> Image:
     """Return the image that a slot holds."""
-    at_us, *counts, held = IMAGE_HEAD.unpack_from(data)
+    at_us, *counts, held, stream = IMAGE_HEAD.unpack_from(data)
     measured = np.frombuffer(data, MEASURED_DTYPE, 1, IMAGE_HEAD.size)
-    return Image(at_us, measured, Counts(*counts), (held.rstrip(b"\0").decode(),))
+    return Image(at_us, measured, Counts(*counts), (_hash(held),), (_hash(stream),))
 
 
 def pack_ask(ask: Ask) -> bytes:
@@ -426,6 +470,10 @@ def _read_waveform(path: Path) -> CapturedWaveform:
     return CapturedWaveform(
         0, head["starts_at_us"], head["trigger_at_us"], head["rate_hz"], head["cause"], columns, samples
     )
+
+
+def _hash(text: bytes) -> str:
+    return text.rstrip(b"\0").decode()
 
 
 def _crc(sequence: int, data: bytes) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import time
 import zlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,9 +19,11 @@ import numpy as np
 
 from sites.core import observe
 from sites.core.assignments import Assignment
+from sites.core.curves import Direction
 from sites.core.envelope import OperatingEnvelope
 from sites.core.readings import TimeQuality
 from sites.core.requests import ANSWERED_WITHIN_S
+from sites.core.streams import SignalRefusal, StreamGrant
 from sites.edge.control.exchange import (
     LIMIT_NAMES,
     MODE_NAMES,
@@ -32,11 +35,13 @@ from sites.edge.control.exchange import (
     Counts,
     Float32Array,
     ServiceBegin,
+    Setpoint,
 )
 from sites.edge.control.names import CAUSE_NAMES, PATH_NAMES, active_inputs, alarm_text, standing_alarms
 from sites.edge.link.answering import Answering
 from sites.edge.link.fallback import must_release
-from sites.edge.link.holding import Holding
+from sites.edge.link.following import Following
+from sites.edge.link.holding import CurveHolding, StreamHolding
 from sites.edge.link.meter import Meter
 from sites.edge.link.outbox import (
     MAX_ASKED,
@@ -68,6 +73,7 @@ from sites.wire.edge_session import (
     NodeCommand,
     RebirthRequested,
     Refused,
+    SignalReceived,
 )
 from sites.wire.metrics import (
     ASSET_METRICS,
@@ -75,6 +81,7 @@ from sites.wire.metrics import (
     CONTROL_DEVICE,
     CONTROL_METRICS,
     DESIRED,
+    DESIRED_STREAM,
     NAMEPLATE_NAMES,
     NODE_METRICS,
     RESEND,
@@ -82,9 +89,11 @@ from sites.wire.metrics import (
     STORED_THROUGH,
 )
 from sites.wire.payload import Metric, Payload, decode_payload, encode_payload
+from sites.wire.topics import signal_topic
 
 LIVE_NAMES: Final = tuple(d.name for d in NODE_METRICS if d.name not in {"mode", "samples_late"})
 HELD: Final = "held"
+GRANTED: Final = "granted"
 ANSWERED: Final = "answered"
 METER: Final = "meter"
 MAX_CHUNKS_WAITING: Final = 60
@@ -118,7 +127,9 @@ class SiteLink:
         devices = {asset.name: list(ASSET_METRICS[asset.kind]) for asset in profile.assets}
         devices[CONTROL_DEVICE] = list(CONTROL_METRICS)
         self._session = EdgeSession(self.site_id, host_id, [*NODE_METRICS, *STANDING_METRICS], devices)
-        self.holding = Holding(self.site_id, platform_keys)
+        self.holding = CurveHolding(self.site_id, platform_keys)
+        self.granted = StreamHolding(self.site_id, platform_keys)
+        self.following = Following(platform_keys)
         self.answering = Answering(self.site_id, platform_keys)
         self._asks: list[Ask] = []
         self._meter = Meter([asset.name for asset in profile.assets], interval_s)
@@ -153,6 +164,10 @@ class SiteLink:
             held = self.holding.restore(envelope, at=_instant(now_ms))
             if held is not None:
                 self._port.request(self._index, held)
+        if (envelope := self._outbox.kept(self.site_id, GRANTED)) is not None:
+            grant = self.granted.restore(envelope, at=_instant(now_ms))
+            if grant is not None:
+                self._port.request_stream(self._index, grant)
         if (kept := self._outbox.kept(self.site_id, ANSWERED)) is not None:
             self.answering.restore(kept)
 
@@ -219,9 +234,16 @@ class SiteLink:
                     messages += self._take_asked(values, now_ms)
                 case DeviceCommand(device=device, metrics=values):
                     messages += self._take_command(device, values, now_ms)
+                case SignalReceived(stream=stream, envelope=envelope):
+                    self._follow(stream, envelope, now_ms)
                 case Refused(error_name=name, detail=detail):
                     self._refuse(name, detail)
         return messages
+
+    def extra_subscriptions(self) -> list[tuple[str, int]]:
+        """Return the filters to subscribe to beside the session's: the signal of the stream that is granted."""
+        grant = self.granted.held
+        return [] if grant is None or grant.power_kw == 0.0 else [(signal_topic(grant.stream), 0)]
 
     def confirm(self, held_hash: str, *, now_ms: int) -> list[Message]:
         """Take what the controller says it holds; return the report when that changed."""
@@ -244,6 +266,13 @@ class SiteLink:
     def check_answer(self, *, now_ms: int) -> list[Message]:
         """Return the answer of a controller that has been silent for too long, nothing otherwise."""
         return self._report_answer(now_ms) if self.answering.give_up(at=_instant(now_ms)) else []
+
+    def confirm_stream(self, held_hash: str, *, now_ms: int) -> list[Message]:
+        """Take what the controller says it holds of stream grants; return the report when that changed."""
+        if held_hash == self.granted.confirmed_hash:
+            return []
+        self.granted.confirmed_hash = held_hash
+        return self._report_stream(now_ms)
 
     def check_link(self, *, now_ms: int) -> None:
         """Give up the armed assignment where the site stands still, or its policy wants that on a lost link."""
@@ -344,7 +373,7 @@ class SiteLink:
             return []
         self.is_born, self._born_at_ms = True, now_ms
         device_values: dict[str, dict[str, Any]] = {
-            CONTROL_DEVICE: {**self.holding.reported(), **self.answering.reported()}
+            CONTROL_DEVICE: {**self.holding.reported(), **self.granted.reported(), **self.answering.reported()}
         }
         for asset in self.profile.assets:
             nameplate = {
@@ -459,11 +488,13 @@ class SiteLink:
     def _take_command(self, device: str, values: dict[str, Any], now_ms: int) -> list[Message]:
         """Take what the platform says to a device: a desired assignment, a command, or both."""
         known = {name: value for name, value in values.items() if isinstance(value, bytes)}
-        if device != CONTROL_DEVICE or not known.keys() & {DESIRED, COMMAND}:
-            accepted = f"{CONTROL_DEVICE}: {DESIRED}, {COMMAND}"
+        if device != CONTROL_DEVICE or not known.keys() & {DESIRED, DESIRED_STREAM, COMMAND}:
+            accepted = f"{CONTROL_DEVICE}: {DESIRED}, {DESIRED_STREAM}, {COMMAND}"
             self._refuse("command_unknown", f"{device}: {', '.join(values)}, accepted: {accepted}")
             return []
         messages = self._take_desired(known[DESIRED], now_ms) if DESIRED in known else []
+        if DESIRED_STREAM in known:
+            messages += self._take_grant(known[DESIRED_STREAM], now_ms)
         return messages + (self._take_request(known[COMMAND], now_ms) if COMMAND in known else [])
 
     def _take_request(self, envelope: bytes, now_ms: int) -> list[Message]:
@@ -495,13 +526,13 @@ class SiteLink:
         before = self.holding.held
         was_released = self.holding.is_released
         assignment = self.holding.receive(
-            envelope, operating=self._operating(now_ms), locked_out=self._is_locked_out(), at=_instant(now_ms)
+            envelope,
+            operating=self._operating(now_ms, beside=self.granted.held),
+            locked_out=self._is_locked_out(),
+            at=_instant(now_ms),
         )
         if assignment is None:
-            log.warning(
-                "%s site_id=%s refusal=%s sequence=%d",
-                observe.ASSIGNMENT_REFUSED, self.site_id, self.holding.refusal, self.holding.refused_sequence,
-            )  # fmt: skip
+            self._tell_refused(self.holding)
             return self._report(now_ms)
         if assignment == before and not was_released:
             # A repeat: the platform has not heard the report, or the controller has not confirmed yet.
@@ -512,13 +543,58 @@ class SiteLink:
         self._port.request(self._index, assignment)
         return []
 
+    def _take_grant(self, envelope: bytes, now_ms: int) -> list[Message]:
+        before = self.granted.held
+        grant = self.granted.receive(
+            envelope,
+            operating=self._operating(now_ms, beside=self.holding.held),
+            locked_out=self._is_locked_out(),
+            at=_instant(now_ms),
+        )
+        if grant is None:
+            self._tell_refused(self.granted)
+            return self._report_stream(now_ms)
+        if grant == before:
+            if self.granted.confirmed_hash == grant.content_hash:
+                return self._report_stream(now_ms)
+        else:
+            self._outbox.keep(self.site_id, GRANTED, envelope)
+        self._port.request_stream(self._index, grant)
+        return []
+
+    def _follow(self, stream: str, envelope: bytes, now_ms: int) -> None:
+        """Hand a stream's value to the controller, for as long as the grant lets it be held."""
+        grant = self.granted.held
+        found = self.following.receive(stream, envelope, grant=grant, at=_instant(now_ms))
+        if isinstance(found, SignalRefusal) or grant is None:
+            # Counted; a line each would be one in two seconds for each site.
+            log.debug("signal.refused site_id=%s stream=%s refusal=%s", self.site_id, stream, found)
+            return
+        valid_s = min(grant.max_age_s, found.valid_until.timestamp() - now_ms / 1000.0)
+        until_ns = time.monotonic_ns() + round(valid_s * 1e9)
+        ramp_kw_per_s = grant.ramp_per_s * grant.power_kw
+        self._port.setpoint(self._index, Setpoint(grant.target_kw(found.value), ramp_kw_per_s, until_ns))
+
+    def _tell_refused(self, holding: CurveHolding | StreamHolding) -> None:
+        log.warning(
+            "%s site_id=%s of=%s refusal=%s sequence=%d",
+            observe.ASSIGNMENT_REFUSED, self.site_id, holding.prefix, holding.refusal, holding.refused_sequence,
+        )  # fmt: skip
+
+    def _report_stream(self, now_ms: int) -> list[Message]:
+        if not self.is_born:
+            return []
+        return [self._session.device_data(now_ms, CONTROL_DEVICE, dict(self.granted.news()))]
+
     def _report(self, now_ms: int) -> list[Message]:
         if not self.is_born:
             return []
         return [self._session.device_data(now_ms, CONTROL_DEVICE, dict(self.holding.news()))]
 
-    def _operating(self, now_ms: int) -> OperatingEnvelope:
+    def _operating(self, now_ms: int, *, beside: Assignment | StreamGrant | None) -> OperatingEnvelope:
+        """Return the room for one kind of assignment: what the one of the other kind leaves."""
         measured = self._measured
+        up_kw, down_kw = _taken_kw(beside, _instant(now_ms))
 
         def room(name: str) -> float:
             value = _known(measured[name]) if measured is not None else None
@@ -527,8 +603,8 @@ class SiteLink:
         return OperatingEnvelope(
             self.site_id,
             _instant(now_ms),
-            room("discharge_kw"),
-            room("charge_kw"),
+            max(0.0, room("discharge_kw") - up_kw),
+            max(0.0, room("charge_kw") - down_kw),
             room("usable_energy_kwh"),
             room("absorbable_energy_kwh"),
         )
@@ -574,6 +650,16 @@ class SiteLink:
     def _refuse(self, name: str, detail: str) -> None:
         self.refused_count += 1
         log.warning("%s site_id=%s error=%s detail=%.300s", observe.MESSAGE_REFUSED, self.site_id, name, detail)
+
+
+def _taken_kw(held: Assignment | StreamGrant | None, at: datetime) -> tuple[float, float]:
+    """Return what a held assignment may take of the headroom, into and out of the bus [kW]."""
+    if held is None or held.ends_at <= at:
+        return 0.0, 0.0
+    if isinstance(held, StreamGrant):
+        return held.up_kw, held.down_kw
+    sides = {Direction.LOW: (1.0, 0.0), Direction.HIGH: (0.0, 1.0), Direction.BOTH: (1.0, 1.0)}[held.direction]
+    return held.power_kw * sides[0], held.power_kw * sides[1]
 
 
 def _known(value: Any) -> float | None:

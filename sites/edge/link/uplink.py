@@ -131,9 +131,11 @@ class Uplink:
             for index, profile in enumerate(profiles)
         ]
         self.connections = [self._connection(index, link) for index, link in enumerate(self.links)]
+        self._extra: list[list[tuple[str, int]]] = [[] for _ in profiles]
         with self._outbox.transaction():
-            for link in self.links:
+            for index, link in enumerate(self.links):
                 link.restore(now_ms=_now_ms())
+                self._listen(index, link)
 
     @property
     def born_count(self) -> int:
@@ -143,7 +145,10 @@ class Uplink:
     @property
     def refused_count(self) -> int:
         """Messages and assignments that were refused since the start."""
-        counts = ((link.refused_count, link.holding.refused_count, link.answering.refused_count) for link in self.links)
+        counts = (
+            (link.refused_count, link.holding.refused_count + link.granted.refused_count, link.answering.refused_count)
+            for link in self.links
+        )
         return sum(map(sum, counts))
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -200,6 +205,7 @@ class Uplink:
                     link = self.links[index]
                     if what == "message":
                         outgoing += [(index, m) for m in link.receive(topic, payload, now_ms=_now_ms())]
+                        self._listen(index, link)
                     else:
                         link.note_down(now_ms=_now_ms())
             # Sent and asked only after the commit: nothing is told or done that a crash could take back.
@@ -210,9 +216,19 @@ class Uplink:
             # still counts while this process lives; the platform repeats marks and assignments to the next one.
             self._send(outgoing)
 
+    def _listen(self, index: int, link: SiteLink) -> None:
+        """Subscribe to what a grant asks for, and to no more."""
+        extra = link.extra_subscriptions()
+        if extra != self._extra[index]:
+            self._extra[index] = extra
+            # A broker that does not let the site hear the stream leaves it without; its curve goes on.
+            topics = [topic for topic, _ in extra]
+            self.connections[index].subscribe_to([*link.subscriptions(), *extra], optional=topics)
+
     async def _poll(self) -> None:
         """Take over what the controllers measured and confirmed."""
         held: tuple[str, ...] = ()
+        streams: tuple[str, ...] = ()
         while True:
             update = self._port.poll()
             now_ms = _now_ms()
@@ -224,6 +240,10 @@ class Uplink:
                     held = image.held
                     for index, held_hash in enumerate(held):
                         outgoing += [(index, m) for m in self.links[index].confirm(held_hash, now_ms=now_ms)]
+                if image.streams != streams:
+                    streams = image.streams
+                    for index, held_hash in enumerate(streams):
+                        outgoing += [(index, m) for m in self.links[index].confirm_stream(held_hash, now_ms=now_ms)]
             for boundary in update.boundaries:
                 self._epoch_us = boundary.epoch_us
                 for queue in self._boundaries:

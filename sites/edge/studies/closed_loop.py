@@ -17,6 +17,7 @@ from sites.edge.control.islanding import (
     CAUSE_NAMES,
     MODE_NAMES,
     arm_curve,
+    follow_setpoint,
     transition_table,
 )
 from sites.edge.control.kernels import genset, modes, records
@@ -285,6 +286,16 @@ class ClosedLoop(Disturbances, Operation):
     def disarm(self, index: int) -> None:
         """Return one site to its own use."""
         self._c["armed"][index] = 0
+
+    def follow_setpoint(self, index: int, power_kw: float, ramp_kw_per_s: float, until_sample: int) -> None:
+        """Let one site follow a stream's power [kW, into the bus] up to a sample; then it ramps to nothing."""
+        base_kw = float(self._g["base_w"][index]) / 1000.0
+        follow_setpoint(
+            self._c[index : index + 1],
+            power_pu=power_kw / base_kw,
+            ramp_per_s=ramp_kw_per_s / base_kw,
+            until=until_sample,
+        )
 
     def drain_records(self) -> tuple[int, Float32Array]:
         """Return (first sample, rows [n, sites, RECORD_COLUMNS]) of the 100 Hz record since the last call.

@@ -69,6 +69,7 @@ def change_dc_mode(k: Record, c: Record, dc: Record, table: Any, event: int) -> 
     c["mode_ticks"] = 0
     c["base_pu"] = 0.0
     c["service_pu"] = 0.0
+    c["stream_pu"] = 0.0
     c["required_pu"] = 0.0
     dc["serving"] = 0
     dc["dead_ms"] = 0

@@ -10,7 +10,7 @@ from typing import Final
 
 from sites.edge.control.kernels import modes
 from sites.edge.control.kernels.compiled import Record, kernel
-from sites.edge.control.kernels.droop import follow, limit_by_energy, required_power
+from sites.edge.control.kernels.droop import follow, limit_by_energy, required_power, stream_power
 from sites.edge.control.kernels.service import (
     LIMIT_SHARE,
     LIMITED_BY_ENERGY,
@@ -47,7 +47,7 @@ def dc_power_reference(k: Record, c: Record, m: Record, dk: Record, dc: Record, 
     c["service_pu"] = follow(c["service_pu"], calmed_service(c, required), k["service_ramp_per_ms"])
     quiet = in_window and abs(required) <= QUIET_SHARE * c["armed_pu"]
     recovery = recovery_power(k, c, required, quiet)
-    asked = c["base_pu"] + c["service_pu"] + recovery
+    asked = c["base_pu"] + c["service_pu"] + recovery + stream_power(c, sample)
     dc["serving"] = 1 if in_window or asked != 0.0 else 0
     power = limited_dc_power(k, c, m, dk, dc, asked)
     dc["service_w"] = power * dk["base_w"]

@@ -16,6 +16,12 @@ EARLY_HZ: Final = 0.001
 
 
 @kernel
+def follow(value: float, target: float, step: float) -> float:
+    """Move a value towards a target by at most a step."""
+    return min(max(target, value - step), value + step)
+
+
+@kernel
 def curve_share(c: Record, deviation_hz: float) -> float:
     """Return the share of contracted power [0..1] at a deviation in the curve's own direction [Hz]."""
     if deviation_hz <= c["curve_hz"][0]:
@@ -74,6 +80,7 @@ def required_power(k: Record, c: Record, sample: int, frequency_hz: float) -> fl
     """
     if c["armed"] == 0 or sample < c["armed_starts"] or sample >= c["armed_ends"]:
         return 0.0
+    c["armed_pu"] = follow(c["armed_pu"], c["armed_goal_pu"], c["armed_step_pu"])
     deviation_hz = k["nominal_rad_s"] / 6.283185307179586 - frequency_hz
     sign = c["armed_sign"]
     if sign == 0.0:
@@ -86,9 +93,14 @@ def required_power(k: Record, c: Record, sample: int, frequency_hz: float) -> fl
 
 
 @kernel
-def follow(value: float, target: float, step: float) -> float:
-    """Move a value towards a target by at most a step."""
-    return min(max(target, value - step), value + step)
+def stream_power(c: Record, sample: int) -> float:
+    """Return the power of a setpoint stream [pu], positive into the bus; it ramps to 0 when no signal is fresh.
+
+    Called once per millisecond.
+    """
+    goal = c["stream_goal_pu"] if sample < c["stream_until"] else 0.0
+    c["stream_pu"] = follow(c["stream_pu"], goal, c["stream_ramp_per_ms"])
+    return c["stream_pu"]
 
 
 @kernel

@@ -418,6 +418,14 @@ STATE: Final = np.dtype(
         ("armed_starts", np.int64),
         ("armed_ends", np.int64),
         ("armed_pu", np.float64),
+        # Share that armed_pu moves to while a window is open, and by how much each millisecond.
+        ("armed_goal_pu", np.float64),
+        ("armed_step_pu", np.float64),
+        # A setpoint stream beside the curve: power now, power asked for, sample up to which that holds.
+        ("stream_pu", np.float64),
+        ("stream_goal_pu", np.float64),
+        ("stream_until", np.int64),
+        ("stream_ramp_per_ms", np.float64),
         ("armed_sign", np.float64),
         ("baseline_pu", np.float64),
         ("points", np.int64),

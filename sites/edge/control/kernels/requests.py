@@ -118,7 +118,7 @@ def ask_island(k: Record, c: Record, table: Any) -> int:
         if c["island_wanted"] == 0:
             c["island_wanted"] = 1
             c["wanted_ms"] = 0
-            c["planned_pu"] = c["base_pu"] + c["service_pu"]
+            c["planned_pu"] = c["base_pu"] + c["service_pu"] + c["stream_pu"]
         return modes.GRANTED
     if mode == modes.ISLANDING or mode == modes.ISLANDED or mode == modes.RESYNCHRONIZING:
         c["hold_island"] = 1

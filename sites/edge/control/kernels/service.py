@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from sites.edge.control.kernels.compiled import Record, kernel
-from sites.edge.control.kernels.droop import absorbable_energy, follow, limit_by_energy, required_power, usable_energy
+from sites.edge.control.kernels.droop import (
+    absorbable_energy,
+    follow,
+    limit_by_energy,
+    required_power,
+    stream_power,
+    usable_energy,
+)
 from sites.edge.control.kernels.records import REST_MS
 
 LIMITED_NOT: Final = 0
@@ -159,7 +166,7 @@ def power_reference(k: Record, c: Record, m: Record, sample: int, frequency_hz: 
     c["service_pu"] = follow(c["service_pu"], calmed_service(c, required), k["service_ramp_per_ms"])
     quiet = in_window and abs(required) <= QUIET_SHARE * c["armed_pu"]
     recovery = recovery_power(k, c, required, quiet)
-    power = limited_power(k, c, m, c["base_pu"] + c["service_pu"] + recovery)
+    power = limited_power(k, c, m, c["base_pu"] + c["service_pu"] + recovery + stream_power(c, sample))
     c["saturates_in_s"] = time_to_saturation(k, m["soc_ratio"], power)
     return power
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sites.core.assignments import Assignment, AssignmentError, Refusal, assignment_from_bytes, curve_of, judge
+from sites.core.assignments import Assignment, Refusal, assignment_from_bytes, curve_of, judge
+from sites.core.bodies import BodyError
 from sites.core.curves import CATALOGUE, Direction, curve_named
 from sites.core.envelope import OperatingEnvelope
 
@@ -84,7 +85,7 @@ class TestBytes:
     )
     def test_what_latches_or_recovers_is_checked_too(self, changes, says):
         body = json.loads(an_assignment().to_bytes()) | changes
-        with pytest.raises(AssignmentError, match=says):
+        with pytest.raises(BodyError, match=says):
             assignment_from_bytes(json.dumps(body).encode())
 
     def test_carry_the_curve_itself(self):
@@ -114,18 +115,18 @@ class TestBytes:
     def test_a_fault_names_its_field(self, key, value, says):
         body = json.loads(an_assignment().to_bytes())
         body[key] = value
-        with pytest.raises(AssignmentError) as fault:
+        with pytest.raises(BodyError) as fault:
             assignment_from_bytes(json.dumps(body).encode())
         assert says in str(fault.value)
 
     @given(st.binary(max_size=5000))
     def test_any_bytes_are_an_assignment_or_a_named_fault(self, body):
-        with pytest.raises(AssignmentError):
+        with pytest.raises(BodyError):
             assignment_from_bytes(body)
 
     def test_infinity_is_refused(self):
         body = an_assignment().to_bytes().replace(b'"power_kw":25.0', b'"power_kw":1e999')
-        with pytest.raises(AssignmentError, match="power_kw is inf, accepted: a finite number"):
+        with pytest.raises(BodyError, match="power_kw is inf, accepted: a finite number"):
             assignment_from_bytes(body)
 
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sites.core.assignments import AssignmentError, assignment_from_bytes
+from sites.core.assignments import assignment_from_bytes
+from sites.core.bodies import BodyError
 from sites.core.commands import CommandError, SiteCommand, command_from_bytes, judge_command
 from sites.core.requests import RequestRefusal, SiteRequest
 
@@ -65,7 +66,7 @@ def test_bytes_that_are_no_command_are_refused(body: bytes) -> None:
 
 
 def test_a_command_can_not_pass_for_an_assignment() -> None:
-    with pytest.raises(AssignmentError):
+    with pytest.raises(BodyError):
         assignment_from_bytes(a_command().to_bytes())
 
 

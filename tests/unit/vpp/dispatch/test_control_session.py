@@ -77,7 +77,7 @@ class TestReports:
         event = born(a_session(), an_edge(), state="armed", hash=HASH, sequence=7)
         assert isinstance(event, Reported)
         assert event.is_birth
-        report = event.report
+        report = event.reports[0]
         assert (report.site_id, report.state, report.held_hash, report.held_sequence) == (SITE, "armed", HASH, 7)
         assert report.received_at == NOW
 
@@ -88,14 +88,18 @@ class TestReports:
         event = session.receive(message.topic, message.payload, received_at=NOW)
         assert isinstance(event, Reported)
         assert not event.is_birth
-        assert (event.report.held_hash, event.report.refusal, event.report.refused_sequence) == (HASH, "stale", 5)
+        assert (event.reports[0].held_hash, event.reports[0].refusal, event.reports[0].refused_sequence) == (
+            HASH,
+            "stale",
+            5,
+        )
 
     def test_a_new_birth_forgets_what_was_reported_before(self) -> None:
         session, edge = a_session(), an_edge()
         born(session, edge, state="armed", hash=HASH, sequence=7)
         event = born(session, edge, state="idle")
         assert isinstance(event, Reported)
-        assert event.report.held_hash == ""
+        assert event.reports[0].held_hash == ""
 
     def test_data_before_any_birth_asks_for_one(self) -> None:
         session = a_session()
@@ -117,7 +121,7 @@ class TestReports:
         message = edge.device_data(NOW_MS, "control", {"reported/hash": HASH, "reported/sequence": 7})
         event = session.receive(message.topic, message.payload, received_at=NOW)
         assert isinstance(event, Reported)
-        assert (event.report.held_hash, event.report.held_sequence) == (HASH, 7)
+        assert (event.reports[0].held_hash, event.reports[0].held_sequence) == (HASH, 7)
 
 
 TOPIC = device_topic("DBIRTH", SITE, "control")
@@ -163,7 +167,7 @@ class TestRefusals:
         message = edge.device_data(NOW_MS, "control", {"reported/state": "armed"})
         event = session.receive(message.topic, message.payload, received_at=NOW)
         assert isinstance(event, Reported)
-        assert event.report.held_hash == HASH
+        assert event.reports[0].held_hash == HASH
 
 
 class TestCommands:

@@ -31,6 +31,10 @@ class Command(BaseCommand):
             dispatch = Dispatch.objects.select_related("obligation__program").get(dispatch_id=dispatch_id)
         except Dispatch.DoesNotExist:
             raise CommandError(f"dispatch {dispatch_id!r} is not known, accepted: one that was armed") from None
+        if dispatch.obligation is None:
+            raise CommandError(
+                f"dispatch {dispatch_id!r} is a stream of our own, accepted: one that the market asked for"
+            )
         try:
             statement = markets.settle_obligation(
                 obligation=dispatch.obligation,

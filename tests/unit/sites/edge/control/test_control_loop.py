@@ -12,7 +12,8 @@ from support.edge import an_assignment
 
 from sites.core.assignments import Assignment
 from sites.core.requests import SiteRequest
-from sites.edge.control.exchange import Answer, Ask, InProcessExchange
+from sites.core.streams import StreamGrant
+from sites.edge.control.exchange import Answer, Ask, InProcessExchange, Setpoint
 from sites.edge.control.loop import ControlLoop, LoopSettings
 
 
@@ -162,3 +163,38 @@ def test_a_new_dispatch_is_told_with_the_registers_where_it_begins_and_only_then
         (share.dispatch_id, 0, 0.0),
         ("other", 40_000, 400.0),
     ]
+
+
+def a_grant(ends_in_s: float) -> StreamGrant:
+    return StreamGrant(
+        "g", "s", 1, "REG", "REG", 4.0, 4.0, 6.0, 0.5, START - timedelta(9), START + timedelta(seconds=ends_in_s)
+    )  # fmt: skip
+
+
+def test_a_stream_is_confirmed_followed_and_lapses_at_its_end() -> None:
+    loop, driver, exchange = a_loop()
+    grant = a_grant(ends_in_s=0.02)
+    exchange.setpoint(0, Setpoint(9.0, 2.0, time.monotonic_ns() + 10**9))
+    loop.run_ticks(1)
+    # Nothing is followed that was not granted.
+    assert driver.followed == []
+    exchange.request_stream(0, grant)
+    exchange.setpoint(0, Setpoint(3.0, 2.0, time.monotonic_ns() + 10**9))
+    loop.run_ticks(9)
+    image = exchange.poll().image
+    assert image is not None
+    assert image.streams == (grant.content_hash,)
+    # A second of samples would reach past the grant's end.
+    assert driver.followed == [(3.0, 2.0, 200)]
+    loop.run_ticks(11)
+    image = exchange.poll().image
+    assert image is not None
+    assert image.streams == ("",)
+
+
+def test_a_setpoint_that_is_too_old_is_not_followed() -> None:
+    loop, driver, exchange = a_loop()
+    exchange.request_stream(0, a_grant(ends_in_s=60.0))
+    exchange.setpoint(0, Setpoint(3.0, 2.0, time.monotonic_ns() - 1))
+    loop.run_ticks(1)
+    assert driver.followed == []
