@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from sites.core.gridcodes import profile_for
 from sites.edge.control.settings import CONVERTERS
 from sites.edge.plant.parameters import SiteParameters
 from sites.edge.studies.closed_loop import discharge_headroom_kw
@@ -182,7 +183,9 @@ def dips(quick: bool) -> Iterator[Case]:
                 for hit in hits:
                     for point in _points(True):
                         dip = Happening("sag", 0.0, {"residual_pu": hit}, lasts_s)
-                        name = "dips, three-phase site" if base.phases == 3 else "dips, one-phase site"
+                        may_leave = profile_for(site.grid_code, nominal_hz).momentary_island.permitted
+                        name = f"dips{'' if may_leave else ', code forbids to leave'}, "
+                        name += "three-phase site" if base.phases == 3 else "one-phase site"
                         # To one cycle after its end, and to where the ITIC clocks have decided.
                         yield Case(name, site, (dip,), point, watch_s=min(lasts_s + 0.2, 5.2))
 

@@ -32,7 +32,8 @@ class ClassResult:
     def verdict(self) -> str:
         """In one line."""
         if not self.target.guaranteed:
-            return "not promised"
+            missed = f"; misses {'; '.join(self.broken)}" if self.broken else ""
+            return f"not promised: {self.target.reason}{missed}"
         return "; ".join(self.broken) or "kept"
 
 
