@@ -29,11 +29,13 @@ def steps(nominal_hz: float) -> FrequencyTrace:
 def toledo(rows: int) -> FrequencyTrace:
     """Return the last rows before the collapse of 28 April 2025, two seconds apart, measured at Toledo."""
     with gzip.open(RECORDINGS / "iberia_20250428_toledo_2s.csv.gz", "rt", encoding="utf-8") as file:
-        read = [float(row["AnalyzerL1Frequency"]) for row in csv.DictReader(file)]
-    f_hz = np.array(read)
+        read = [row["AnalyzerL1Frequency"] for row in csv.DictReader(file)]
+    # A few rows are blank; the frequency is taken as linear over them.
+    known = np.array([n for n, text in enumerate(read) if text])
+    f_hz = np.array([float(read[n]) for n in known])
     ends = int(np.argmax((f_hz < 47.0) | (f_hz > 53.0))) or len(f_hz)
-    f_hz = f_hz[max(0, ends - rows) : ends]
-    return FrequencyTrace(2.0 * np.arange(len(f_hz)), f_hz, "Toledo")
+    kept = slice(max(0, ends - rows), ends)
+    return FrequencyTrace(2.0 * known[kept], f_hz[kept], "Toledo")
 
 
 def a_day(row_s: float) -> FrequencyTrace:
@@ -43,8 +45,8 @@ def a_day(row_s: float) -> FrequencyTrace:
     f_hz = np.full(len(t_s), 50.0)
     for period_s in (7.0, 31.0, 97.0, 300.0, 900.0):
         f_hz += 0.012 * np.sin(2.0 * np.pi * (t_s / period_s + random.random()))
-    since_s = t_s - 40_000.0
-    f_hz -= np.where(since_s > 0.0, 0.45 * (1.0 - np.exp(-since_s / 4.0)) * np.exp(-since_s / 200.0), 0.0)
+    since_s = np.maximum(t_s - 40_000.0, 0.0)
+    f_hz -= 0.45 * (1.0 - np.exp(-since_s / 4.0)) * np.exp(-since_s / 200.0)
     return FrequencyTrace(t_s, f_hz, "a day")
 
 

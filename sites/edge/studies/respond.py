@@ -27,10 +27,11 @@ from sites.edge.studies.response_score import ResponseScore, score
 FloatArray = npt.NDArray[np.float64]
 
 RATE_HZ: Final = 10_000
-ROW_TICKS: Final = 100
 SETTLE_S: Final = 3
 """The site runs at the recording's first frequency for this long before it counts."""
 CHUNK_S: Final = 10
+CALM_FROM_S: Final = 3600.0
+"""Calm recordings that are longer run in milliseconds."""
 LONG_S: Final = 4 * 3600.0
 """Longer recordings are kept in rows of 50 ms; the simulation's steps stay the same."""
 LONG_ROW: Final = 5
@@ -45,6 +46,8 @@ class Response:
 
     product: str
     contract_kw: float
+    in_waves: bool
+    """Sample by sample; else in milliseconds (calm_grid.py)."""
     row_s: float
     t_s: FloatArray
     """Start of each row, on the recording's own time axis [s]."""
@@ -128,10 +131,36 @@ def reference_site(
 
 
 def respond(
-    curve: ResponseCurve, power_kw: float, trace: FrequencyTrace, site: SiteParameters, *, seed: int
+    curve: ResponseCurve,
+    power_kw: float,
+    trace: FrequencyTrace,
+    site: SiteParameters,
+    *,
+    seed: int,
+    in_waves: bool | None = None,
 ) -> Response:
-    """Run a site's controller and plant in closed loop over a recording, sample by sample, and score it."""
+    """Run a site's controller and plant in closed loop over a recording and score it.
+
+    ``in_waves``: sample by sample, or in milliseconds where that shows the same (calm_grid.py); None: the latter for
+    calm recordings of more than an hour.
+    """
     # Imported here: a recording that is refused needs no compiled kernels.
+    from sites.edge.studies.calm_grid import GridLeft, is_calm
+
+    if in_waves is None:
+        in_waves = float(trace.t_s[-1] - trace.t_s[0]) <= CALM_FROM_S or not is_calm(trace, curve.nominal_hz)
+    if in_waves:
+        return _run(curve, power_kw, trace, site, seed=seed, in_waves=True)
+    try:
+        return _run(curve, power_kw, trace, site, seed=seed, in_waves=False)
+    except GridLeft:
+        return _run(curve, power_kw, trace, site, seed=seed, in_waves=True)
+
+
+def _run(
+    curve: ResponseCurve, power_kw: float, trace: FrequencyTrace, site: SiteParameters, *, seed: int, in_waves: bool
+) -> Response:
+    from sites.edge.studies.calm_grid import STEPS_HZ, CalmSite
     from sites.edge.studies.closed_loop import ClosedLoop
 
     loop = ClosedLoop([site], seed=seed, sample_rate_hz=RATE_HZ)
@@ -140,28 +169,33 @@ def respond(
     loop.arm(0, curve, power_kw, 0.0, settle if curve.trigger is not None else 0, 2**62)
     loop.advance(np.full(settle, trace.f_hz[0]))
     loop.drain_records()
+    calm = None if in_waves else CalmSite(loop)
+    rate_hz = RATE_HZ if in_waves else STEPS_HZ
     span_s = float(trace.t_s[-1] - trace.t_s[0])
     merged = LONG_ROW if span_s > LONG_S else 1
-    row_ticks = ROW_TICKS * merged
-    rows = max(1, math.ceil(span_s * RATE_HZ / row_ticks))
+    row_steps = rate_hz // 100 * merged
+    rows = max(1, math.ceil(span_s * rate_hz / row_steps))
     truth = np.empty(rows)
     measured = np.empty((rows, 3), np.float32)
-    per_chunk = CHUNK_S * RATE_HZ // row_ticks
+    per_chunk = CHUNK_S * rate_hz // row_steps
     told = time.monotonic()
     for first in range(0, rows, per_chunk):
         count = min(per_chunk, rows - first)
-        ticks = np.arange(first * row_ticks, (first + count) * row_ticks)
-        grid_hz = trace.at(trace.t_s[0] + ticks / RATE_HZ)
-        loop.advance(grid_hz)
-        truth[first : first + count] = grid_hz.reshape(count, row_ticks).mean(axis=1)
-        record = loop.drain_records()[1][:, 0, :]
+        steps = np.arange(first * row_steps, (first + count) * row_steps)
+        grid_hz = trace.at(trace.t_s[0] + steps / rate_hz)
+        if calm is None:
+            loop.advance(grid_hz)
+            record = loop.drain_records()[1][:, 0, :]
+        else:
+            record = calm.advance(grid_hz)
+        truth[first : first + count] = grid_hz.reshape(count, row_steps).mean(axis=1)
         # Frequency estimate, battery and switch of the 100 Hz record.
         kept = record[:, (0, 1, 4)].reshape(count, merged, 3)
         measured[first : first + count] = kept.mean(axis=1)
         if time.monotonic() - told > 10.0:
             told = time.monotonic()
-            sys.stderr.write(f"{(first + count) * row_ticks / RATE_HZ:.0f} of {span_s:.0f} s\n")
-    row_s = row_ticks / RATE_HZ
+            sys.stderr.write(f"{(first + count) * row_steps / rate_hz:.0f} of {span_s:.0f} s\n")
+    row_s = row_steps / rate_hz
     t_s = trace.t_s[0] + np.arange(rows) * row_s
     tied = measured[:, 2] > 0.5
     delivered_kw = np.where(tied, measured[:, 1], 0.0).astype(float)
@@ -169,6 +203,7 @@ def respond(
     return Response(
         product=curve.name,
         contract_kw=power_kw,
+        in_waves=in_waves,
         row_s=row_s,
         t_s=t_s,
         frequency_hz=truth,
@@ -197,6 +232,7 @@ def in_words(run: Response, curve: ResponseCurve) -> str:
         response += f"; {judged.missed} ended before 90 % was reached"
     lines = [
         f"{run.product}, {run.contract_kw:g} kW over {span_s:g} s (certainty {curve.certainty}: {curve.source})",
+        "run sample by sample" if run.in_waves else "a calm recording, run in milliseconds; --waves runs each sample",
         response,
         f"delivered over required, worst 10 s inside the allowed lag of {curve.full_within_s:g} s: "
         + (f"{ratio:.3f}" if ratio is not None else "nothing was due"),
@@ -229,6 +265,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--phases", type=int, choices=(1, 3))
     parser.add_argument("--meter-bias-hz", type=_number(-0.05, 0.05), default=0.0, metavar="B")
     parser.add_argument("--recover", action="store_true", help="take energy back inside the product's allowance")
+    parser.add_argument(
+        "--waves", action="store_true", help="every sample also where a long recording is calm: minutes for a day"
+    )
     parser.add_argument("--seed", type=int, default=1, metavar="N")
 
 
@@ -250,7 +289,8 @@ def run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
             phases=options.phases,
             meter_bias_hz=options.meter_bias_hz,
         )
-        result = respond(curve, options.power_kw, trace, site, seed=options.seed)
+        in_waves = True if options.waves else None
+        result = respond(curve, options.power_kw, trace, site, seed=options.seed, in_waves=in_waves)
         if options.csv is not None:
             write_rows(result, options.csv, options.rows_hz)
         if options.json is not None:
