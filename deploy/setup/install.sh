@@ -48,6 +48,8 @@ chmod 700 var
 # --- front end and kernels ----------------------------------------------------------------------
 say "front end"
 .venv/bin/python -m vpp.console.frontend_build
+# A site that is not ours, for one test.
+PYTHONPATH=.:tests .venv/bin/python -m support.foreign_site
 say "kernels"
 .venv/bin/python -m sites.edge.studies.warm
 say "ready: .venv/bin/vpp-edge, .venv/bin/python manage.py"

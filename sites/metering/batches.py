@@ -21,6 +21,7 @@ from sites.metering.streams import (
     waveform_from,
 )
 from sites.registry.queries import SiteKeys
+from sites.wire.foreign import Unmapped
 from sites.wire.host_session import DeviceBorn, DeviceData, MetricValue, NodeBorn, NodeData, PlainData
 from sites.wire.metrics import (
     ASSET_DECLARED,
@@ -43,6 +44,9 @@ MAX_READINGS: Final = 200_000
 MAX_NUMBERED: Final = 20_000
 MAX_NUMBERED_BYTES: Final = 64_000_000
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+RULES_AGAIN: Final = timedelta(seconds=10)
+MAX_UNMAPPED: Final = 256
+"""Metrics kept of one gateway that nobody mapped."""
 NO_LONGER_KEPT: Final = "no_longer_kept"
 OLDEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 OLDEST_MS: Final = 946_684_800_000
@@ -98,6 +102,17 @@ class Refusal:
 
 
 @dataclass(slots=True)
+class Unseen:
+    """A metric that nobody mapped."""
+
+    type: str
+    unit: str
+    value: str
+    seen_at: datetime
+    count: int = 0
+
+
+@dataclass(slots=True)
 class Batch:
     """Rows on their way to the database, bounded in every part.
 
@@ -118,6 +133,8 @@ class Batch:
     refusals: list[Refusal] = field(default_factory=list)
     refused: int = 0
     """How often something was refused, kept or not."""
+    unmapped: dict[tuple[int, str, str], Unseen] = field(default_factory=dict)
+    """(site's key, device, name) -> what was seen of a gateway's metric that nobody mapped."""
     counts: Counter[str] = field(default_factory=Counter)
     due: set[tuple[int, int]] = field(default_factory=set)
     """(partition, minute since 1970) that the readings belong to: their roll-ups have to be made."""
@@ -136,7 +153,7 @@ class Batch:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self.rows or self.counts or self.refused_numbers or self.born)
+        return not (self.rows or self.counts or self.refused_numbers or self.born or self.unmapped)
 
     def sealed(self) -> Batch:
         """Return the batch as it is handed to another thread: with its own copy of the live rows."""
@@ -236,6 +253,10 @@ class Sorter:
     """Site's key -> what it stands at: a birth tells all of it, later messages what changed."""
     asked: dict[tuple[int, str], tuple[int, int]] = field(default_factory=dict)
     """(site's key, stream) -> first and last number that the site was asked to send again."""
+    unmapped: dict[int, set[tuple[str, str]]] = field(default_factory=dict)
+    """Site's key -> metrics of its gateway that nobody mapped, up to MAX_UNMAPPED."""
+    rules_read_at: datetime = OLDEST
+    """When the registry was last asked for rules because of what nobody mapped."""
     unknown_seen: bool = False
     """A site or asset that the directory does not hold was met: it may have been enrolled since."""
     partitions: frozenset[int] = frozenset(range(PARTITIONS))
@@ -268,6 +289,27 @@ class Sorter:
             self._add_numbered(stream, arrival, site)
         names = [name for name in event.values if stream is None or not name.startswith(f"{stream}/")]
         self._add_values(names, arrival, site)
+
+    def note_unmapped(self, event: Unmapped, batch: Batch, received_at: datetime) -> None:
+        """Count what nobody mapped, for people to look at; beyond the bound it is only counted."""
+        site = self.directory.get(event.site_id)
+        if site is None:
+            return
+        if received_at - self.rules_read_at > RULES_AGAIN:
+            # Somebody may have mapped them since.
+            self.rules_read_at, self.unknown_seen = received_at, True
+        known = self.unmapped.setdefault(site.pk, set())
+        for metric in event.metrics:
+            key = (metric.device, metric.name)
+            if key not in known:
+                if len(known) >= MAX_UNMAPPED:
+                    batch.counts["unmapped_dropped"] += 1
+                    continue
+                known.add(key)
+            seen = batch.unmapped.setdefault((site.pk, *key), Unseen(metric.type, metric.unit, "", received_at))
+            seen.type, seen.unit, seen.seen_at = metric.type, metric.unit, received_at
+            seen.value = metric.value or seen.value
+            seen.count += 1
 
     def _add_answer(self, arrival: Arrival, site: SiteKeys) -> None:
         """Settle the numbers that a site was asked for and no longer has: nobody waits for them any more."""
@@ -430,7 +472,7 @@ def split(batch: Batch) -> tuple[Batch, Batch] | None:
     """Return a batch as two halves, or None when it holds one row only; counts stay with the first."""
     if batch.rows + len(batch.refused_numbers) <= 1:
         return None
-    first, second = Batch(counts=batch.counts), Batch()
+    first, second = Batch(counts=batch.counts, unmapped=batch.unmapped), Batch()
     for part in (first, second):
         part.due, part.partitions = batch.due, batch.partitions
     first.readings, second.readings = _halves(batch.readings)

@@ -262,6 +262,25 @@ class RefusedNumber(models.Model):
         ]
 
 
+class UnmappedMetric(models.Model):
+    """A metric of somebody else's gateway that no rule maps: seen, shown to people, and used for nothing."""
+
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="unmapped")
+    device = models.CharField(max_length=64, blank=True)
+    name = models.CharField(max_length=200)
+    type = models.CharField(max_length=20)
+    unit = models.CharField(max_length=32, blank=True)
+    value = models.CharField(max_length=200, blank=True)
+    """The last one, as text."""
+    count = models.PositiveBigIntegerField(default=0)
+    seen_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["site", "device", "name"], name="metering_one_unmapped_per_name")
+        ]
+
+
 class RefusedMessage(models.Model):
     """A message that the ingest refused, kept for inspection (the newest ones)."""
 

@@ -10,8 +10,26 @@ from django.db import connection, transaction
 from django.db.models import BooleanField, F, FloatField, Max, Q
 
 from sites.metering import leases, numbered, partitions, readings
-from sites.metering.batches import LIVE_FIELDS, STANDING_FIELDS, Batch, LiveRow, ReadingItem, Refusal, ms_of
-from sites.metering.models import HostLease, LiveState, Reading, RefusalCount, RefusedMessage, SiteStanding
+from sites.metering.batches import (
+    LIVE_FIELDS,
+    MAX_UNMAPPED,
+    STANDING_FIELDS,
+    Batch,
+    LiveRow,
+    ReadingItem,
+    Refusal,
+    Unseen,
+    ms_of,
+)
+from sites.metering.models import (
+    HostLease,
+    LiveState,
+    Reading,
+    RefusalCount,
+    RefusedMessage,
+    SiteStanding,
+    UnmappedMetric,
+)
 from sites.metering.numbered import StreamKey, StreamState
 
 KEPT_REFUSALS: Final = 10_000
@@ -65,6 +83,7 @@ def store_batch(
         readings.note_due(batch.due, at=at)
         _upsert_live(batch.live)
         _upsert_standing(batch.standing)
+        _add_unmapped(batch.unmapped)
         _insert_refusals(batch.refusals)
         counts = dict(batch.counts)
         for error, count in outcome.counts.items():
@@ -223,6 +242,18 @@ def _upsert_live_by_copy(live: dict[int, LiveRow]) -> None:
             f"SELECT {', '.join(taken)} FROM {_STAGED_LIVE} ORDER BY site_id "
             f"ON CONFLICT (site_id) DO UPDATE SET {updates}"
         )
+
+
+def _add_unmapped(unmapped: dict[tuple[int, str, str], Unseen]) -> None:
+    for (site_pk, device, name), seen in sorted(unmapped.items()):
+        key = {"site_id": site_pk, "device": device, "name": name}
+        told = {"type": seen.type, "unit": seen.unit, "value": seen.value, "seen_at": seen.seen_at}
+        rows = UnmappedMetric.objects.filter(**key)
+        if rows.update(count=F("count") + seen.count, **told):
+            continue
+        # A worker that starts again does not know what stands already.
+        if UnmappedMetric.objects.filter(site_id=site_pk).count() < MAX_UNMAPPED:
+            UnmappedMetric.objects.create(count=seen.count, **key, **told)
 
 
 def _insert_refusals(refusals: list[Refusal]) -> None:

@@ -9,6 +9,16 @@ from django.db import models
 SITE_ID = RegexValidator(r"^[A-Za-z0-9_-]{1,64}\Z", "accepted: 1 to 64 of A-Z a-z 0-9 _ -")
 
 
+class GatewayKind(models.Model):
+    """How the metrics of a kind of gateway, or of one site's own, become the contract's (``sites.wire.foreign``)."""
+
+    name = models.CharField(max_length=64, unique=True)
+    rules = models.JSONField(default=list)
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Site(models.Model):
     """A place with its own bus behind one point of common coupling."""
 
@@ -31,6 +41,8 @@ class Site(models.Model):
     partition = models.PositiveSmallIntegerField(validators=[MaxValueValidator(63)])
     """crc32(site_id) mod 64: decides the Sparkplug group and the ingest worker."""
     enrolled_at = models.DateTimeField()
+    gateway = models.ForeignKey(GatewayKind, on_delete=models.PROTECT, null=True, blank=True, related_name="sites")
+    """Set where somebody else's gateway speaks for the site; none for our own edge."""
 
     class Meta:
         ordering = ["site_id"]

@@ -14,8 +14,9 @@ from django.db import transaction
 from django.db.models import ProtectedError
 
 from sites.registry.manifest import ManifestError, SiteEntry, parse_manifest
-from sites.registry.models import Asset, Enrollment, Membership, Site
+from sites.registry.models import Asset, Enrollment, GatewayKind, Membership, Site
 from sites.registry.permissions import OWNER
+from sites.wire.foreign import MapError, rules_from
 from sites.wire.topics import partition_of
 
 ASSET_VALUES = ("kind", "rated_kw", "export_limit_kw", "capacity_kwh", "reserve_kwh")
@@ -64,6 +65,24 @@ def grant_ownership(user: AbstractBaseUser, sites: Iterable[Site]) -> None:
             [Membership(user=user, site=site) for site in sites],  # type: ignore[misc]
             ignore_conflicts=True,
         )
+
+
+def map_gateway(*, name: str, rules: object, site_ids: Iterable[str]) -> int:
+    """Set the rules of a kind of gateway and the sites that it speaks for; return how many sites it has now.
+
+    Raises MapError naming the rule, or the site, and what is accepted.
+    """
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) is None:
+        raise MapError(f"name is {name[:80]!r}, accepted: 1 to 64 of A-Z a-z 0-9 _ -")
+    rules_from(rules)
+    wanted = set(site_ids)
+    with transaction.atomic():
+        kind, _ = GatewayKind.objects.update_or_create(name=name, defaults={"rules": rules})
+        sites = Site.objects.filter(site_id__in=wanted)
+        if missing := wanted - set(sites.values_list("site_id", flat=True)):
+            raise MapError(f"site {min(missing)} is not enrolled, accepted: enrolled sites")
+        sites.update(gateway=kind)
+        return kind.sites.count()
 
 
 def _new_site(entry: SiteEntry, at: datetime) -> Site:

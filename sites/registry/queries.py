@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from django.db.models import QuerySet
 
-from sites.registry.models import Asset, Enrollment, Site
+from sites.registry.models import Asset, Enrollment, GatewayKind, Site
+from sites.wire.foreign import GatewayMap, rules_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,8 @@ class SiteKeys:
     assets: dict[str, int]
     """Asset's name -> its key."""
     partition: int
+    gateway: GatewayMap | None = None
+    """Rules of the gateway that speaks for the site; None for our own edge."""
 
 
 def enrolled_sites(*, program: str) -> QuerySet[Site]:
@@ -33,10 +36,11 @@ def programs() -> list[str]:
 def site_directory(*, partitions: Iterable[int]) -> dict[str, SiteKeys]:
     """Return the keys of all sites of some partitions, by site_id."""
     wanted = list(partitions)
+    kinds = {kind.pk: rules_from(kind.rules) for kind in GatewayKind.objects.all()}
     rows_of = Site.objects.filter(partition__in=wanted).order_by()
     found = {
-        site_id: SiteKeys(pk, {}, partition)
-        for pk, site_id, partition in rows_of.values_list("pk", "site_id", "partition")
+        site_id: SiteKeys(pk, {}, partition, kinds.get(kind))
+        for pk, site_id, partition, kind in rows_of.values_list("pk", "site_id", "partition", "gateway")
     }
     rows = Asset.objects.filter(site__partition__in=wanted).order_by().values_list("site__site_id", "name", "pk")
     for site_id, name, pk in rows:

@@ -71,6 +71,12 @@ class MetricTypeMismatch(WireError):
     name = "metric_type_mismatch"
 
 
+class UnitMismatch(WireError):
+    """A gateway's metric in another unit than its rule says, or than the contract can take."""
+
+    name = "unit_mismatch"
+
+
 class ValueOutOfRange(WireError):
     """A value outside its declared range; not-a-number is outside every range."""
 
@@ -118,6 +124,7 @@ ERRORS: Final[tuple[type[WireError], ...]] = (
     MetricUnknown,
     AliasUnknown,
     MetricTypeMismatch,
+    UnitMismatch,
     ValueOutOfRange,
     TimestampInFuture,
     TemplateUnsupported,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,11 +20,20 @@ from sites.wire.errors import (
     VersionUnsupported,
     WireError,
 )
+from sites.wire.foreign import ForeignSite, GatewayMap, Unmapped, translate
 from sites.wire.judging import MetricValue as MetricValue
 from sites.wire.judging import judged
 from sites.wire.messages import Message as Message
 from sites.wire.messages import state_message as state_message
-from sites.wire.metrics import BD_SEQ, SUPPORTED_VERSIONS, VERSION, Declarations, MetricType, declared_on, streams_on
+from sites.wire.metrics import (
+    BD_SEQ,
+    SUPPORTED_VERSIONS,
+    VERSION,
+    Declarations,
+    MetricType,
+    declared_on,
+    streams_on,
+)
 from sites.wire.payload import Metric, Payload, decode_payload
 from sites.wire.plain import PlainData as PlainData
 from sites.wire.plain import flat
@@ -113,7 +123,7 @@ class Refused:
     """False for what an honest site sends before this host has heard its birth."""
 
 
-HostEvent = NodeBorn | DeviceBorn | NodeData | DeviceData | NodeDied | DeviceDied | RebirthNeeded | Refused
+HostEvent = Unmapped | NodeBorn | DeviceBorn | NodeData | DeviceData | NodeDied | DeviceDied | RebirthNeeded | Refused
 
 
 @dataclass(slots=True)
@@ -126,6 +136,8 @@ class _Site:
     last_seq: int = -1
     last_at_ms: int | None = None
     asked_ms: int | None = None
+    foreign: ForeignSite | None = None
+    """Set for a site behind a gateway of somebody else."""
 
 
 class HostSession:
@@ -143,6 +155,7 @@ class HostSession:
         self._max_sites = max_sites
         self._sites: dict[str, _Site] = {}
         self._tables = BirthTables()
+        self._gateways: Mapping[str, GatewayMap] = {}
         self._places: dict[str, tuple[_Site, str, str | None]] = {}
         """Data topic -> site, its id and device; only of sites whose birth was heard."""
 
@@ -186,6 +199,8 @@ class HostSession:
         if place is None or len(payload) > self._max_bytes:
             return None
         site, site_id, device = place
+        if site_id in self._gateways:
+            return None
         table = site.node if device is None else site.devices.get(device)
         read = flat(payload) if table is not None and site.node is not None else None
         if read is None or table is None:
@@ -219,6 +234,17 @@ class HostSession:
         site = self._sites.get(site_id)
         return site is not None and site.node is not None
 
+    def use_gateways(self, gateways: Mapping[str, GatewayMap]) -> None:
+        """Take the rules of the sites that are behind a gateway of somebody else, by site.
+
+        A site whose rules changed is born anew: what its aliases mean may have changed with them.
+        """
+        for site_id in gateways.keys() | self._gateways.keys():
+            if gateways.get(site_id) != self._gateways.get(site_id) and (site := self._sites.get(site_id)) is not None:
+                site.node = None
+                site.devices.clear()
+        self._gateways = dict(gateways)
+
     def forget_births(self) -> None:
         """Trust no birth any more: after a lost connection some may have been missed."""
         for site in self._sites.values():
@@ -242,6 +268,14 @@ class HostSession:
         bd_seq = _bd_seq(decoded)
         declared = declared_on(None)
         others = [metric for metric in decoded.metrics if metric.name != BD_SEQ]
+        if site_id in self._gateways:
+            site = self._site(site_id)
+            site.node, site.bd_seq, site.last_seq, site.last_at_ms = self._tables.of_birth([], {}), bd_seq, seq, at_ms
+            site.devices.clear()
+            site.foreign = ForeignSite()
+            events.append(NodeBorn(site_id, {BD_SEQ: MetricValue(bd_seq, at_ms, False)}, at_ms))
+            self._foreign_birth(site, site_id, None, others, at_ms, now_ms, events, errors)
+            return
         # The table first: a birth that cannot be understood must not end the trust in the last one.
         table = self._tables.of_birth(others, declared)
         values = self._birth_values(others, declared, at_ms, now_ms, errors)
@@ -274,6 +308,10 @@ class HostSession:
             raise BirthMissing(f"birth of device {device!r} came before its site's")
         if device not in site.devices and len(site.devices) >= MAX_DEVICES:
             raise DeviceUnknown(f"device {device!r} is one too many, accepted: up to {MAX_DEVICES}")
+        if site_id in self._gateways:
+            site.devices[device] = self._tables.of_birth([], {})
+            self._foreign_birth(site, site_id, device, decoded.metrics, at_ms, now_ms, events, errors)
+            return
         declared = declared_on(device)
         site.devices[device] = self._tables.of_birth(decoded.metrics, declared)
         values = self._birth_values(decoded.metrics, declared, at_ms, now_ms, errors)
@@ -325,11 +363,52 @@ class HostSession:
             if table is None and any(metric.name is None for metric in metrics):
                 self._ask(site, site_id, now_ms, f"data of device {device!r} before its birth", events)
         latest_ms = now_ms + self._max_ahead_ms
+        if site_id in self._gateways:
+            if site.foreign is not None and site.node is not None and is_new:
+                self._foreign(site.foreign, site_id, device, metrics, at_ms, latest_ms, events, errors)
+            return
         values = resolve(metrics, table, streams_on(device), at_ms=at_ms, latest_ms=latest_ms, refused=errors)
         if values and device is None:
             events.append(NodeData(site_id, values, at_ms))
         elif values:
             events.append(DeviceData(site_id, str(device), values, at_ms))
+
+    # --- gateways of others ----------------------------------------------------------------------
+
+    def _foreign_birth(
+        self,
+        site: _Site,
+        site_id: str,
+        device: str | None,
+        metrics: list[Metric],
+        at_ms: int,
+        now_ms: int,
+        events: list[HostEvent],
+        errors: list[WireError],
+    ) -> None:
+        site.foreign = site.foreign or ForeignSite()
+        site.foreign.learn(device, metrics)
+        self._foreign(site.foreign, site_id, device, metrics, at_ms, now_ms + self._max_ahead_ms, events, errors)
+
+    def _foreign(
+        self,
+        known: ForeignSite,
+        site_id: str,
+        device: str | None,
+        metrics: list[Metric],
+        at_ms: int,
+        latest_ms: int,
+        events: list[HostEvent],
+        errors: list[WireError],
+    ) -> None:
+        rules = self._gateways[site_id]
+        values, unmapped = translate(
+            device, metrics, known, rules, at_ms=at_ms, latest_ms=latest_ms, refused=errors
+        )  # fmt: skip
+        for asset, of_asset in values.items():
+            events.append(DeviceData(site_id, asset, of_asset, at_ms) if asset else NodeData(site_id, of_asset, at_ms))
+        if unmapped:
+            events.append(Unmapped(site_id, unmapped, at_ms))
 
     # --- deaths ----------------------------------------------------------------------------------
 

@@ -54,7 +54,7 @@ def build_frontend(*, source_dir: Path = SOURCE_DIR, work_dir: Path, target_dir:
     work_dir.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json"):
         shutil.copyfile(source_dir / name, work_dir / name)
-    _npm_ci(work_dir)
+    npm_ci(work_dir)
     for module_file, served_file in WANTED.items():
         found = work_dir / "node_modules" / module_file
         if not found.is_file():
@@ -67,7 +67,7 @@ def build_frontend(*, source_dir: Path = SOURCE_DIR, work_dir: Path, target_dir:
     return True
 
 
-def _npm_ci(work_dir: Path) -> None:
+def npm_ci(work_dir: Path) -> None:
     """Run ``npm ci`` with the first npm that works: the system's, else the one of the pip wheel."""
     arguments = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     failures = []

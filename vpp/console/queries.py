@@ -13,7 +13,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from sites.core.event_recording import RecordedSite
 from sites.ledger.models import Entry
-from sites.metering.models import LiveState, MeterInterval, WaveformRecord
+from sites.metering.models import LiveState, MeterInterval, UnmappedMetric, WaveformRecord
 from sites.registry.models import Asset, Site
 from sites.wire.errors import WireError
 from sites.wire.records import SampleArray, unpack_samples
@@ -82,6 +82,11 @@ def live_row(site: Site, *, at: datetime) -> dict[str, Any]:
         row["age_s"] = max(0.0, round((at - state.measured_at).total_seconds(), 1))
         row["measured_at"] = state.measured_at.isoformat()
     return row
+
+
+def unmapped_metrics(*, site: Site) -> list[UnmappedMetric]:
+    """Return what a site's gateway sends that nobody mapped, by device and name; bounded where it is stored."""
+    return list(UnmappedMetric.objects.filter(site=site).order_by("device", "name"))
 
 
 def latest_waveforms(*, site: Site, limit: int = 20) -> list[WaveformRecord]:

@@ -116,6 +116,7 @@ def site(request: HttpRequest, site_id: str) -> HttpResponseBase:
         "assets": [presenters.asset_row(asset) for asset in found.assets.all()],
         "waveforms": [presenters.waveform_row(record, zone) for record in waveforms],
         "entries": [presenters.entry_row(entry, zone) for entry in entries],
+        "unmapped": queries.unmapped_metrics(site=found),
         "zone": zone.key,
         "may_issue_token": permissions.may_issue_token(request.user, found),
         "may_revoke": permissions.may_decide_enrolment(request.user),

@@ -34,6 +34,7 @@ from sites.observability import metrics
 from sites.observability.health import Health
 from sites.registry.queries import SiteKeys, site_directory
 from sites.wire.errors import TimestampInFuture
+from sites.wire.foreign import Unmapped
 from sites.wire.host_session import (
     DeviceBorn,
     DeviceData,
@@ -220,12 +221,16 @@ class IngestWorker:
         match event:
             case NodeData() | DeviceData() | NodeBorn() | DeviceBorn():
                 self._sorter.add(Arrival(event, topic, payload, received_at, self._batch, is_ahead))
-                if isinstance(event, NodeBorn) and event.site_id in self._sorter.directory:
+                keys = self._sorter.directory.get(event.site_id) if isinstance(event, NodeBorn) else None
+                if keys is not None and keys.gateway is None:
                     self._batch.born.add(event.site_id)
                     self._unanswered.add(event.site_id)
+                if isinstance(event, NodeBorn) and keys is not None:
                     self._clones.take(event, received_at)
             case NodeDied():
                 self._clones.take(event, received_at)
+            case Unmapped():
+                self._sorter.note_unmapped(event, self._batch, received_at)
             case RebirthNeeded(site_id=site_id) if site_id in self._sorter.directory:
                 logger.info("%s site=%s", observe.REBIRTH_REQUESTED, site_id)
                 metrics.INGEST_REBIRTHS.inc()
@@ -370,6 +375,8 @@ class IngestWorker:
 
     def _use_directory(self, directory: Mapping[str, SiteKeys]) -> None:
         self._sorter.directory = directory
+        gateways = {site_id: keys.gateway for site_id, keys in directory.items() if keys.gateway is not None}
+        self._session.use_gateways(gateways)
         self._site_ids = {keys.pk: site_id for site_id, keys in directory.items()}
 
     async def _write(self, stop: asyncio.Event) -> None:
