@@ -72,13 +72,15 @@ def service_rights(host_id: str) -> Mapping[str, Rights]:
     every_device = tuple(f"{NAMESPACE}/+/{kind}/+/+" for kind in UPWARD_DEVICE_KINDS)
     node_commands = f"{NAMESPACE}/+/NCMD/+"
     state = state_topic(host_id)
+    # By which a connection notices a node that is cut off from its cluster.
+    proof = "vpp/proof/+"
     return {
-        "vpp.ingest": Rights((node_commands, "vpp/live/+"), every_node + every_device),
-        "vpp.host": Rights((state,), (state,)),
+        "vpp.ingest": Rights((node_commands, "vpp/live/+", proof), every_node + every_device),
+        "vpp.host": Rights((state, proof), (state,)),
         "vpp.dispatch": Rights(
-            (f"{NAMESPACE}/+/DCMD/+/{CONTROL_DEVICE}", node_commands),
+            (f"{NAMESPACE}/+/DCMD/+/{CONTROL_DEVICE}", node_commands, proof),
             tuple(f"{NAMESPACE}/+/{kind}/+/{CONTROL_DEVICE}" for kind in ("DBIRTH", "DDATA")),
         ),
-        "vpp.web": Rights((), ("vpp/live/#",)),
+        "vpp.web": Rights((proof,), ("vpp/live/#",)),
         "vpp.broker": Rights((), ()),
     }

@@ -119,6 +119,7 @@ class Host:
             # Our own topic: an older holder's will may come after we spoke.
             subscriptions=[(state_topic(self._config.host_id), 1)],
             on_up=self._say_again,
+            proves=True,
             will=self._will,
         )
         self._link = asyncio.create_task(self._connection.run())

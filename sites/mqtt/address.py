@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-ACCEPTED: Final = "mqtt://user:password@host:port or mqtts://host:port?ca=FILE&cert=FILE&key=FILE"
+ACCEPTED: Final = (
+    "mqtt://user:password@host:port or mqtts://host:port?ca=FILE&cert=FILE&key=FILE, in a cluster with &also=host:port"
+)
 PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 FILES: Final = ("ca", "cert", "key")
+ALSO: Final = "also"
+MOST_NODES: Final = 16
 
 
 class BrokerAddressError(ValueError):
@@ -40,6 +44,13 @@ class BrokerAddress:
     """None: not encrypted, for the loopback interface."""
     client_id: str = field(default="", repr=False)
     """The MQTT client id that enrollment gave; empty: a new one that nobody can guess."""
+    also: tuple[tuple[str, int], ...] = ()
+    """Host and port of the cluster's other nodes, tried in turn."""
+
+    @property
+    def nodes(self) -> tuple[tuple[str, int], ...]:
+        """Host and port of every node, the first one named first."""
+        return ((self.host, self.port), *self.also)
 
     @property
     def asks_certificate(self) -> bool:
@@ -72,15 +83,33 @@ class BrokerAddress:
         if parts.path not in ("", "/") or parts.fragment:
             raise BrokerAddressError(f"broker address goes on after its port, accepted: {ACCEPTED}")
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
-        return cls(parts.hostname, port, user, password, _tls_files(parts))
+        options = parse_qsl(parts.query, keep_blank_values=True)
+        others = [value for name, value in options if name == ALSO]
+        if len(others) >= MOST_NODES:
+            raise BrokerAddressError(f"broker address names {len(others) + 1} nodes, accepted: up to {MOST_NODES}")
+        tls = _tls_files(parts.scheme, [option for option in options if option[0] != ALSO])
+        also = tuple(_node(text, PORTS[parts.scheme]) for text in others)
+        return cls(parts.hostname, port, user, password, tls, also=also)
 
 
-def _tls_files(parts: SplitResult) -> TlsFiles | None:
-    pairs = parse_qsl(parts.query, keep_blank_values=True)
+def _node(text: str, default_port: int) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, default_port if parts.port is None else parts.port
+    except ValueError:
+        host, port = None, 0
+    if not host or not port or parts.netloc != text or parts.username is not None:
+        raise BrokerAddressError("broker address has another node that is none, accepted: also=host:port")
+    return host, port
+
+
+def _tls_files(scheme: str, pairs: list[tuple[str, str]]) -> TlsFiles | None:
     given = dict(pairs)
     if len(given) != len(pairs) or not set(given) <= set(FILES) or not all(given.values()):
-        raise BrokerAddressError("broker address has options that are not accepted, accepted: ca, cert, key, once each")
-    if parts.scheme == "mqtt":
+        raise BrokerAddressError(
+            "broker address has options that are not accepted, accepted: ca, cert, key, once each, and also"
+        )
+    if scheme == "mqtt":
         if given:
             raise BrokerAddressError("broker address names certificates without TLS, accepted: mqtts://host:port?ca=…")
         return None

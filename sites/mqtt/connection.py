@@ -29,6 +29,9 @@ from sites.wire.messages import Message
 
 ANSWER_WITHIN_S: Final = 10.0
 """A broker that accepts the connection but answers neither CONNECT nor SUBSCRIBE in this time is given up."""
+PROVE_EVERY_S: Final = 5.0
+PROVED_WITHIN_S: Final = 10.0
+"""A node of a cluster that has not kept a message by then is cut off from the others, and left."""
 CONGESTED_AFTER_S: Final = 2.0
 """Bytes that wait this long for the socket: live data is left out until they are gone."""
 
@@ -54,10 +57,16 @@ class Connection:
         on_down: Callable[[], None] | None = None,
         will: Callable[[], Message] | None = None,
         executor: Executor | None = None,
+        proves: bool = False,
         keepalive_s: int = 15,
         backoff_s: tuple[float, float] = (0.2, 10.0),
     ) -> None:
-        """Connecting blocks, so it runs in ``executor`` (the loop's own by default)."""
+        """Connecting blocks, so it runs in ``executor`` (the loop's own by default).
+
+        ``proves``: in a cluster of several nodes, publish at QoS 1 to ``vpp/proof/<name>`` now and then. A node that
+        lost the others takes everything at QoS 0 and carries it nowhere; it cannot acknowledge what the cluster has to
+        keep.
+        """
         self._broker = broker
         self._name = name
         self._subscriptions = list(subscriptions)
@@ -71,6 +80,8 @@ class Connection:
         self._executor = executor
         self._keepalive_s = keepalive_s
         self._backoff_s = backoff_s
+        # Each begins somewhere else, so that a fleet is spread over a cluster's nodes.
+        self._node = secrets.randbelow(len(broker.nodes))
         self._connecting = False
         self._is_finished = False
         self._is_refused = False
@@ -78,6 +89,10 @@ class Connection:
         self._ended = asyncio.Event()
         self._answered = asyncio.Event()
         self._waiting_since_s: float | None = None
+        self._proof_topic = f"vpp/proof/{name}" if proves and self.can_change else None
+        self._proof: int | None = None
+        """Packet that waits for the cluster's acknowledgement."""
+        self._proof_s = 0.0
         self.is_up = False
         self.down_reason = "not connected yet"
         """Why it is not up; empty while it is."""
@@ -101,6 +116,7 @@ class Connection:
                     await self._stay()
                 if self._is_finished:
                     break
+                self._node = (self._node + 1) % len(self._broker.nodes)
                 if time.monotonic() - began_s > high_s:
                     delay_s = low_s
                 # Jittered: a fleet that lost its broker together must not come back in one instant.
@@ -134,6 +150,21 @@ class Connection:
             self._subscribe(added)
         if gone := [topic for topic, qos in before if (topic, qos) not in self._subscriptions]:
             self._client.unsubscribe(gone)
+
+    @property
+    def node(self) -> tuple[str, int]:
+        """Host and port of the node that is connected, or tried next."""
+        return self._broker.nodes[self._node]
+
+    @property
+    def can_change(self) -> bool:
+        """Whether the broker is a cluster with another node to go to."""
+        return len(self._broker.nodes) > 1
+
+    def try_another(self, reason: str) -> None:
+        """Leave a node that answers but does not carry what is said, for the cluster's next one."""
+        log.warning("%s client=%s node=%s:%d reason=%s", observe.LINK_DOWN, self._name, *self.node, reason)
+        self._drop(reason)
 
     @property
     def is_congested(self) -> bool:
@@ -185,16 +216,19 @@ class Connection:
         client.on_socket_unregister_write = lambda *_: self._unwatch_writes()
         client.on_message = self._received
         client.on_publish_0 = self._read
+        client.on_publish = self._proved
         return client
 
     async def _connect(self) -> bool:
         self._ended.clear()
         self._answered.clear()
         self._is_refused = False
+        self._proof = None
         if self._will is not None:
             will = self._will()
             self._client.will_set(will.topic, will.payload, qos=will.qos, retain=will.retain)
-        self._client.connect_async(self._broker.host, self._broker.port, keepalive=self._keepalive_s)
+        host, port = self.node
+        self._client.connect_async(host, port, keepalive=self._keepalive_s)
         self._connecting = True
         # Name lookup, TCP connect and TLS block, so they run in the pool; this thread keeps off the client meanwhile.
         attempt = self._loop.run_in_executor(self._executor, self._open)
@@ -233,6 +267,20 @@ class Connection:
             await _comes(self._ended, 1.0)
             if self._client.loop_misc() != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 self._drop("broker did not answer in the keep-alive time")
+            elif self._proof_topic is not None and self.is_up:
+                self._prove(self._proof_topic)
+
+    def _prove(self, topic: str) -> None:
+        waited_s = time.monotonic() - self._proof_s
+        if self._proof is None and waited_s >= PROVE_EVERY_S:
+            self._proof = self._client.publish(topic, b"", qos=1).mid
+            self._proof_s = time.monotonic()
+        elif self._proof is not None and waited_s > PROVED_WITHIN_S:
+            self.try_another(f"node kept no message for {PROVED_WITHIN_S:g} s: it is cut off from its cluster")
+
+    def _proved(self, _client: Any, _data: Any, number: int, _reason: Any, _properties: Any) -> None:
+        if number == self._proof:
+            self._proof = None
 
     def _connected(self, client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:

@@ -86,7 +86,7 @@ class Broker:
         with (self.folder / "broker.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + READY_WITHIN_S
-        while not _accepts_connect(self.port, self.user, self.password):
+        while not accepts_connect(self.port, self.user, self.password):
             if self.process.poll() is not None:
                 raise RuntimeError(f"{self.name} ended with {self.process.returncode}:\n{self.log_text[-2000:]}")
             if time.monotonic() > deadline:
@@ -226,7 +226,7 @@ def _free_port() -> int:
     return port
 
 
-def _accepts_connect(port: int, user: str, password: str) -> bool:
+def accepts_connect(port: int, user: str, password: str, *, host: str = "127.0.0.1") -> bool:
     """Tell whether an MQTT 3.1.1 CONNECT with these credentials is accepted."""
 
     def text(value: str) -> bytes:
@@ -237,7 +237,7 @@ def _accepts_connect(port: int, user: str, password: str) -> bool:
     body = text("MQTT") + bytes([4, flags]) + struct.pack(">H", 30)
     body += text(f"ready-{secrets.token_hex(6)}") + text(user) + text(password)
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2.0) as connection:
+        with socket.create_connection((host, port), timeout=2.0) as connection:
             connection.settimeout(5.0)
             connection.sendall(bytes([0x10, len(body)]) + body)
             answer = b""

@@ -24,6 +24,7 @@ class LiveLink:
             on_message=on_message,
             subscriptions=[(LIVE_FILTER, 0)],
             keepalive_s=KEEPALIVE_S,
+            proves=True,
             backoff_s=RETRY_S,
         )
 

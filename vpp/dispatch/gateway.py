@@ -74,6 +74,7 @@ class Gateway:
             on_message=self._arrived,
             subscriptions=[(topic, 0) for topic in SUBSCRIPTIONS],
             on_up=self._note_up,
+            proves=True,
             keepalive_s=KEEPALIVE_S,
             backoff_s=RECONNECT_S,
         )

@@ -36,6 +36,7 @@ from sites.edge.link.identity import IdentityFolder
 from sites.edge.link.outbox import Outbox, OutboxUnwritable
 from sites.edge.link.profile import SiteProfile
 from sites.edge.link.renewal import keep_renewed
+from sites.edge.link.silence import SilenceWatch
 from sites.edge.link.site_link import SiteLink
 from sites.edge.link.stream_rows import empty_payload
 from sites.mqtt.address import BrokerAddress
@@ -132,6 +133,7 @@ class Uplink:
         ]
         self.connections = [self._connection(index, link) for index, link in enumerate(self.links)]
         self._extra: list[list[tuple[str, int]]] = [[] for _ in profiles]
+        self._silences = [SilenceWatch(interval_s=settings.interval_s) for _ in self.links]
         with self._outbox.transaction():
             for index, link in enumerate(self.links):
                 link.restore(now_ms=_now_ms())
@@ -204,6 +206,7 @@ class Uplink:
                     touched.add(index)
                     link = self.links[index]
                     if what == "message":
+                        self._silences[index].hear()
                         outgoing += [(index, m) for m in link.receive(topic, payload, now_ms=_now_ms())]
                         self._listen(index, link)
                     else:
@@ -335,6 +338,10 @@ class Uplink:
     def _tell(self, index: int) -> list[Message]:
         link, now_ms = self.links[index], _now_ms()
         link.check_link(now_ms=now_ms)
+        # Asked even where there is one node only: the watch must not wake up with hours of silence behind it.
+        is_sending = link.is_born and self.connections[index].is_up
+        if self._silences[index].is_due(time.monotonic(), is_sending=is_sending) and self.connections[index].can_change:
+            self.connections[index].try_another("the platform answers nothing here")
         messages = link.check_answer(now_ms=now_ms)
         if self._image is not None:
             image = self._image

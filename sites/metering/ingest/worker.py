@@ -134,6 +134,7 @@ class IngestWorker:
             on_message=self._note,
             # A birth may have been missed while the link was down.
             on_up=self._session.forget_births,
+            proves=True,
         )
         health.watch("broker", lambda: self._connection.down_reason)
         health.watch("inbox", lambda: "full, messages are dropped" if len(self._inbox) >= MAX_INBOX else "")

@@ -78,7 +78,7 @@ def test_nats_has_a_user_for_each_and_no_empty_allow_list() -> None:
         f"{site.identity}.sites.vpp.invalid" for site in SITES
     ]
     assert "allow: []" not in text
-    assert text.count('{ deny: [">"] }') == 3
+    assert text.count('{ deny: [">"] }') == 2
 
 
 def test_emqx_denies_what_it_does_not_name() -> None:
@@ -88,7 +88,7 @@ def test_emqx_denies_what_it_does_not_name() -> None:
     rule = re.compile(rf'\{{(allow|deny), {who}, (publish|subscribe|all), \["[^"]+"(, "[^"]+")*\]\}}\.')
     assert all(rule.fullmatch(line) for line in lines[1:-1])
     assert lines[1] == '{deny, {username, "site-9"}, all, ["#"]}.'
-    assert len(lines) == 1 + 1 + 7 + 2 + 1
+    assert len(lines) == 1 + 1 + 8 + 2 + 1
 
 
 @given(site=SITE_IDS, other=SITE_IDS)

@@ -22,6 +22,14 @@ def test_an_address_without_credentials_asks_for_a_certificate() -> None:
     assert not BrokerAddress.parse("mqtt://broker.example").asks_certificate
 
 
+def test_a_cluster_has_several_nodes_and_one_password() -> None:
+    address = BrokerAddress.parse("mqtt://u:secret@a:1884?also=b&also=[::1]:1885")
+    assert address.nodes == (("a", 1884), ("b", 1883), ("::1", 1885))
+    secured = BrokerAddress.parse("mqtts://a?ca=/ca.pem&also=b:1&also=c")
+    assert secured.nodes == (("a", 8883), ("b", 1), ("c", 8883))
+    assert secured.tls == TlsFiles(Path("/ca.pem"))
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [
@@ -32,6 +40,12 @@ def test_an_address_without_credentials_asks_for_a_certificate() -> None:
         ("mqtts://u:secret@h?verify=no", "options that are not accepted"),
         ("mqtts://u:secret@h/path", "goes on after its port"),
         ("wss://u:secret@h", "scheme 'wss'"),
+        ("mqtt://u:secret@h?also=", "another node that is none"),
+        ("mqtt://u:secret@h?also=b:0", "another node that is none"),
+        ("mqtt://u:secret@h?also=b:x", "another node that is none"),
+        ("mqtt://u:secret@h?also=v:secret@b", "another node that is none"),
+        ("mqtt://u:secret@h?also=b/path", "another node that is none"),
+        ("mqtt://u:secret@h?" + "&also=b" * 16, "names 17 nodes"),
     ],
 )
 def test_a_wrong_address_is_told_without_its_password(url: str, message: str) -> None:
