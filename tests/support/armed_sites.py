@@ -23,10 +23,10 @@ from sites.wire.signature import open_envelope
 class ArmedSite:
     """One site: its session, what it holds, and every sequence that it took, in order."""
 
-    def __init__(self, site_id: str, platform_key: bytes, discharge_kw: float) -> None:
+    def __init__(self, site_id: str, platform_keys: list[bytes], discharge_kw: float) -> None:
         self.site_id = site_id
         self.session = EdgeSession(site_id, "vpp", NODE_METRICS, {"control": CONTROL_METRICS})
-        self.platform_key = platform_key
+        self.platform_keys = platform_keys
         self.envelope = OperatingEnvelope(site_id, datetime.now(UTC), discharge_kw, discharge_kw, 1e4, 1e4)
         self.held: Assignment | None = None
         self.refused: tuple[str, str, int] = ("", "", 0)
@@ -59,7 +59,7 @@ class ArmedSite:
             elif isinstance(event, DeviceCommand):
                 envelope = event.metrics["desired"]
                 assert isinstance(envelope, bytes)
-                self._take(assignment_from_bytes(open_envelope(envelope, [self.platform_key])))
+                self._take(assignment_from_bytes(open_envelope(envelope, self.platform_keys)))
                 answers.append(self.session.device_data(_now_ms(), "control", self.reported()))
             else:
                 raise AssertionError(f"{self.site_id} refused a command: {event}")
@@ -83,8 +83,10 @@ class ArmedSite:
 class ArmedSites:
     """Many sites behind one connection with the edge's rights, served by a thread of its own."""
 
-    def __init__(self, broker_url: str, platform_key: bytes, site_ids: list[str], discharge_kw: float) -> None:
-        self.sites = {site_id: ArmedSite(site_id, platform_key, discharge_kw) for site_id in site_ids}
+    def __init__(
+        self, broker_url: str, platform_key: bytes, site_ids: list[str], discharge_kw: float, *more_keys: bytes
+    ) -> None:
+        self.sites = {site_id: ArmedSite(site_id, [platform_key, *more_keys], discharge_kw) for site_id in site_ids}
         self.faults: list[BaseException] = []
         self._lock = threading.Lock()
         self._filters_open = 0

@@ -82,6 +82,7 @@ class Exchange:
         self._flying: OrderedDict[Key, datetime] = OrderedDict()
         self._repeats: list[tuple[datetime, Key]] = []
         self._answered_through: datetime | None = None
+        self._last_at: datetime | None = None
 
     def desire(self, rows: Iterable[DesiredRow]) -> None:
         """Take newly decided assignments; a lower sequence than the known one is left alone."""
@@ -99,6 +100,7 @@ class Exchange:
 
     def due(self, *, at: datetime) -> Iterator[DesiredRow]:
         """Yield what is to be sent at an instant, as far as there is room in flight; count it as sent."""
+        self._check_clock(at)
         while self._repeats and self._repeats[0][0] <= at:
             due_at, key = heapq.heappop(self._repeats)
             desire = self._desires.get(key)
@@ -159,6 +161,20 @@ class Exchange:
     def open_count(self) -> int:
         """Number of sites whose report does not agree yet, refused and lapsed ones left out."""
         return sum(desire.settled is None for desire in self._desires.values())
+
+    def _check_clock(self, at: datetime) -> None:
+        """After the clock was set back, repeat what is unanswered now: else it would wait until the clock is there."""
+        stepped = self._last_at is not None and at < self._last_at - self._resend_after
+        self._last_at = at
+        if not stepped:
+            return
+        self._flying.clear()
+        self._repeats.clear()
+        self._answered_through = None
+        for key, desire in self._desires.items():
+            if desire.settled is None and desire.sends:
+                desire.due_at = at
+                heapq.heappush(self._repeats, (at, key))
 
     def _waiting(self, at: datetime) -> int:
         """Return how many first sendings are on their way, letting go of those taken for gone."""

@@ -168,3 +168,23 @@ class TestLossyLink:
                         exchange.receive(report, is_birth=False)
         assert exchange.open_count == 0
         assert held == {site: f"{site}#1" for site in sites}
+
+
+class TestClockSteps:
+    def test_after_a_step_back_what_is_unanswered_is_repeated_at_once(self) -> None:
+        exchange = Exchange(resend_after_s=1.0, in_flight=8)
+        exchange.desire([a_row("s1", 1), a_row("s2", 1)])
+        assert len(list(exchange.due(at=after(0)))) == 2
+        exchange.receive(a_report("s1#1", site_id="s1", at_s=0.1), is_birth=False)
+        # An hour back: the repetition would come in an hour.
+        assert [row.site_id for row in exchange.due(at=after(-3600))] == ["s2"]
+        assert list(exchange.due(at=after(-3599.5))) == []
+        assert [row.site_id for row in exchange.due(at=after(-3590))] == ["s2"]
+
+    def test_a_step_forward_repeats_once_and_lapses_what_has_ended(self) -> None:
+        exchange = Exchange(resend_after_s=1.0, in_flight=8)
+        exchange.desire([a_row("s1", 1, ends_s=600.0)])
+        assert len(list(exchange.due(at=after(0)))) == 1
+        assert len(list(exchange.due(at=after(300)))) == 1
+        assert list(exchange.due(at=after(300.5))) == []
+        assert list(exchange.due(at=after(900))) == []
