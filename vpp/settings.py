@@ -171,6 +171,8 @@ QUARANTINE_QUIET_S = environment.number("VPP_QUARANTINE_QUIET_S", 60.0, 1.0, 86_
 """A site that kept to its budgets for this long is heard again."""
 READING_DAYS = environment.whole("VPP_READING_DAYS", 7, 1, 3_650)
 """``manage.py prune_readings`` deletes readings received longer ago; numbered data is never deleted."""
+ROLL_UP_DAYS = environment.whole("VPP_ROLL_UP_DAYS", 90, 1, 3_650)
+"""The same for roll-ups of minutes; those of 15 minutes stay."""
 
 # --- the sites' certificates -----------------------------------------------------------------
 SITE_CA_CERT = environment.text("VPP_SITE_CA_CERT", "")

@@ -9,7 +9,7 @@ from typing import Final
 from django.db import connection, transaction
 from django.db.models import BooleanField, F, FloatField, Max, Q
 
-from sites.metering import leases, numbered, partitions, readings
+from sites.metering import leases, numbered, partitions, readings, rollups
 from sites.metering.batches import (
     LIVE_FIELDS,
     MAX_UNMAPPED,
@@ -24,6 +24,7 @@ from sites.metering.batches import (
 from sites.metering.models import (
     HostLease,
     LiveState,
+    MinuteRollUp,
     Reading,
     RefusalCount,
     RefusedMessage,
@@ -165,6 +166,14 @@ def _prune_rows(before: datetime, at: datetime, batch_rows: int) -> int:
                 old = f"DELETE FROM {table} WHERE rowid BETWEEN %s AND %s AND received_at < %s"  # noqa: S608
                 cursor.execute(old, [first, through, limits[0]])
                 deleted += cursor.rowcount
+
+
+def prune_roll_ups(*, before: datetime) -> Pruned:
+    """Delete roll-ups of minutes from before an instant; those of 15 minutes stay."""
+    days: list[str] = []
+    if partitions.is_partitioned():
+        days = partitions.drop_partitions(table=MinuteRollUp._meta.db_table, before=before)
+    return Pruned(rollups.prune_minutes(before=before), len(days))
 
 
 def make_partitions(*, at: datetime) -> None:

@@ -21,7 +21,7 @@ from support.manifests import a_manifest
 from support.outbox_edge import OutboxEdge, connected, now_ms, until
 from support.platform_processes import CHECKOUT, a_platform, wait_until
 
-GOOD, SECONDS, LOOPS_FOR_S = 50, 20, 8.0
+GOOD, SECONDS, LOOPS_FOR_S = 50, 14, 6.0
 MAX_AGE_S = 4.0
 """A message a second, a batch, and what two busy cores add; without the gate it grows without end."""
 LOOPER = "site-0051"

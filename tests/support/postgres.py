@@ -7,17 +7,21 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from support.services import require_service
 
 READY_WITHIN_S = 30.0
 USER = "postgres"
+USER_NAME = "vpp"
+"""The database's own user."""
 
 
 def postgres_folder() -> Path | None:
@@ -27,9 +31,59 @@ def postgres_folder() -> Path | None:
     return max(folders, key=lambda folder: int(folder.parent.name.split(".")[0]), default=None)
 
 
+@dataclass
+class PostgresServer:
+    """A running cluster that may be killed and started again."""
+
+    folder: Path
+    programs: Path
+    port: int
+    password: str
+    options: str
+
+    @property
+    def url(self) -> str:
+        """Its DATABASE_URL."""
+        return f"postgresql://{USER_NAME}:{self.password}@127.0.0.1:{self.port}/postgres"
+
+    def kill(self) -> None:
+        """End the server and all its processes without a goodbye (SIGKILL)."""
+        first = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        # The first one last to be missed: it would end its children in order.
+        for pid in [first, *map(int, children)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + READY_WITHIN_S
+        while any(_is_running(pid) for pid in [first, *map(int, children)]):
+            if time.monotonic() > deadline:
+                raise RuntimeError("killed processes of PostgreSQL are still there")
+            time.sleep(0.02)
+
+    def start(self) -> None:
+        """Start again on the same port and data; it recovers first."""
+        _run(self.folder, self.programs / "pg_ctl", "-D", self.folder / "data", "-l", self.folder / "log",
+             "-o", self.options, "-w", "-t", str(int(READY_WITHIN_S)), "start")  # fmt: skip
+        _wait_for_port(self.port)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 @contextlib.contextmanager
 def postgres_database(*, durable: bool = False) -> Iterator[str]:
-    """Yield the DATABASE_URL of an empty database; skip or fail when PostgreSQL is absent.
+    """Yield the DATABASE_URL of an empty database; skip or fail when PostgreSQL is absent."""
+    with postgres_server(durable=durable) as server:
+        yield server.url
+
+
+@contextlib.contextmanager
+def postgres_server(*, durable: bool = False) -> Iterator[PostgresServer]:
+    """Yield a cluster with an empty database; skip or fail when PostgreSQL is absent.
 
     ``durable`` keeps what was committed through a power cut, as in use; a test's cluster need not.
     """
@@ -48,19 +102,19 @@ def postgres_database(*, durable: bool = False) -> Iterator[str]:
         os.chown(password_file, owner.pw_uid, owner.pw_gid)
     started = False
     try:
-        _run(folder, programs / "initdb", "-D", data, "-U", "vpp", "-A", "scram-sha-256", "--pwfile", password_file,
+        _run(folder, programs / "initdb", "-D", data, "-U", USER_NAME, "-A", "scram-sha-256", "--pwfile", password_file,
              "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")  # fmt: skip
-        port = _start(folder, programs, data, durable)
+        port, options = _start(folder, programs, data, durable)
         started = True
-        yield f"postgresql://vpp:{password}@127.0.0.1:{port}/postgres"
+        yield PostgresServer(folder, programs, port, password, options)
     finally:
         if started:
             _run(folder, programs / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(folder: Path, programs: Path, data: Path, durable: bool) -> int:
-    """Start the cluster and return its port; another port when somebody took the first one meanwhile."""
+def _start(folder: Path, programs: Path, data: Path, durable: bool) -> tuple[int, str]:
+    """Start the cluster; return its port and options; another port when somebody took the first one meanwhile."""
     for attempt in range(5):
         port = _free_port()
         options = (
@@ -76,7 +130,7 @@ def _start(folder: Path, programs: Path, data: Path, durable: bool) -> int:
                 raise
         else:
             _wait_for_port(port)
-            return port
+            return port, options
     raise AssertionError("unreachable")
 
 

@@ -23,5 +23,8 @@ class Command(BaseCommand):
         before = at - timedelta(days=settings.READING_DAYS)
         operations.make_partitions(at=at)
         pruned = operations.prune_readings(before=before, at=at)
+        minutes = operations.prune_roll_ups(before=at - timedelta(days=settings.ROLL_UP_DAYS))
         days = f" and {pruned.days} days dropped" if pruned.days else ""
         self.stdout.write(f"{pruned.rows} rows from before {before.isoformat(timespec='seconds')} deleted{days}")
+        if minutes.rows or minutes.days:
+            self.stdout.write(f"roll-ups of minutes: {minutes.rows} rows deleted, {minutes.days} days dropped")

@@ -1,0 +1,115 @@
+"""What PostgreSQL does otherwise than SQLite: partitions by day, COPY, roll-ups beside writers; the same tests, too."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.platform_processes import CHECKOUT, a_platform
+from support.postgres import postgres_database
+
+pytestmark = pytest.mark.postgres
+
+SAME_ON_BOTH = (
+    "tests/integration/test_metering_rollups.py",
+    "tests/integration/test_metering_numbered.py",
+    "tests/integration/test_metering_retention.py::test_the_command_keeps_the_configured_days_and_all_numbered_data",
+    "tests/integration/test_ingest_takes_over.py::TestLeases",
+    "tests/integration/test_console_quarantines.py::test_a_site_is_cut_off_once_at_a_time_and_may_be_again",
+)
+
+# Runs inside the platform on PostgreSQL: this test process is on another database.
+SCRIPT = """
+import json, sys, threading, time
+sys.path.insert(0, "tests")
+from datetime import timedelta
+from django.db import connection, transaction
+from support.meters import START, START_MS, a_batch
+from sites.core.intervals import Interval
+from sites.metering import operations, partitions, queries
+from sites.metering.models import MinuteRollUp, Reading
+from sites.metering.rollups import roll_up
+from sites.registry.models import Site
+
+site = Site.objects.get()
+def store(*days, second=0):
+    day_ms, first_ms = 86_400_000, START_MS + second * 1_000
+    readings = [(site.pk, "", ("frequency_hz",), first_ms + d * day_ms, START_MS, (50.0 + d,)) for d in days]
+    batch = a_batch(readings=readings)
+    batch.due = {(site.partition, item[3] // 60_000) for item in readings}
+    operations.store_batch(batch=batch, states={}, at=START)
+def where():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tableoid::regclass::text, count(*) FROM metering_reading GROUP BY 1 ORDER BY 1")
+        return dict(cursor.fetchall())
+found = {}
+store(-40, 0, 1)
+found["before"] = where()
+found["made"] = len(partitions.make_partitions(at=START))
+found["again"] = partitions.make_partitions(at=START)
+found["moved"] = where()
+store(-1, 0, 3)
+found["stored"] = where()
+period = Interval(START - timedelta(days=50), START + timedelta(days=9))
+found["read"] = [value for _, value in queries.metric_values(
+    site_id=site.site_id, asset="", metric="frequency_hz", period=period
+)]
+# Readings that are being written when the roll-up looks: it waits for them, or they are due again.
+def write():
+    with transaction.atomic():
+        store(0, second=30)
+        told.set()
+        time.sleep(0.5)
+    connection.close()
+told = threading.Event()
+writer = threading.Thread(target=write)
+writer.start()
+told.wait(10)
+roll_up(at=START + timedelta(days=9), oldest=START - timedelta(days=50))
+writer.join()
+roll_up(at=START + timedelta(days=9), oldest=START - timedelta(days=50))
+found["counts"] = [int(row.counts[0]) for row in MinuteRollUp.objects.order_by("starts_at")]
+pruned = operations.prune_readings(before=START + timedelta(hours=13), at=START + timedelta(days=9))
+found["pruned"] = [pruned.rows, pruned.days]
+found["left"] = where()
+print("@" + json.dumps(found))
+"""
+
+
+def test_days_have_partitions_and_go_whole(tmp_path: Path) -> None:
+    from support.manifests import a_manifest
+
+    with postgres_database() as url, a_platform(tmp_path, "mqtt://127.0.0.1:1", url) as platform:
+        platform.set_up(a_manifest(1))
+        done = subprocess.run(
+            [sys.executable, "manage.py", "shell", "-v", "0", "-c", SCRIPT],
+            cwd=CHECKOUT, env=platform.environment, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout.rsplit("@", 1)[1])
+        assert found["before"] == {"metering_reading_rest": 3}
+        # Five days of readings and of minutes; what the default partition held of them moved.
+        assert (found["made"], found["again"]) == (10, [])
+        days = {"metering_reading_20260301": 1, "metering_reading_20260302": 1}
+        assert found["moved"] == {**days, "metering_reading_rest": 1}
+        stored = {**days, "metering_reading_20260228": 1, "metering_reading_20260304": 1, "metering_reading_rest": 1}
+        assert found["stored"] == stored
+        assert found["read"] == [10.0, 49.0, 50.0, 51.0, 53.0]
+        assert found["counts"] == [1, 1, 2, 1, 1]
+        # The days that ended before the instant, and what had no day of its own.
+        assert found["pruned"] == [1, 2]
+        assert found["left"] == {"metering_reading_20260302": 1, "metering_reading_20260304": 1}
+
+
+def test_the_meter_books_own_tests_hold_there_too() -> None:
+    with postgres_database() as url:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", *SAME_ON_BOTH],
+            cwd=CHECKOUT, env={**os.environ, "DATABASE_URL": url}, capture_output=True, text=True, timeout=300,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-6000:]
