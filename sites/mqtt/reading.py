@@ -51,7 +51,9 @@ class ChunkClient(paho.Client):
         if not data:
             return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_CONN_LOST)
         with self._msgtime_mutex:
-            self._last_msg_in = time.monotonic()
+            self._last_bytes_received = time.monotonic()
+            # Whatever comes shows that the broker lives: the answer to a ping may stand behind seconds of messages.
+            self._ping_t = 0.0
         if not self._missing:
             return self._handle(data)
         self._held.append(data)

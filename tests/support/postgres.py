@@ -49,8 +49,9 @@ class PostgresServer:
     def kill(self) -> None:
         """End the server and all its processes without a goodbye (SIGKILL)."""
         first = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        # Stopped before its children are listed, so that none is born meanwhile.
+        os.kill(first, signal.SIGSTOP)
         children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
-        # The first one last to be missed: it would end its children in order.
         for pid in [first, *map(int, children)]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -59,6 +60,9 @@ class PostgresServer:
             if time.monotonic() > deadline:
                 raise RuntimeError("killed processes of PostgreSQL are still there")
             time.sleep(0.02)
+        # Where nobody reaps orphans the dead one keeps its number, and a new server would take it for alive.
+        for lock in (self.folder / "data" / "postmaster.pid", *self.folder.glob(".s.PGSQL.*")):
+            lock.unlink()
 
     def start(self) -> None:
         """Start again on the same port and data; it recovers first."""
