@@ -68,7 +68,7 @@ async def killed_rounds(tmp_path: Path, *, rounds: int, seed: int) -> None:
 
 
 async def test_a_few_rounds(tmp_path: Path) -> None:
-    await killed_rounds(tmp_path, rounds=4, seed=4)
+    await killed_rounds(tmp_path, rounds=3, seed=4)
 
 
 @pytest.mark.long
