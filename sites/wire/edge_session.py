@@ -155,13 +155,13 @@ class EdgeSession:
         if unknown := device_values.keys() - self._declared.keys():
             raise DeviceUnknown(f"device {min(unknown)!r} is not declared at site {self.site_id!r}")
         system = {BD_SEQ: self._bd_seq, REBIRTH: False, VERSION: WIRE_VERSION}
-        metrics = [Metric(d.name, type=d.type, value=system[d.name]) for d in SYSTEM_METRICS]
-        metrics += self._birth_metrics(None, node_values)
+        metrics = [Metric(d.name, type=d.type, value=system[d.name], timestamp_ms=now_ms) for d in SYSTEM_METRICS]
+        metrics += self._birth_metrics(None, node_values, now_ms)
         self._seq = 0
         messages = [self._message(self._topics["NBIRTH"], now_ms, metrics)]
         for device in self._declared:
             if device is not None:
-                born = self._birth_metrics(device, device_values.get(device, {}))
+                born = self._birth_metrics(device, device_values.get(device, {}), now_ms)
                 messages.append(self._message(device_topic("DBIRTH", self.site_id, device), now_ms, born))
         self.is_born = True
         return messages
@@ -268,12 +268,12 @@ class EdgeSession:
             metrics.append(Metric(named, alias, declaration.type, _known(value)))
         return self._message(topic, now_ms, metrics)
 
-    def _birth_metrics(self, device: str | None, values: Mapping[str, Any]) -> list[Metric]:
+    def _birth_metrics(self, device: str | None, values: Mapping[str, Any], now_ms: int) -> list[Metric]:
         table = self._declared[device]
         for name in values:
             self._slot(table, device, name)
         return [
-            Metric(name, alias, declaration.type, _known(values.get(name)), properties=_properties(declaration))
+            Metric(name, alias, declaration.type, _known(values.get(name)), now_ms, properties=_properties(declaration))
             for name, (alias, declaration) in table.items()
         ]
 
