@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from cryptography import x509
+
 from sites.core.certificates import serial_text, sign_renewal
 from sites.edge.link.identity import IdentityFolder, life_over
 
@@ -86,9 +88,9 @@ def ask_renewal(folder: IdentityFolder) -> Standing:
     return _asked(folder, url, RENEW_PATH, body, folder.platform_ca)
 
 
-def is_renewal_due(folder: IdentityFolder, *, at: datetime) -> bool:
-    """Tell whether the present certificate is in its last third."""
-    return life_over(folder.certificate(), at=at) >= RENEW_FROM
+def is_renewal_due(certificate: x509.Certificate, *, at: datetime) -> bool:
+    """Tell whether a certificate is in its last third."""
+    return life_over(certificate, at=at) >= RENEW_FROM
 
 
 def _asked(folder: IdentityFolder, url: str, path: str, body: Mapping[str, str], ca: Path | None) -> Standing:

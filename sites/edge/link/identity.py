@@ -105,6 +105,14 @@ class IdentityFolder:
         """Return the present certificate; raise IdentityError when the site is not enrolled."""
         return self._checked(self._read(PAIR), self.key())
 
+    def stamp(self) -> tuple[int, int]:
+        """Return what changes when the pair on disk is replaced; raise IdentityError when there is none."""
+        try:
+            found = (self.path / PAIR).stat()
+        except OSError as error:
+            raise IdentityError(f"{self.path / PAIR}: {error.strerror}, accepted: an enrolled site") from None
+        return found.st_ino, found.st_mtime_ns
+
     def key(self) -> ec.EllipticCurvePrivateKey:
         """Return the present key."""
         return self._read_key(self.path / PAIR)
