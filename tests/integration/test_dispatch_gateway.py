@@ -18,6 +18,7 @@ from sites.core.assignments import Refusal
 
 SITE_KW = 50.0
 LEASE_S = 1.0
+RESEND_AFTER_S = 0.3
 
 
 class Stage:
@@ -25,7 +26,9 @@ class Stage:
 
     def __init__(self, folder: Path, broker: Broker, count: int) -> None:
         self.broker = broker
-        self.platform = DispatchPlatform(folder, broker, VPP_LEASE_S=str(LEASE_S), VPP_RESEND_AFTER_S="0.3")
+        self.platform = DispatchPlatform(
+            folder, broker, VPP_LEASE_S=str(LEASE_S), VPP_RESEND_AFTER_S=str(RESEND_AFTER_S)
+        )
         self.platform.add_sites(count, discharge_kw=SITE_KW)
         self.site_ids = [r["site_id"] for r in self.platform.rows("SELECT site_id FROM registry_site ORDER BY site_id")]
         self.sites = self.new_sites()
@@ -88,7 +91,9 @@ def test_two_hundred_sites_are_armed_within_a_second(staged: Callable[[int], Sta
     assert len(latencies_ms) == 200
     assert min(latencies_ms) > 0.0
     assert p99 < 1000.0
-    assert {row["sends"] for row in rows} == {1}
+    # Nobody who answered within the time of a repetition was asked twice, however busy the machine is.
+    in_time = [row for row, ms in zip(rows, latencies_ms, strict=True) if ms < 1e3 * RESEND_AFTER_S]
+    assert {row["sends"] for row in in_time} == {1}
 
 
 def test_a_refusal_is_recorded_by_name_and_its_share_moves(staged: Callable[[int], Stage]) -> None:
