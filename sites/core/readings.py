@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 
 class Quality(StrEnum):
@@ -14,6 +15,10 @@ class Quality(StrEnum):
     QUESTIONABLE = "questionable"
     """Measured, but something is off: its clock is flagged, or its site had no birth yet."""
     INVALID = "invalid"
+
+
+METER_CLASSES: Final = ("0.1S", "0.2S", "0.5S", "0.1", "0.2", "0.5", "1", "2", "3", "A", "B", "C")
+"""Accuracy classes of energy meters: IEC 62053-21/-22 and the Measuring Instruments Directive (EN 50470)."""
 
 
 class TimeQuality(StrEnum):

@@ -7,11 +7,13 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any, Final
 
 from sites.core.event_recording import RecordedSite, phase_voltage_v
 from sites.core.gridcodes import CATALOGUE, GridCodeError, GridCodeProfile, profile_for
+from sites.core.readings import METER_CLASSES
 from sites.edge.drivers.inputs import FAIL_SAFE, InputLine
 from sites.edge.link.fallback import LinkLossPolicy, LossOfLink
 from sites.edge.link.profile import AssetNameplate, SiteProfile
@@ -195,6 +197,7 @@ def _assets(root: _Table) -> tuple[AssetNameplate, ...]:
                 export_limit_kw=table.number("export_limit_kw", 0.0, 1e6, default=0.0),
                 capacity_kwh=table.number("capacity_kwh", 0.0, 1e7, default=0.0),
                 reserve_kwh=table.number("reserve_kwh", 0.0, 1e7, default=0.0),
+                **_meter(table),
             )
         )
         table.refuse_unknown()
@@ -202,6 +205,23 @@ def _assets(root: _Table) -> tuple[AssetNameplate, ...]:
     if len(set(kinds)) != len(kinds) or not {"pcc", "battery"} <= set(kinds):
         raise root.wrong("assets", kinds, "each kind once, pcc and battery among them")
     return tuple(assets)
+
+
+def _meter(table: _Table) -> dict[str, Any]:
+    """Return what is known of an asset's meter."""
+    known: dict[str, Any] = {}
+    if (accuracy := table.text("meter_class", default="")) != "":
+        if accuracy not in METER_CLASSES:
+            raise table.wrong("meter_class", accuracy, ", ".join(METER_CLASSES))
+        known["meter_class"] = accuracy
+    calibrated_on = table.take("meter_calibrated_on", None)
+    if calibrated_on is not None:
+        if not isinstance(calibrated_on, date) or isinstance(calibrated_on, datetime):
+            raise table.wrong("meter_calibrated_on", calibrated_on, "a date such as 2026-03-01")
+        noon = datetime.combine(calibrated_on, time(12), UTC)
+        known["meter_calibrated_at"] = round(noon.timestamp() * 1000)
+    uncertainty = table.number("meter_uncertainty_ratio", 0.0, 1.0, default=0.0)
+    return known | ({"meter_uncertainty_ratio": uncertainty} if uncertainty else {})
 
 
 def _inputs(root: _Table, folder: Path) -> dict[str, InputLine]:

@@ -6,8 +6,11 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from sites.core.readings import METER_CLASSES
 
 ASSET_KINDS: Final = ("pcc", "battery", "pv", "genset", "load")
 LOSS_OF_LINK: Final = ("hold", "release")
@@ -19,7 +22,8 @@ MAX_ASSETS: Final = 64
 SITE_FIELDS: Final = (
     "site_id", "name", "grid_zone", "time_zone", "nominal_hz", "nominal_voltage_v", "phases", "loss_of_link", "assets"
 )  # fmt: skip
-ASSET_FIELDS: Final = ("name", "kind", "rated_kw", "export_limit_kw", "capacity_kwh", "reserve_kwh")
+METER_FIELDS: Final = ("meter_class", "meter_calibrated_on", "meter_uncertainty_ratio")
+ASSET_FIELDS: Final = ("name", "kind", "rated_kw", "export_limit_kw", "capacity_kwh", "reserve_kwh", *METER_FIELDS)
 OPTIONAL_ASSET_FIELDS: Final = ("export_limit_kw", "capacity_kwh", "reserve_kwh")
 
 
@@ -37,6 +41,9 @@ class AssetEntry:
     export_limit_kw: float
     capacity_kwh: float
     reserve_kwh: float
+    meter_class: str = ""
+    meter_calibrated_on: date | None = None
+    meter_uncertainty_ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +124,25 @@ def _asset(raw: object, where: str) -> AssetEntry:
     capacity_kwh, reserve_kwh = amount("capacity_kwh"), amount("reserve_kwh")
     if reserve_kwh > capacity_kwh:
         raise ManifestError(f"{where}: reserve_kwh is {reserve_kwh:g}, accepted: up to its capacity {capacity_kwh:g}")
-    return AssetEntry(name, kind, amount("rated_kw"), amount("export_limit_kw"), capacity_kwh, reserve_kwh)
+    nameplate = (name, kind, amount("rated_kw"), amount("export_limit_kw"), capacity_kwh, reserve_kwh)
+    return AssetEntry(*nameplate, *_meter(raw, where))
+
+
+def _meter(raw: dict[Any, Any], where: str) -> tuple[str, date | None, float | None]:
+    """Return accuracy class, day of calibration and uncertainty of an asset's meter, each where it is given."""
+    accuracy = _choice(raw, "meter_class", where, METER_CLASSES) if "meter_class" in raw else ""
+    calibrated_on, text = None, raw.get("meter_calibrated_on")
+    if text is not None:
+        try:
+            calibrated_on = date.fromisoformat(text)
+        except (TypeError, ValueError):
+            raise ManifestError(
+                f"{where}: meter_calibrated_on is {_short(text)}, accepted: a date such as 2026-03-01"
+            ) from None
+    uncertainty = None
+    if "meter_uncertainty_ratio" in raw:
+        uncertainty = _number(raw, "meter_uncertainty_ratio", where, lambda x: 0.0 <= x <= 1.0, "0 to 1")
+    return accuracy, calibrated_on, uncertainty
 
 
 def _only(raw: dict[Any, Any], fields: tuple[str, ...], where: str) -> None:

@@ -75,6 +75,13 @@ class Asset(models.Model):
     """Battery: nominal energy [kWh]."""
     reserve_kwh = models.FloatField(default=0.0)
     """Battery: energy kept for the site's own load [kWh]."""
+    meter_class = models.CharField(max_length=8, blank=True, default="")
+    """Accuracy class of its meter (``sites.core.readings.METER_CLASSES``); empty where it is not known."""
+    meter_calibrated_on = models.DateField(null=True, blank=True)
+    meter_uncertainty_ratio = models.FloatField(
+        null=True, blank=True, validators=[MinValueValidator(0.0), MaxValueValidator(1.0)]
+    )
+    """Of its energy, at two standard deviations."""
 
     class Meta:
         ordering = ["site_id", "name"]

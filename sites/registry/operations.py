@@ -19,7 +19,10 @@ from sites.registry.permissions import OWNER
 from sites.wire.foreign import MapError, rules_from
 from sites.wire.topics import partition_of
 
-ASSET_VALUES = ("kind", "rated_kw", "export_limit_kw", "capacity_kwh", "reserve_kwh")
+ASSET_VALUES = (
+    "kind", "rated_kw", "export_limit_kw", "capacity_kwh", "reserve_kwh", "meter_class", "meter_calibrated_on",
+    "meter_uncertainty_ratio",
+)  # fmt: skip
 SITE_VALUES = ("name", "time_zone", "grid_zone", "nominal_hz", "nominal_voltage_v", "phases", "loss_of_link")
 
 

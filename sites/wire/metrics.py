@@ -148,11 +148,19 @@ STANDING_METRICS: Final = (
 _POWER = MetricDeclaration("power_kw", _D, "kW", -_KW, _KW, "active power, positive into the bus")
 _RATED = MetricDeclaration("rated_kw", _D, "kW", 0.0, _KW, "nameplate power; at the PCC the agreed import capacity")
 
+METER_METRICS: Final = (
+    MetricDeclaration("meter_class", _S, text="accuracy class of the asset's meter, such as 0.5S or B"),
+    MetricDeclaration("meter_calibrated_at", _T, "ms", text="when that meter was last calibrated"),
+    MetricDeclaration("meter_uncertainty_ratio", _D, "1", 0.0, 1.0, "of its energy, at two standard deviations"),
+)
+"""In births of every asset only; null where it is not known."""
+
 ASSET_METRICS: Final[dict[str, tuple[MetricDeclaration, ...]]] = {
     "pcc": (
         _POWER,
         _RATED,
         MetricDeclaration("export_limit_kw", _D, "kW", 0.0, _KW, "agreed export capacity"),
+        *METER_METRICS,
     ),
     "battery": (
         _POWER,
@@ -161,14 +169,17 @@ ASSET_METRICS: Final[dict[str, tuple[MetricDeclaration, ...]]] = {
         _RATED,
         MetricDeclaration("capacity_kwh", _D, "kWh", 0.0, _KWH, "nameplate energy"),
         MetricDeclaration("reserve_kwh", _D, "kWh", 0.0, _KWH, "energy kept for the site's own load"),
+        *METER_METRICS,
     ),
-    "pv": (_POWER, _RATED),
-    "genset": (_POWER, MetricDeclaration("running", _B, text="the engine turns"), _RATED),
-    "load": (_POWER, _RATED),
+    "pv": (_POWER, _RATED, *METER_METRICS),
+    "genset": (_POWER, MetricDeclaration("running", _B, text="the engine turns"), _RATED, *METER_METRICS),
+    "load": (_POWER, _RATED, *METER_METRICS),
 }
 """Live values (and, in births, the nameplate) of each kind of asset."""
 
-NAMEPLATE_NAMES: Final = frozenset({"rated_kw", "capacity_kwh", "reserve_kwh", "export_limit_kw"})
+NAMEPLATE_NAMES: Final = frozenset(
+    {"rated_kw", "capacity_kwh", "reserve_kwh", "export_limit_kw", *(declaration.name for declaration in METER_METRICS)}
+)
 """Sent in births only."""
 
 CONTROL_METRICS: Final = (

@@ -41,12 +41,17 @@ REPORTED_IDLE: dict[str, Any] = {
     "answer/sequence": 0,
     "answer/error": "",
 }
+METER: dict[str, Any] = {
+    "meter_class": "0.5S",
+    "meter_calibrated_at": 1_750_000_000_000,
+    "meter_uncertainty_ratio": 0.005,
+}
 DEVICE_VALUES: dict[str, dict[str, Any]] = {
-    "pcc": {"power_kw": -3.0, "rated_kw": 100.0, "export_limit_kw": 50.0},
-    "battery": {**BATTERY_VALUES, "rated_kw": 100.0, "capacity_kwh": 200.0, "reserve_kwh": 40.0},
-    "pv": {"power_kw": 8.0, "rated_kw": 20.0},
-    "genset": {"power_kw": 0.0, "running": False, "rated_kw": 60.0},
-    "load": {"power_kw": -17.5, "rated_kw": 40.0},
+    "pcc": {"power_kw": -3.0, "rated_kw": 100.0, "export_limit_kw": 50.0, **METER},
+    "battery": {**BATTERY_VALUES, "rated_kw": 100.0, "capacity_kwh": 200.0, "reserve_kwh": 40.0, **METER},
+    "pv": {"power_kw": 8.0, "rated_kw": 20.0, **METER},
+    "genset": {"power_kw": 0.0, "running": False, "rated_kw": 60.0, **METER},
+    "load": {"power_kw": -17.5, "rated_kw": 40.0, **METER},
     "control": REPORTED_IDLE,
 }
 

@@ -16,7 +16,7 @@ from sites.core.event_recording import RecordedSite, event_name, event_recording
 from sites.identity.models import CertificateRequest, CloneAlarm, IdentityEvent, SiteCertificate
 from sites.ledger.models import Entry
 from sites.metering.models import MeterInterval, Quarantine, WaveformRecord
-from sites.registry.models import Site
+from sites.registry.models import Asset, Site
 from sites.wire.records import SampleArray
 from vpp.console import queries
 from vpp.console.aggregates import FleetFrame
@@ -240,9 +240,25 @@ def site_json(site: Site, *, at: datetime) -> dict[str, Any]:
         "grid_zone": site.grid_zone,
         "nominal_hz": site.nominal_hz,
         "assets": [
-            {"name": asset.name, "kind": asset.kind, "rated_kw": asset.rated_kw, "capacity_kwh": asset.capacity_kwh}
+            {
+                "name": asset.name,
+                "kind": asset.kind,
+                "rated_kw": asset.rated_kw,
+                "capacity_kwh": asset.capacity_kwh,
+                **meter_json(asset),
+            }
             for asset in site.assets.all()
         ],
+    }
+
+
+def meter_json(asset: Asset) -> dict[str, Any]:
+    """Return what is known of an asset's meter for the API."""
+    calibrated_on = asset.meter_calibrated_on
+    return {
+        "meter_class": asset.meter_class,
+        "meter_calibrated_on": None if calibrated_on is None else calibrated_on.isoformat(),
+        "meter_uncertainty_ratio": asset.meter_uncertainty_ratio,
     }
 
 
@@ -263,6 +279,7 @@ def interval_json(row: MeterInterval) -> dict[str, Any]:
         "quality": row.quality,
         "time_quality": row.time_quality,
         "received_at": row.received_at.isoformat(),
+        **meter_json(row.asset),
         "is_historical": row.is_historical,
     }
 

@@ -22,6 +22,12 @@ class AssetNameplate:
     """Battery: nominal energy [kWh]."""
     reserve_kwh: float = 0.0
     """Battery: energy kept for the site's own load [kWh]."""
+    meter_class: str | None = None
+    """Accuracy class of its meter, such as 0.5S (IEC 62053) or B (MID); None where it is not known."""
+    meter_calibrated_at: int | None = None
+    """When that meter was last calibrated [ms since 1970 UTC]."""
+    meter_uncertainty_ratio: float | None = None
+    """Of its energy, at two standard deviations."""
 
 
 @dataclass(frozen=True, slots=True)

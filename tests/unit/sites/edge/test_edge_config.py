@@ -28,6 +28,14 @@ def test_the_example_is_good() -> None:
     assert config.profile.policy == LinkLossPolicy(LossOfLink.HOLD, 10.0)
 
 
+def test_what_is_known_of_a_meter_is_told_in_the_births(tmp_path: Path) -> None:
+    told = 'rated_kw = 120.0\nmeter_class = "B"\nmeter_calibrated_on = 2026-03-01\nmeter_uncertainty_ratio = 0.01'
+    pcc, battery, *_ = load_config(a_file(tmp_path, "rated_kw = 120.0", told), {}).profile.assets
+    known = (pcc.meter_class, pcc.meter_calibrated_at, pcc.meter_uncertainty_ratio)
+    assert known == ("B", 1_772_366_400_000, 0.01)
+    assert (battery.meter_class, battery.meter_calibrated_at, battery.meter_uncertainty_ratio) == (None, None, None)
+
+
 def test_the_environment_names_the_broker_first(tmp_path: Path) -> None:
     config = load_config(a_file(tmp_path), {"VPP_EDGE_BROKER_URL": "mqtt://edge:secret@10.0.0.1:1884"})
     assert (config.broker.host, config.broker.port, config.broker.user) == ("10.0.0.1", 1884, "edge")
@@ -49,6 +57,8 @@ def test_the_environment_names_the_broker_first(tmp_path: Path) -> None:
         ('"0000', '"zz00', r"link\.platform_keys is 'zz00.*accepted: 64 hexadecimal digits"),
         ('broker_url = "mqtt:', 'broker_url = "http:', r"link\.broker_url: broker address has scheme 'http'"),
         ("rated_kw = 120.0", "rated_kw = nan", r"assets\[0\]\.rated_kw is nan, accepted: a number from 0"),
+        ("rated_kw = 120.0", 'rated_kw = 1\nmeter_class = "9"', r"assets\[0\]\.meter_class is '9', accepted: 0\.1S"),
+        ("rated_kw = 120.0", "rated_kw = 1\nmeter_calibrated_on = 7", r"meter_calibrated_on is 7, accepted: a date"),
         ('kind = "pv"', 'kind = "load"', r"assets is .*accepted: each kind once"),
         ('driver = "simulated"', 'driver = "magic"', r"plant\.driver is 'magic', accepted: simulated"),
         ("[site]", "[site", r"is not TOML"),

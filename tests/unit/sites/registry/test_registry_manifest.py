@@ -29,6 +29,22 @@ def test_a_manifest_gives_its_sites_and_assets() -> None:
     assert first.assets[1].capacity_kwh == 100.0
 
 
+def test_what_is_known_of_a_meter_is_taken_with_its_asset() -> None:
+    known = {"meter_class": "0.5S", "meter_calibrated_on": "2026-03-01", "meter_uncertainty_ratio": 0.005}
+    _, second = parse_manifest(with_asset(**known))
+    asset = second.assets[1]
+    assert (asset.meter_class, str(asset.meter_calibrated_on), asset.meter_uncertainty_ratio) == tuple(known.values())
+    assert (second.assets[0].meter_class, second.assets[0].meter_calibrated_on) == ("", None)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"meter_class": "0.7"}, {"meter_calibrated_on": "March"}, {"meter_uncertainty_ratio": 2.0}]
+)
+def test_what_a_meter_cannot_be_is_named(wrong: dict) -> None:
+    with pytest.raises(ManifestError, match=f"{next(iter(wrong))} is .*accepted"):
+        parse_manifest(with_asset(**wrong))
+
+
 def test_limits_that_do_not_apply_may_be_left_out() -> None:
     manifest = a_manifest(1)
     for asset in manifest[0]["assets"]:

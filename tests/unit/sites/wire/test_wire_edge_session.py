@@ -10,6 +10,7 @@ from support.wire_sites import BATTERY_VALUES, DEVICE_VALUES, NODE_VALUES, an_ed
 from sites.wire.commands import device_command, node_command, rebirth_command
 from sites.wire.edge_session import DeviceCommand, HostOffline, HostOnline, NodeCommand, RebirthRequested, Refused
 from sites.wire.errors import BirthMissing, DeviceUnknown, MetricUnknown, ValueOutOfRange
+from sites.wire.host_session import DeviceBorn, HostSession
 from sites.wire.messages import Message, state_message
 from sites.wire.metrics import MetricType
 from sites.wire.payload import Metric, Payload, decode_payload, encode_payload
@@ -208,3 +209,18 @@ def test_subscriptions_stay_at_qos_0() -> None:
 def test_device_values_of_the_support_module_are_all_declared() -> None:
     messages = an_edge_session().births(NOW_MS, NODE_VALUES, DEVICE_VALUES)
     assert not [metric.name for message in messages for metric in content(message).metrics if metric.value is None]
+
+
+def test_births_tell_what_is_known_of_a_meter_and_null_for_the_rest() -> None:
+    session = an_edge_session()
+    known = {"meter_class": "0.5S", "meter_calibrated_at": NOW_MS, "meter_uncertainty_ratio": 0.005}
+    births = session.births(NOW_MS, NODE_VALUES, {"battery": BATTERY_VALUES | known})
+    host = HostSession(100_000, 60.0)
+    devices = {
+        event.device: event.values
+        for birth in births
+        for event in host.receive(birth.topic, birth.payload, NOW_MS)
+        if isinstance(event, DeviceBorn)
+    }
+    assert {name: devices["battery"][name].value for name in known} == known
+    assert {devices["pcc"][name].value for name in known} == {None}
