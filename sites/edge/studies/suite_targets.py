@@ -53,10 +53,12 @@ TARGETS: Final = (
         reason="motors hold the amplitude and lag by 10 to 16 degrees, as does a jump of one phase that has to be "
         "ridden; the second pole tells, T/6 behind the first, at one phase only the decay",
     ),
-    # A near-balanced island keeps its voltage: what counts is that the feeder is dead within two seconds.
+    # A near-balanced island keeps its voltage: what counts is that the feeder is dead within two seconds. Opening
+    # throws the feeder's load off a site in full delivery: 0.8 ms at 1.47 pu of the peak, which ITIC permits and the
+    # half-cycle measure spreads over 3.3 to 4.1 ms above 1.2 pu. So that count is shown and not promised.
     Target(
-        "loss near balance", f"SiC switch; {SENSORS}; active method on", TABLE, transfer_max_ms=2000.0,
-        must_decide=True, stays_inside_itic=True,
+        "loss near balance", f"SiC switch; {SENSORS}; active method on", TABLE, must_decide=True,
+        transfer_max_ms=2000.0,
     ),
     Target(
         "dips, code forbids", f"SiC switch; {SENSORS}", "ITIC curve", guaranteed=False, stays_inside_itic=True,
