@@ -15,6 +15,7 @@ from sites.edge import site_commands
 from sites.edge.config import KEY_HEX, SITE_ID, ConfigError, EdgeConfig, load_config
 from sites.edge.studies.output_files import OutputError
 from sites.mqtt.address import BrokerAddress, BrokerAddressError
+from sites.observability.logs import JsonLines, speak_as
 
 if TYPE_CHECKING:
     from sites.edge.drivers.base import PacedDriver
@@ -38,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
         stream=sys.stderr,
     )
+    if os.environ.get("VPP_LOG_FORMAT") == "json":
+        speak_as(given[0])
+        logging.getLogger().handlers[0].setFormatter(JsonLines())
     try:
         return int(options.run(options, os.environ))
     except (ConfigError, BrokerAddressError, OutputError) as error:
@@ -145,6 +149,7 @@ def _uplink(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     from sites.edge.link.identity import IdentityError, IdentityFolder
     from sites.edge.link.shared_block import SharedBlock, SharedBlockError, UplinkSide
     from sites.edge.link.uplink import UplinkSettings, run_site_uplink
+    from sites.observability.endpoint import Address, ObservabilityAddressError
 
     config = load_config(options.config, environment)
     spool_dir = _make_runtime(config)
@@ -166,12 +171,15 @@ def _uplink(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
                 UplinkSide(SharedBlock(config.block_path), spool_dir),
                 settings,
                 identity=identity if config.broker.asks_certificate else None,
+                observe=Address.parse(environment.get("VPP_OBSERVE", "127.0.0.1:0")),
                 events=EventFolder(
                     config.runtime_dir / f"{config.site_id}.events",
                     [config.recorded_site],
                     max_bytes=config.events_max_bytes,
                 ),
             )
+    except ObservabilityAddressError as error:
+        raise ConfigError(f"VPP_OBSERVE: {error}") from None
     except (AlreadyRunning, SharedBlockError, IdentityError) as error:
         sys.stderr.write(f"vpp-edge uplink: {error.name}: {error}\n")
         return 3

@@ -106,11 +106,8 @@ WEB_REQUEST_S: Final = Histogram(
 
 # --- at a site -----------------------------------------------------------------------------------
 EDGE_BORN: Final = Gauge("vpp_edge_sites_born", "sites of this process whose births were sent", registry=REGISTRY)
-EDGE_OUTBOX_ROWS: Final = Gauge("vpp_edge_outbox_rows", "rows that the platform has not confirmed", registry=REGISTRY)
-EDGE_OUTBOX_BYTES: Final = Gauge("vpp_edge_outbox_bytes", "size of the outbox", registry=REGISTRY)
-EDGE_DROPPED: Final = Counter("vpp_edge_messages_dropped", "messages dropped at a full queue", registry=REGISTRY)
-EDGE_REFUSED: Final = Gauge("vpp_edge_refused", "messages and assignments refused since the start", registry=REGISTRY)
-EDGE_CONTROL_AGE_S: Final = Gauge(
-    "vpp_edge_control_age_seconds", "age of the controller's last word", registry=REGISTRY
-)
+EDGE_OUTBOX_ROWS: Final = Gauge("vpp_edge_outbox_rows", "rows that are kept at the site", registry=REGISTRY)
+EDGE_DROPPED: Final = Gauge("vpp_edge_messages_dropped", "messages dropped at a full queue so far", registry=REGISTRY)
+EDGE_REFUSED: Final = Gauge("vpp_edge_refused", "messages and assignments refused so far", registry=REGISTRY)
+EDGE_CONTROL_AGE_S: Final = Gauge("vpp_edge_control_age_seconds", "age of the last measured values", registry=REGISTRY)
 EDGE_SAMPLES_LATE: Final = Gauge("vpp_edge_samples_late", "late or overrun control ticks so far", registry=REGISTRY)

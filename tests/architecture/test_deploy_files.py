@@ -25,7 +25,7 @@ def test_every_command_that_is_started_exists(path):
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
 def test_a_unit_runs_as_its_own_user_with_nothing_to_gain(path):
     text = path.read_text()
-    assert re.search(r"^User=(vpp|vpp-edge)$", text, re.MULTILINE)
+    assert re.search(r"^User=(vpp|vpp-edge|mosquitto)$", text, re.MULTILINE)
     for line in ("NoNewPrivileges=yes", "ProtectSystem=strict", "ProtectHome=yes", "UMask=0077"):
         assert line in text
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from typing import Any
 
 import psycopg
 import pytest
@@ -14,26 +11,7 @@ from support.brokers import Broker, nats_broker
 from support.manifests import a_manifest
 from support.platform_processes import Platform, a_platform, wait_until
 from support.postgres import postgres_database
-
-
-def asked(platform: Platform, process: str, path: str = "/healthz") -> tuple[int, str]:
-    """Ask the only process of that name, found as Prometheus finds it; status 0 while it is not there."""
-    for found in (platform.folder / "observe").glob(f"{process}-*.json"):
-        target = json.loads(found.read_text())[0]["targets"][0]
-        try:
-            with urllib.request.urlopen(f"http://{target}{path}", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError:
-            continue
-    return 0, ""
-
-
-def gone(platform: Platform, process: str) -> Any:
-    status, text = asked(platform, process)
-    return None if status == 0 else set(json.loads(text)["gone"])
-
+from support.watchers import asked, gone
 
 PROCESSES = {"ingest": "run_ingest", "host": "run_host", "dispatch": "run_dispatch"}
 
@@ -56,7 +34,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Platform
 
 def all_well(platform: Platform) -> None:
     for process in PROCESSES:
-        wait_until(lambda p=process: gone(platform, p) == set(), 60.0, f"{process} is well")
+        wait_until(lambda p=process: gone(platform.folder, p) == set(), 60.0, f"{process} is well")
 
 
 @pytest.mark.postgres
@@ -64,10 +42,10 @@ def test_a_broker_that_goes_and_comes_back_is_told_by_every_process(servers) -> 
     platform, broker, _ = servers
     broker.kill()
     for process in PROCESSES:
-        wait_until(lambda p=process: gone(platform, p) == {"broker"}, 30.0, f"{process} misses the broker")
+        wait_until(lambda p=process: gone(platform.folder, p) == {"broker"}, 30.0, f"{process} misses the broker")
     broker.start()
     all_well(platform)
-    assert "vpp_mqtt_connects_total 2.0" in asked(platform, "ingest", "/metrics")[1]
+    assert "vpp_mqtt_connects_total 2.0" in asked(platform.folder, "ingest", "/metrics")[1]
     lines = [json.loads(line) for line in platform.log_of("run_ingest").splitlines()]
     assert {line["process"] for line in lines} >= {"ingest"}
     assert "link.down" in {line["event"] for line in lines}
@@ -81,7 +59,7 @@ def test_a_database_that_is_gone_is_told_by_every_process(servers) -> None:
         administrator.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS false')
         administrator.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
         for process in PROCESSES:
-            wait_until(lambda p=process: "database" in gone(platform, p), 30.0, f"{process} misses the database")
+            wait_until(lambda p=process: "database" in gone(platform.folder, p), 30.0, f"{process} misses the database")
         administrator.execute(f'ALTER DATABASE "{name}" WITH ALLOW_CONNECTIONS true')
     all_well(platform)
 
@@ -94,7 +72,7 @@ def test_a_process_that_was_killed_is_forgotten_by_its_watchers(servers) -> None
     left = platform.folder / "observe" / f"ingest-{first.pid}.json"
     assert left.exists()
     second = platform.start("run_ingest")
-    wait_until(lambda: gone(platform, "ingest") == set(), 60.0, "the next ingest is well")
+    wait_until(lambda: gone(platform.folder, "ingest") == set(), 60.0, "the next ingest is well")
     assert not left.exists()
     assert platform.stop(second) == 0
     assert not list(left.parent.glob("ingest-*"))

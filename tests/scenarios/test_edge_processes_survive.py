@@ -9,6 +9,7 @@ import pytest
 from support.brokers import Broker
 from support.edge import Host, an_assignment
 from support.edge_site import SITE_ID, EdgeSite
+from support.watchers import asked, gone
 
 from sites.edge.control.exchange import Image
 from sites.edge.link.shared_block import SharedBlock, UplinkSide
@@ -117,3 +118,13 @@ def test_registers_never_fall(site: EdgeSite, host: Host) -> None:
             for way in ("into", "from"):
                 step = rows[number][f"register_{way}_uwh"] - rows[number - 1][f"register_{way}_uwh"]
                 assert step == rows[number][f"{way}_bus_uwh"] >= 0
+
+
+def test_the_uplink_tells_its_watchers_that_control_is_gone(site: EdgeSite, host: Host) -> None:
+    folder = site.block_path.parent
+    host.wait(lambda: gone(folder, "uplink") == set(), within_s=20.0)
+    site.kill("control")
+    host.wait(lambda: gone(folder, "uplink") == {"control"}, within_s=20.0)
+    site.start("control")
+    host.wait(lambda: gone(folder, "uplink") == set(), within_s=60.0)
+    assert "vpp_edge_sites_born 1.0" in asked(folder, "uplink", "/metrics")[1]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -39,8 +38,12 @@ from sites.edge.link.renewal import keep_renewed
 from sites.edge.link.silence import SilenceWatch
 from sites.edge.link.site_link import SiteLink
 from sites.edge.link.stream_rows import empty_payload
+from sites.edge.link.watching import watch_uplink
 from sites.mqtt.address import BrokerAddress
 from sites.mqtt.connection import Connection
+from sites.observability.endpoint import Address
+from sites.observability.health import Health
+from sites.observability.process import run_process
 from sites.wire.edge_session import Message
 
 POLL_S: Final = 0.005
@@ -152,6 +155,20 @@ class Uplink:
             for link in self.links
         )
         return sum(map(sum, counts))
+
+    @property
+    def measured_us(self) -> int:
+        """Instant of the controllers' last values [us since the epoch]; 0 before the first."""
+        return 0 if self._image is None else self._image.at_us
+
+    @property
+    def samples_late(self) -> int:
+        """Late or overrun control ticks so far."""
+        return 0 if self._image is None else self._image.counts.samples_late
+
+    def waiting_rows(self) -> int:
+        """Count the rows that are kept at the site; reads a table."""
+        return self._outbox.depth()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until stopped; then say farewell and close. An error in any part ends the whole."""
@@ -449,14 +466,17 @@ def run_site_uplink(
     *,
     events: EventFolder | None = None,
     identity: IdentityFolder | None = None,
+    observe: Address | None = None,
 ) -> None:
-    """Run the uplink of one site until SIGTERM or SIGINT; raises IdentityError when it is not enrolled."""
+    """Run the uplink of one site until SIGTERM or SIGINT; raises IdentityError when it is not enrolled.
 
-    async def run() -> None:
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    ``observe`` is where its watchers find it, None for nowhere.
+    """
+    health = Health("uplink")
+
+    async def work(stop: asyncio.Event) -> None:
         identities = [] if identity is None else [identity]
-        await run_uplink(Uplink([profile], port, settings, events=events, identities=identities), stop)
+        uplink = Uplink([profile], port, settings, events=events, identities=identities)
+        await run_uplink(uplink, stop, watch_uplink(uplink, health))
 
-    asyncio.run(run())
+    run_process(health, work, address=observe, folder=settings.outbox_path.parent / "observe")
