@@ -170,6 +170,8 @@ def control_parameters(settings: ControlSettings) -> StructuredArray:
         "news_memory": 1.0 - math.exp(-dt_s / 0.4e-3),
         "lately_memory": 1.0 - math.exp(-dt_s / 0.1e-3),
         "mean_memory": 1.0 - math.exp(-dt_s / 0.3e-3),
+        # Of the squares of all phases: as if one phase, or the vector of three, had it.
+        "news_share": 2.0 / 3.0 if settings.phases == 3 else 1.0,
         "scale_memory": 1.0 - math.exp(-dt_s / 20e-3),
         "collapse_ticks": round(1.6e-3 * settings.rate_hz),
         "flat_ticks": round((4e-3 if forms_voltage else 0.6e-3) * settings.rate_hz),

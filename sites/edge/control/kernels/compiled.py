@@ -30,7 +30,12 @@ def sources_hash() -> str:
         for path in sorted((_EDGE / folder).glob("*.py")):
             source = path.read_bytes()
             # Only files that hold kernels: editing a study must not throw the cache away.
-            if b"@kernel" in source or path.name.endswith("records.py") or path.name == "compiled.py":
+            if (
+                b"@kernel" in source
+                or b"@inlined" in source
+                or path.name.endswith("records.py")
+                or path.name == "compiled.py"
+            ):
                 digest.update(path.name.encode() + b"\0" + source)
     return digest.hexdigest()[:16]
 
@@ -53,6 +58,8 @@ def _choose_cache() -> None:
 
 
 _choose_cache()
+# The three phases go through the same formulas: straight-line code that the compiler may lay side by side.
+cast(Any, numba.core.config).SLP_VECTORIZE = 1
 
 
 def drop_stale_caches() -> None:
@@ -70,4 +77,13 @@ def kernel(function: F) -> F:
     No fast-math: the result of a kernel must not depend on how the compiler reordered it.
     """
     compiled: Any = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    return cast(F, compiled)
+
+
+def inlined(function: F) -> F:
+    """Compile a kernel into each of its callers.
+
+    What it computes stays in registers there, and the phases and the loops around it can be laid into vector units.
+    """
+    compiled: Any = numba.njit(nogil=True, cache=True, error_model="numpy", forceinline=True)(function)
     return cast(F, compiled)

@@ -7,11 +7,11 @@ the error of that on a fundamental of 60 Hz at 10 kHz is below 2e-4.
 
 from __future__ import annotations
 
-from sites.edge.control.kernels.compiled import Record, kernel
+from sites.edge.control.kernels.compiled import Record, inlined, kernel
 from sites.edge.control.kernels.records import CYCLE_RING
 
 
-@kernel
+@inlined
 def keep_cycle(k: Record, c: Record, m: Record) -> None:
     """Read what one cycle ago stood here into ``v_past`` and ``i_past`` [pu], then write this sample over the oldest.
 
@@ -21,26 +21,26 @@ def keep_cycle(k: Record, c: Record, m: Record) -> None:
     ago = c["cycle_ticks"]
     whole = int(ago)
     part = ago - whole
-    newer = put - whole
-    if newer < 0:
-        newer += CYCLE_RING
-    older = newer - 1
-    if older < 0:
-        older += CYCLE_RING
-    c["v_past"][0] = c["v_ring"][0, newer] + part * (c["v_ring"][0, older] - c["v_ring"][0, newer])
-    c["i_past"][0] = c["i_ring"][0, newer] + part * (c["i_ring"][0, older] - c["i_ring"][0, newer])
-    c["v_ring"][0, put] = m["va"]
-    c["i_ring"][0, put] = m["ia"]
-    if k["phases"] == 3:
-        c["v_past"][1] = c["v_ring"][1, newer] + part * (c["v_ring"][1, older] - c["v_ring"][1, newer])
-        c["v_past"][2] = c["v_ring"][2, newer] + part * (c["v_ring"][2, older] - c["v_ring"][2, newer])
-        c["i_past"][1] = c["i_ring"][1, newer] + part * (c["i_ring"][1, older] - c["i_ring"][1, newer])
-        c["i_past"][2] = c["i_ring"][2, newer] + part * (c["i_ring"][2, older] - c["i_ring"][2, newer])
-        c["v_ring"][1, put] = m["vb"]
-        c["i_ring"][1, put] = m["ib"]
-        c["v_ring"][2, put] = m["vc"]
-        c["i_ring"][2, put] = m["ic"]
-    c["ring_put"] = put + 1 if put + 1 < CYCLE_RING else 0
+    newer = c["cycle_ring"][(put - whole) & (CYCLE_RING - 1)]
+    older = c["cycle_ring"][(put - whole - 1) & (CYCLE_RING - 1)]
+    v_past = c["v_past"]
+    v_past[0] = newer[0] + part * (older[0] - newer[0])
+    v_past[1] = newer[1] + part * (older[1] - newer[1])
+    v_past[2] = newer[2] + part * (older[2] - newer[2])
+    i_past = c["i_past"]
+    i_past[0] = newer[3] + part * (older[3] - newer[3])
+    i_past[1] = newer[4] + part * (older[4] - newer[4])
+    i_past[2] = newer[5] + part * (older[5] - newer[5])
+    three = k["phases"] == 3
+    latest = c["cycle_ring"][put & (CYCLE_RING - 1)]
+    vb, vc, ib, ic = m["vb"], m["vc"], m["ib"], m["ic"]
+    latest[0] = m["va"]
+    latest[1] = vb if three else 0.0
+    latest[2] = vc if three else 0.0
+    latest[3] = m["ia"]
+    latest[4] = ib if three else 0.0
+    latest[5] = ic if three else 0.0
+    c["ring_put"] = (put + 1) & (CYCLE_RING - 1)
     if c["ring_held"] < 4 * CYCLE_RING:
         c["ring_held"] += 1
 

@@ -21,10 +21,11 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from sites.edge.control.kernels.compiled import Record, kernel
+from sites.edge.control.kernels.compiled import Record, inlined, kernel
 from sites.edge.control.kernels.cycle import cycle_known, cycles_settled, forget_cycle, keep_cycle
 from sites.edge.control.kernels.dips import WINDOW_MS, clear_windows, watch_decay, watch_window
 from sites.edge.control.kernels.jump import fitted, watch_jump
+from sites.edge.control.kernels.phases import HALF_SQRT3
 from sites.edge.control.kernels.poles import watch_poles
 from sites.edge.control.kernels.records import (
     CAUSE_COLLAPSE,
@@ -39,18 +40,12 @@ from sites.edge.control.kernels.records import (
     PATH_MAGNITUDE,
     PATH_PER_PHASE,
 )
+from sites.edge.control.kernels.tracking import track_currents, track_ratio, track_voltages
 from sites.edge.control.kernels.upstream import ONSET_PU, all_stand, stands, watch_upstream
 
 TWO_PI: Final = 6.283185307179586
-HALF_SQRT3: Final = 0.8660254037844386
 
-DEAD_SHARE: Final = 0.18
-DEAD_FLOOR_PU: Final = 0.02
-"""A phase is silent below this share of its last cycle; at a zero crossing the floor keeps noise from speaking for
-it."""
 LACK_FLOOR_PU: Final = 0.05
-REVIVED: Final = 3.0
-"""How much faster a phase that shows voltage clears itself than silence accuses it."""
 LOST_RATIO: Final = 0.50
 LOST_SIZE: Final = 0.36
 """The three voltages together: less than this of their last cycle is a loss, more is for the clock of the ITIC
@@ -77,38 +72,16 @@ NEWS_HIGH_PU: Final = 0.08
 """How much of the voltage has to be new before a pole that went out counts: between these, twice what is usual here."""
 
 
-@kernel
-def watch_phase(k: Record, c: Record, phase: int, cosine: float, sine: float, voltage: float, current: float) -> int:
-    """Take one sample of one phase and of the converter's current into it [pu]; return 2 while it is found dead, 1
-    while it sags although the converter pushes.
+@inlined
+def lacks_wave(lack: float, weight: float, share: float, reference: float) -> bool:
+    """Return whether a phase lacks more than a share of its expected wave."""
+    return (lack >= share * reference * weight) & (lack >= LACK_FLOOR_PU)
 
-    ``lack`` is the part of the expected wave that is missing, weighted with the wave itself over half a millisecond.
-    ``dead_area`` is the wave of the last cycle that should have been seen since the phase fell silent: a zero crossing
-    that has only moved, by a jump of up to 60 degrees, is over before enough of it is missed.
-    """
-    along = voltage * cosine
-    across = voltage * sine
-    window = c["window"][phase]
-    window[0] += along
-    window[1] += across
-    window[2] += cosine * cosine
-    window[3] += cosine * sine
-    memory = k["phasor_memory"]
-    c["phasor_c"][phase] += memory * (along - c["phasor_c"][phase])
-    c["phasor_s"][phase] += memory * (across - c["phasor_s"][phase])
-    past = abs(c["v_past"][phase])
-    size = abs(voltage)
-    area = c["dead_area"][phase]
-    area = area + past if size < DEAD_SHARE * past + DEAD_FLOOR_PU else max(0.0, area - REVIVED * size)
-    c["dead_area"][phase] = area
-    memory = k["sag_memory"]
-    lack = c["lack"][phase] + memory * (cosine * (c["reference"] * cosine - voltage) - c["lack"][phase])
-    weight = c["weight"][phase] + memory * (cosine * cosine - c["weight"][phase])
-    c["lack"][phase] = lack
-    c["weight"][phase] = weight
-    if area > k["dead_area"]:
-        return 0 if stands(c, phase) else 2
-    if lack < k["sag_share"] * c["reference"] * weight or lack < LACK_FLOOR_PU:
+
+@kernel
+def is_sagging(k: Record, c: Record, phase: int, cosine: float, current: float) -> int:
+    """Return 1 when a phase lacks its wave although the converter pushes, and no jump explains it."""
+    if not lacks_wave(c["lack"][phase], c["weight"][phase], k["sag_share"], c["reference"]):
         return 0
     if current * cosine < k["pushed_back"] * abs(cosine) or stands(c, phase):
         return 0
@@ -132,51 +105,6 @@ def is_pushed(k: Record, c: Record, phase: int, expected: float, voltage: float,
 
 
 @kernel
-def watch_news(k: Record, c: Record, m: Record) -> float:
-    """Compare the voltages with their last cycle; return how much of it is left in them (1: all)."""
-    memory = k["news_memory"]
-    past = c["v_past"][0]
-    v = m["va"]
-    like = v * past
-    own = past * past
-    size = v * v
-    news = c["news"][0] + memory * (v - past - c["news"][0])
-    c["news"][0] = news
-    raw = abs(v - past)
-    total = news * news
-    if k["phases"] == 3:
-        past = c["v_past"][1]
-        v = m["vb"]
-        like += v * past
-        own += past * past
-        size += v * v
-        news = c["news"][1] + memory * (v - past - c["news"][1])
-        raw = max(raw, abs(v - past))
-        c["news"][1] = news
-        total += news * news
-        past = c["v_past"][2]
-        v = m["vc"]
-        like += v * past
-        own += past * past
-        size += v * v
-        news = c["news"][2] + memory * (v - past - c["news"][2])
-        raw = max(raw, abs(v - past))
-        c["news"][2] = news
-        total = (total + news * news) * (2.0 / 3.0)
-    c["news_raw"] = raw
-    c["news_size"] = total
-    c["news_peak"] = max(c["news_peak"], total)
-    memory = k["decay_memory"]
-    c["slow_like"] += memory * (like - c["slow_like"])
-    c["slow_own"] += memory * (own - c["slow_own"])
-    memory = k["ratio_memory"]
-    c["like"] += memory * (like - c["like"])
-    c["own"] += memory * (own - c["own"])
-    c["size"] += memory * (size - c["size"])
-    return c["like"] / max(c["own"], 0.02)
-
-
-@kernel
 def several_fall(c: Record) -> int:
     """Return 1 when two phases or more differ from their last cycle."""
     count = 0
@@ -186,61 +114,115 @@ def several_fall(c: Record) -> int:
     return int(count >= 2)
 
 
-@kernel
+@inlined
 def watch_samples(k: Record, c: Record, m: Record, v_alpha: float, v_beta: float) -> int:
     """Run the fast paths on one sample of the load bus; return a cause, or 0.
 
     Works in the frame of the PLL *before* it takes this sample. ``path`` names the one that decided.
     """
     keep_cycle(k, c, m)
-    cos_u = c["cos_u"]
-    sin_u = c["sin_u"]
-    memory = k["phasor_memory"]
-    c["phasor_c2"] += memory * (cos_u * cos_u - sin_u * sin_u - c["phasor_c2"])
-    c["phasor_s2"] += memory * (2.0 * sin_u * cos_u - c["phasor_s2"])
-    pushed = 0
-    lost = 0
-    ratio = watch_news(k, c, m)
+    three = k["phases"] == 3
+    known = k["current_known"] != 0
+    va, vb, vc = m["va"], m["vb"], m["vc"]
+    ia, ib, ic = m["ia"], m["ib"], m["ic"]
+    vb = vb if three else 0.0
+    vc = vc if three else 0.0
+    ia = ia if known else 0.0
+    ib = ib if three & known else 0.0
+    ic = ic if three & known else 0.0
+    track_voltages(k, c, va, vb, vc)
+    ratio, above = track_ratio(k, c, va, vb, vc)
+    track_currents(k, c, ia, ib, ic)
+    square = v_alpha * v_alpha + v_beta * v_beta
+    if is_quiet(k, c, square, va + vb + vc, m["pa"], ratio, above):
+        return CAUSE_NONE
+    return judge_sample(k, c, m, square, ratio, above)
+
+
+@inlined
+def is_noticed(area: float, dead_area: float, lack: float, weight: float, share: float, reference: float) -> bool:
+    """Return whether a phase is silent, or lacks its wave."""
+    return (area > dead_area) | lacks_wave(lack, weight, share, reference)
+
+
+@inlined
+def is_missed(flat: float, area: float, usual: float, cycle_ticks: float, flat_area: float) -> bool:
+    """Return whether a pole may be out: more current is missed than a zero crossing that moved leaves out."""
+    return (flat > 0.0) & (flat <= cycle_ticks) & (area * area >= flat_area * flat_area * 2.0 * usual)
+
+
+@inlined
+def is_quiet(k: Record, c: Record, square: float, lopsided: float, pushed: float, ratio: float, above: float) -> bool:
+    """Return whether no condition of ``judge_sample`` holds and nothing that it counts is under way: it would return
+    0 and leave everything as it is."""
+    share = k["sag_share"]
+    reference = c["reference"]
+    dead = k["dead_area"]
+    ticks = c["cycle_ticks"]
+    flat = k["flat_area"]
+    noticed = False
+    for phase in range(3):
+        noticed |= is_noticed(
+            c["dead_area"][phase], dead, c["lack"][phase], c["weight"][phase], share, reference
+        ) | is_missed(c["flat_ticks"][phase], c["flat_area"][phase], c["i_square"][phase], ticks, flat)
+    short = PUSHED_INTACT_SHARE * reference
+    if k["phases"] == 3:
+        noticed |= (square < short * short) & (abs(lopsided) > LOPSIDED_PU)
+    else:
+        noticed |= abs(pushed) >= k["overload_pu"]
+    noticed |= (above > COLLAPSE_TREND) | (ratio < LOST_RATIO)
+    noticed |= square > k["overvoltage_pu"] * k["overvoltage_pu"]
+    noticed |= (k["up_fitted"] != 0) & (c["news_raw"] > ONSET_PU)
+    return not (noticed | (c["pending"] != 0))
+
+
+@kernel
+def judge_sample(k: Record, c: Record, m: Record, square: float, ratio: float, above: float) -> int:
+    """Hold what a sample has shown against every fast path; return a cause, or 0."""
     known = cycle_known(c)
+    lost = 0
     if k["up_fitted"] and known and (c["up_left"] != 0 or c["news_raw"] > ONSET_PU):
         lost = watch_upstream(k, c, m)
-    dead = watch_phase(k, c, 0, cos_u, sin_u, m["va"], m["pa"])
-    if k["phases"] == 3:
-        half = 0.5 * cos_u
-        side = HALF_SQRT3 * sin_u
-        half_s = 0.5 * sin_u
-        side_c = HALF_SQRT3 * cos_u
-        dead |= watch_phase(k, c, 1, side - half, -side_c - half_s, m["vb"], m["pb"])
-        dead |= watch_phase(k, c, 2, -side - half, side_c - half_s, m["vc"], m["pc"])
-        square = v_alpha * v_alpha + v_beta * v_beta
-        short = PUSHED_INTACT_SHARE * c["reference"]
-        if square < short * short and abs(m["va"] + m["vb"] + m["vc"]) > LOPSIDED_PU:
-            pushed = is_pushed(k, c, 0, cos_u, m["va"], m["pa"])
-            pushed |= is_pushed(k, c, 1, side - half, m["vb"], m["pb"])
-            pushed |= is_pushed(k, c, 2, -side - half, m["vc"], m["pc"])
-    else:
-        square = m["va"] * m["va"]
-        pushed = is_pushed(k, c, 0, cos_u, m["va"], m["pa"])
-    if k["current_known"]:
-        watch_poles(k, c, m["ia"], m["ib"], m["ic"])
-    falling = ratio < c["trend"] - COLLAPSE_TREND
-    c["trend"] += k["trend_memory"] * (ratio - c["trend"])
-    gone = k["phases"] == 3 and known and ratio < LOST_RATIO and c["size"] < LOST_SIZE * c["own"]
+    pushed = 0
+    silent = 0
+    sagging = 0
+    three = k["phases"] == 3
+    cos_u = c["cos_u"]
+    half = 0.5 * cos_u
+    side = HALF_SQRT3 * c["sin_u"]
+    for phase in range(k["phases"]):
+        expected, voltage, current = cos_u, m["va"], m["pa"]
+        if phase == 1:
+            expected, voltage, current = side - half, m["vb"], m["pb"]
+        elif phase == 2:
+            expected, voltage, current = -side - half, m["vc"], m["pc"]
+        if c["dead_area"][phase] > k["dead_area"]:
+            silent |= 1 - stands(c, phase)
+        else:
+            sagging |= is_sagging(k, c, phase, expected, current)
+        pushed |= is_pushed(k, c, phase, expected, voltage, current)
+    short = PUSHED_INTACT_SHARE * c["reference"]
+    if three and not (square < short * short and abs(m["va"] + m["vb"] + m["vc"]) > LOPSIDED_PU):
+        pushed = 0
+    watch_poles(k, c)
+    gone = three and known and ratio < LOST_RATIO and c["size"] < LOST_SIZE * c["own"]
     c["lost_ticks"] = c["lost_ticks"] + 1 if gone else 0
-    c["sag_ticks"] = c["sag_ticks"] + 1 if dead & 1 and known else 0
-    c["collapse_ticks"] = c["collapse_ticks"] + 1 if falling and known and k["phases"] == 3 else 0
+    c["sag_ticks"] = c["sag_ticks"] + 1 if sagging and known else 0
+    c["collapse_ticks"] = c["collapse_ticks"] + 1 if above > COLLAPSE_TREND and known and three else 0
     c["overload_ticks"] = c["overload_ticks"] + 1 if pushed else 0
     if square > k["overvoltage_pu"] * k["overvoltage_pu"]:
         c["over_ticks"] += 1
     elif c["over_ticks"] > 0:
         c["over_ticks"] -= 1
+    counted = c["lost_ticks"] + c["sag_ticks"] + c["collapse_ticks"] + c["overload_ticks"] + c["over_ticks"]
+    c["pending"] = int(counted + c["open_ticks"] > 0 or c["flat_longest"] > 0.0 or c["up_left"] != 0)
     if c["lost_ticks"] >= k["lost_hold_ticks"]:
         c["path"] = PATH_MAGNITUDE
         return CAUSE_PHASE_LOST
     if lost:
         c["path"] = PATH_CURRENT
         return CAUSE_PHASE_LOST
-    if dead >= 2 and known:
+    if silent and known:
         c["path"] = PATH_PER_PHASE
         return CAUSE_PHASE_LOST
     if c["open_ticks"] > 0 and c["moving_ms"] == 0 and cycles_settled(c):
@@ -288,6 +270,7 @@ def watch_millisecond(k: Record, c: Record, ms: int) -> int:
 @kernel
 def reset_detector(c: Record) -> None:
     """Forget everything seen so far: after a change of the switch the past says nothing."""
+    c["pending"] = 0
     for phase in range(3):
         c["dead_area"][phase] = 0.0
         c["lack"][phase] = 0.0

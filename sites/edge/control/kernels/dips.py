@@ -11,6 +11,7 @@ from typing import Final
 
 from sites.edge.control.kernels.compiled import Record, kernel
 from sites.edge.control.kernels.cycle import cycle_known
+from sites.edge.control.kernels.phases import sine_in, turned_back
 from sites.edge.control.kernels.records import (
     CAUSE_DECAY,
     CAUSE_DEEP_DIP,
@@ -47,9 +48,45 @@ EVEN_FALLS: Final = 3
 def clear_windows(c: Record) -> None:
     """Start the windows of the clock anew."""
     for phase in range(3):
-        for n in range(4):
-            c["window"][phase, n] = 0.0
-            c["window_before"][phase, n] = 0.0
+        c["window_along"][phase] = 0.0
+        c["window_across"][phase] = 0.0
+        c["before_along"][phase] = 0.0
+        c["before_across"][phase] = 0.0
+    c["window_c2"] = 0.0
+    c["window_s2"] = 0.0
+    c["window_ticks"] = 0.0
+    c["before_c2"] = 0.0
+    c["before_s2"] = 0.0
+    c["before_ticks"] = 0.0
+
+
+@kernel
+def half_cycle_level(c: Record, phase: int) -> float:
+    """Return the amplitude of the sine that fits a phase over this window and the one before [pu]; leave it in
+    ``half_a`` and ``half_b``."""
+    cos_2, sin_2 = turned_back(phase, c["window_c2"] + c["before_c2"], c["window_s2"] + c["before_s2"])
+    along = c["window_along"][phase] + c["before_along"][phase]
+    across = c["window_across"][phase] + c["before_across"][phase]
+    a, b = sine_in(along, across, c["window_ticks"] + c["before_ticks"], cos_2, sin_2)
+    c["half_a"][phase] = a
+    c["half_b"][phase] = b
+    return math.sqrt(a * a + b * b)
+
+
+@kernel
+def close_window(c: Record) -> None:
+    """Make this window the one before, and begin the next."""
+    for phase in range(3):
+        c["before_along"][phase] = c["window_along"][phase]
+        c["before_across"][phase] = c["window_across"][phase]
+        c["window_along"][phase] = 0.0
+        c["window_across"][phase] = 0.0
+    c["before_c2"] = c["window_c2"]
+    c["before_s2"] = c["window_s2"]
+    c["before_ticks"] = c["window_ticks"]
+    c["window_c2"] = 0.0
+    c["window_s2"] = 0.0
+    c["window_ticks"] = 0.0
 
 
 @kernel
@@ -82,32 +119,17 @@ def watch_window(k: Record, c: Record) -> int:
     Each phase is the sine that fits it over that time, whatever its angle: a jump of the grid's phase is no dip. The
     smallest phase counts: a load behind one phase does not live on the mean of three.
     """
-    ticks = WINDOW_MS * k["ticks_per_ms"]
     smallest = 2.0
-    for phase in range(k["phases"]):
-        window = c["window"][phase]
-        before = c["window_before"][phase]
-        along = window[0] + before[0]
-        across = window[1] + before[1]
-        cc = window[2] + before[2]
-        cs = window[3] + before[3]
-        if before[2] > 0.0:
-            ss = 2.0 * ticks - cc
-            inverse = 1.0 / (cc * ss - cs * cs)
-            a = (along * ss - across * cs) * inverse
-            b = (across * cc - along * cs) * inverse
-            level = math.sqrt(a * a + b * b)
-            c["half_a"][phase] = a
-            c["half_b"][phase] = b
+    if c["before_ticks"] > 0.0:
+        for phase in range(k["phases"]):
+            level = half_cycle_level(c, phase)
             if c["seen"][phase] >= SEEN_WINDOWS:
                 smallest = min(smallest, level)
             elif level > SEEN_PU:
                 c["seen"][phase] += 1
             else:
                 c["seen"][phase] = 0
-        for n in range(4):
-            before[n] = window[n]
-            window[n] = 0.0
+    close_window(c)
     if smallest > 1.9:
         return CAUSE_NONE
     fall = c["smallest_pu"] - smallest

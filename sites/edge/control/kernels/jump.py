@@ -12,8 +12,8 @@ from typing import Final
 from sites.edge.control.kernels.compiled import Record, kernel
 from sites.edge.control.kernels.cycle import cycle_known
 from sites.edge.control.kernels.dips import clear_windows
+from sites.edge.control.kernels.phases import sine_in, turned_back
 
-HALF_SQRT3: Final = 0.8660254037844386
 JUMP_RAD: Final = 0.08
 """4.6 degrees: below this the loop follows by itself."""
 STEADY_RAD: Final = 0.03
@@ -29,23 +29,8 @@ def fitted(c: Record, phase: int) -> tuple[float, float]:
 
     v = a cos θ + b sin θ by least squares; the sums of squares follow from the mean of the double angle.
     """
-    cos_2 = c["phasor_c2"]
-    sin_2 = c["phasor_s2"]
-    if phase == 1:
-        turned = -0.5 * cos_2 - HALF_SQRT3 * sin_2
-        sin_2 = -0.5 * sin_2 + HALF_SQRT3 * cos_2
-        cos_2 = turned
-    elif phase == 2:
-        turned = -0.5 * cos_2 + HALF_SQRT3 * sin_2
-        sin_2 = -0.5 * sin_2 - HALF_SQRT3 * cos_2
-        cos_2 = turned
-    cc = 0.5 * (1.0 + cos_2)
-    ss = 0.5 * (1.0 - cos_2)
-    cs = 0.5 * sin_2
-    inverse = 1.0 / (cc * ss - cs * cs)
-    a = (c["phasor_c"][phase] * ss - c["phasor_s"][phase] * cs) * inverse
-    b = (c["phasor_s"][phase] * cc - c["phasor_c"][phase] * cs) * inverse
-    return a, b
+    cos_2, sin_2 = turned_back(phase, c["phasor_c2"], c["phasor_s2"])
+    return sine_in(c["phasor_c"][phase], c["phasor_s"][phase], 1.0, cos_2, sin_2)
 
 
 @kernel
@@ -97,14 +82,7 @@ def turn_pll(k: Record, c: Record, turn_cos: float, turn_sin: float) -> None:
     c["phasor_c2"] = cos_2
     c["phasor_s2"] = sin_2
     for phase in range(k["phases"]):
-        c2 = cos_2
-        s2 = sin_2
-        if phase == 1:
-            c2 = -0.5 * cos_2 - HALF_SQRT3 * sin_2
-            s2 = -0.5 * sin_2 + HALF_SQRT3 * cos_2
-        elif phase == 2:
-            c2 = -0.5 * cos_2 + HALF_SQRT3 * sin_2
-            s2 = -0.5 * sin_2 - HALF_SQRT3 * cos_2
+        c2, s2 = turned_back(phase, cos_2, sin_2)
         c["phasor_c"][phase] = level * 0.5 * (1.0 + c2)
         c["phasor_s"][phase] = level * 0.5 * s2
         c["lack"][phase] = 0.0

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 CYCLE_RING: Final = 256
-"""Samples kept of each voltage and current: a cycle of 45 Hz at 10 kHz and some."""
+"""Samples kept of each voltage and current: a cycle of 45 Hz at 10 kHz and some; a power of two."""
 ANGLE_MS: Final = 125
 """Longest ring of the angle behind the frequency estimate [ms]: five windows of 25 ms."""
 REST_MS: Final = 50
@@ -112,6 +112,7 @@ PARAMETERS: Final = np.dtype(
         ("ratio_memory", np.float64),
         ("trend_memory", np.float64),
         ("news_memory", np.float64),
+        ("news_share", np.float64),
         ("scale_memory", np.float64),
         ("lately_memory", np.float64),
         ("mean_memory", np.float64),
@@ -230,8 +231,16 @@ STATE: Final = np.dtype(
         ("lack", np.float64, (3,)),
         ("weight", np.float64, (3,)),
         ("sag_ticks", np.int64),
-        ("window", np.float64, (3, 4)),
-        ("window_before", np.float64, (3, 4)),
+        ("window_along", np.float64, (3,)),
+        ("window_across", np.float64, (3,)),
+        ("window_c2", np.float64),
+        ("window_s2", np.float64),
+        ("window_ticks", np.float64),
+        ("before_along", np.float64, (3,)),
+        ("before_across", np.float64, (3,)),
+        ("before_c2", np.float64),
+        ("before_s2", np.float64),
+        ("before_ticks", np.float64),
         ("slow_like", np.float64),
         ("slow_own", np.float64),
         ("ratio_ms", np.float64, (4,)),
@@ -269,11 +278,11 @@ STATE: Final = np.dtype(
         ("news_usual", np.float64),
         ("i_square", np.float64, (3,)),
         ("i_lately", np.float64, (3,)),
-        ("gone_ticks", np.int64, (3,)),
+        ("gone_ticks", np.float64, (3,)),
         ("i_mean", np.float64, (3,)),
         ("i_moving", np.float64, (3,)),
         ("flat_longest", np.float64),
-        ("flat_ticks", np.int64, (3,)),
+        ("flat_ticks", np.float64, (3,)),
         ("flat_area", np.float64, (3,)),
         ("open_ticks", np.int64),
         ("collapse_ticks", np.int64),
@@ -286,6 +295,7 @@ STATE: Final = np.dtype(
         ("jump_ms", np.int64),
         ("relocks", np.int64),
         ("moving_ms", np.int64),
+        ("pending", np.int64),
         ("lost_ticks", np.int64),
         ("overload_ticks", np.int64),
         ("over_ticks", np.int64),
@@ -400,8 +410,7 @@ STATE: Final = np.dtype(
         ("v2_ring", np.float64, (RING_MS,)),
         ("ring_at", np.int64),
         # One cycle of voltages and currents (cycle.py).
-        ("v_ring", np.float32, (3, CYCLE_RING)),
-        ("i_ring", np.float32, (3, CYCLE_RING)),
+        ("cycle_ring", np.float32, (CYCLE_RING, 6)),
         ("ring_put", np.int64),
         ("ring_held", np.int64),
         ("cycle_ticks", np.float64),
