@@ -114,7 +114,7 @@ def several_fall(c: Record) -> int:
     return int(count >= 2)
 
 
-@inlined
+@kernel
 def watch_samples(k: Record, c: Record, m: Record, v_alpha: float, v_beta: float) -> int:
     """Run the fast paths on one sample of the load bus; return a cause, or 0.
 

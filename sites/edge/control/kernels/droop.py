@@ -53,7 +53,6 @@ def run_trigger(k: Record, c: Record, sample: int, outside: bool) -> float:
         share = 0.0
         if outside:
             stage = RUNNING
-            c["activations"] += 1
     if stage == RUNNING:
         if share < full:
             share = min(share + c["trigger_ramp_per_ms"], full)

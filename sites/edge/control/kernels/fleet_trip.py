@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from sites.edge.control.kernels.compiled import kernel
-from sites.edge.control.kernels.detector import HALF_SQRT3
+from sites.edge.control.kernels.phases import HALF_SQRT3
 from sites.edge.control.kernels.sequence import DEAD_PU, Q_CLAMP, SOGI_GAIN
 
 WIDTH: Final = 64

@@ -1,8 +1,8 @@
 """What one sample of one phase does to what is kept of it: pure formulas, for a site and for tiles of a fleet.
 
-Nothing here branches, and what is chosen between is computed before (the compiler makes a selection of that): the same few operations on every sample, whatever it shows, so that the phases of a site and the
-sites of a tile go through the processor's vector units side by side. A phase that a site does not have is a voltage and
-a current of 0.
+Nothing here branches, and what is chosen between is computed before, so that the compiler makes a selection of it: the
+same few operations on every sample, whatever it shows. The phases of a site and the sites of a tile go through the
+processor's vector units side by side. A phase that a site does not have is a voltage and a current of 0.
 """
 
 from __future__ import annotations

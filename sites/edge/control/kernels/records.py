@@ -449,7 +449,6 @@ STATE: Final = np.dtype(
         ("trigger_sustain_ms", np.int64),
         ("trigger_release_per_ms", np.float64),
         ("trigger_rest_ms", np.int64),
-        ("activations", np.int64),
         ("recovery_share", np.float64),
         ("recovery_after_ms", np.int64),
         ("recovery_ramp_per_ms", np.float64),
