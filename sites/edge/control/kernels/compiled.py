@@ -58,8 +58,6 @@ def _choose_cache() -> None:
 
 
 _choose_cache()
-# The three phases go through the same formulas: straight-line code that the compiler may lay side by side.
-cast(Any, numba.core.config).SLP_VECTORIZE = 1
 
 
 def drop_stale_caches() -> None:
@@ -83,7 +81,7 @@ def kernel(function: F) -> F:
 def inlined(function: F) -> F:
     """Compile a kernel into each of its callers.
 
-    What it computes stays in registers there, and the phases and the loops around it can be laid into vector units.
+    What it computes stays in registers there, and the loop around it can be laid into vector units.
     """
     compiled: Any = numba.njit(nogil=True, cache=True, error_model="numpy", forceinline=True)(function)
     return cast(F, compiled)

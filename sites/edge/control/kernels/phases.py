@@ -1,8 +1,8 @@
 """What one sample of one phase does to what is kept of it: pure formulas, for a site and for tiles of a fleet.
 
 Nothing here branches, and what is chosen between is computed before, so that the compiler makes a selection of it: the
-same few operations on every sample, whatever it shows. The phases of a site and the sites of a tile go through the
-processor's vector units side by side. A phase that a site does not have is a voltage and a current of 0.
+same few operations on every sample, whatever it shows, so that the sites of a tile go through the processor's vector
+units side by side. A phase that a site does not have is a voltage and a current of 0.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Final, TypeAlias
 
 from sites.edge.control.kernels.compiled import inlined
 
-Wave: TypeAlias = tuple[float, float, float, float, float, float, float, float]
+Fit: TypeAlias = tuple[float, float, float, float]
+Wave: TypeAlias = tuple[float, float, float, float]
 Current: TypeAlias = tuple[float, float, float, float, float, float, float]
 Ratio: TypeAlias = tuple[float, float, float, float, float, float]
 
@@ -30,46 +31,66 @@ MIN_SQUARE: Final = 1e-4
 
 
 @inlined
+def drawn(mean: float, sample: float, memory: float) -> float:
+    """Return a mean drawn towards a sample."""
+    return mean + memory * (sample - mean)
+
+
+@inlined
+def silent_area(area: float, voltage: float, past: float) -> float:
+    """Return the wave of the last cycle that should have been seen since a phase fell silent, after a sample [pu]."""
+    size = abs(voltage)
+    should = abs(past)
+    cleared = area - REVIVED * size
+    cleared = cleared if cleared > 0.0 else 0.0
+    silent = area + should
+    return silent if size < DEAD_SHARE * should + DEAD_FLOOR_PU else cleared
+
+
+@inlined
+def share_left(like: float, own: float) -> float:
+    """Return how much of the last cycle is left, from the product with it and its own square."""
+    return like / (own if own > 0.02 else 0.02)
+
+
+@inlined
+def follow_fit(voltage: float, cosine: float, sine: float, memory: float, kept: Fit) -> Fit:
+    """Take one sample of a phase's voltage [pu] into what a sine is fitted to, in the frame of its expected wave.
+
+    Kept are the sums of this window of 5 ms and the means over ``phasor_memory``, in phase and across.
+    """
+    window_along, window_across, fit_along, fit_across = kept
+    along = voltage * cosine
+    across = voltage * sine
+    return (
+        window_along + along,
+        window_across + across,
+        fit_along + memory * (along - fit_along),
+        fit_across + memory * (across - fit_across),
+    )
+
+
+@inlined
 def follow_wave(
-    voltage: float,
-    past: float,
-    cosine: float,
-    sine: float,
-    reference: float,
-    memories: tuple[float, float, float],
-    kept: Wave,
+    voltage: float, past: float, cosine: float, reference: float, memories: tuple[float, float], kept: Wave
 ) -> Wave:
-    """Take one sample of a phase's voltage beside its last cycle [pu], in the frame of its expected wave.
+    """Take one sample of a phase's voltage beside its last cycle and its expected wave [pu].
 
-    ``memories`` of the fit, of the lack and of the news. Kept are:
+    ``memories`` of the lack and of the news. Kept are:
 
-    - the sums of this window of 5 ms and the means over ``phasor_memory``, in phase and across: what a sine is fitted
-      to;
     - ``dead_area``, the wave of the last cycle that should have been seen since the phase fell silent: a zero crossing
       that has only moved, by a jump of up to 60 degrees, is over before enough of it is missed;
     - ``lack``, the part of the expected wave that is missing, weighted with the wave itself over half a millisecond,
       and ``weight``;
     - ``news``, the voltage that differs from the last cycle, its mean.
     """
-    window_along, window_across, fit_along, fit_across, area, lack, weight, news = kept
-    fit_memory, lack_memory, news_memory = memories
-    along = voltage * cosine
-    across = voltage * sine
-    size = abs(voltage)
-    should = abs(past)
-    cleared = area - REVIVED * size
-    cleared = cleared if cleared > 0.0 else 0.0
-    silent = area + should
-    area = silent if size < DEAD_SHARE * should + DEAD_FLOOR_PU else cleared
+    area, lack, weight, news = kept
+    lack_memory, news_memory = memories
     return (
-        window_along + along,
-        window_across + across,
-        fit_along + fit_memory * (along - fit_along),
-        fit_across + fit_memory * (across - fit_across),
-        area,
-        lack + lack_memory * (cosine * (reference * cosine - voltage) - lack),
-        weight + lack_memory * (cosine * cosine - weight),
-        news + news_memory * (voltage - past - news),
+        silent_area(area, voltage, past),
+        drawn(lack, cosine * (reference * cosine - voltage), lack_memory),
+        drawn(weight, cosine * cosine, lack_memory),
+        drawn(news, voltage - past, news_memory),
     )
 
 
@@ -132,17 +153,17 @@ def follow_ratio(
     """
     slow_like, slow_own, mean_like, mean_own, mean_size, trend = kept
     slow_memory, ratio_memory, trend_memory = memories
-    mean_like = mean_like + ratio_memory * (like - mean_like)
-    mean_own = mean_own + ratio_memory * (own - mean_own)
-    mean_size = mean_size + ratio_memory * (size - mean_size)
-    ratio = mean_like / (mean_own if mean_own > 0.02 else 0.02)
+    mean_like = drawn(mean_like, like, ratio_memory)
+    mean_own = drawn(mean_own, own, ratio_memory)
+    mean_size = drawn(mean_size, size, ratio_memory)
+    ratio = share_left(mean_like, mean_own)
     after = (
-        slow_like + slow_memory * (like - slow_like),
-        slow_own + slow_memory * (own - slow_own),
+        drawn(slow_like, like, slow_memory),
+        drawn(slow_own, own, slow_memory),
         mean_like,
         mean_own,
         mean_size,
-        trend + trend_memory * (ratio - trend),
+        drawn(trend, ratio, trend_memory),
     )
     return after, ratio, trend - ratio
 

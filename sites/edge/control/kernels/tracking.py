@@ -9,22 +9,28 @@ from __future__ import annotations
 from typing import Any
 
 from sites.edge.control.kernels.compiled import Record, inlined
-from sites.edge.control.kernels.phases import HALF_SQRT3, Current, Wave, follow_current, follow_ratio, follow_wave
+from sites.edge.control.kernels.phases import (
+    HALF_SQRT3,
+    Current,
+    Fit,
+    Wave,
+    follow_current,
+    follow_fit,
+    follow_ratio,
+    follow_wave,
+)
+
+
+@inlined
+def fit_of(c: Record, phase: int) -> Fit:
+    """Return what a phase's sine is fitted to."""
+    return c["window_along"][phase], c["window_across"][phase], c["phasor_c"][phase], c["phasor_s"][phase]
 
 
 @inlined
 def wave_of(c: Record, phase: int) -> Wave:
     """Return what is kept of a phase's voltage."""
-    return (
-        c["window_along"][phase],
-        c["window_across"][phase],
-        c["phasor_c"][phase],
-        c["phasor_s"][phase],
-        c["dead_area"][phase],
-        c["lack"][phase],
-        c["weight"][phase],
-        c["news"][phase],
-    )
+    return c["dead_area"][phase], c["lack"][phase], c["weight"][phase], c["news"][phase]
 
 
 @inlined
@@ -52,7 +58,8 @@ def put_three(array: Any, a: float, b: float, c: float) -> None:
 @inlined
 def track_voltages(k: Record, c: Record, va: float, vb: float, vc: float) -> None:
     """Take one sample of the voltages [pu] in the frame of the PLL before it takes this sample."""
-    memories = (k["phasor_memory"], k["sag_memory"], k["news_memory"])
+    memory = k["phasor_memory"]
+    memories = (k["sag_memory"], k["news_memory"])
     reference = c["reference"]
     beside = reference if k["phases"] == 3 else 0.0
     cos_u = c["cos_u"]
@@ -62,21 +69,23 @@ def track_voltages(k: Record, c: Record, va: float, vb: float, vc: float) -> Non
     half_s = 0.5 * sin_u
     side_c = HALF_SQRT3 * cos_u
     past = c["v_past"]
-    a = follow_wave(va, past[0], cos_u, sin_u, reference, memories, wave_of(c, 0))
-    b = follow_wave(vb, past[1], side - half, -side_c - half_s, beside, memories, wave_of(c, 1))
-    d = follow_wave(vc, past[2], -side - half, side_c - half_s, beside, memories, wave_of(c, 2))
-    put_three(c["window_along"], a[0], b[0], d[0])
-    put_three(c["window_across"], a[1], b[1], d[1])
-    put_three(c["phasor_c"], a[2], b[2], d[2])
-    put_three(c["phasor_s"], a[3], b[3], d[3])
-    put_three(c["dead_area"], a[4], b[4], d[4])
-    put_three(c["lack"], a[5], b[5], d[5])
-    put_three(c["weight"], a[6], b[6], d[6])
-    put_three(c["news"], a[7], b[7], d[7])
+    fit_a = follow_fit(va, cos_u, sin_u, memory, fit_of(c, 0))
+    fit_b = follow_fit(vb, side - half, -side_c - half_s, memory, fit_of(c, 1))
+    fit_c = follow_fit(vc, -side - half, side_c - half_s, memory, fit_of(c, 2))
+    put_three(c["window_along"], fit_a[0], fit_b[0], fit_c[0])
+    put_three(c["window_across"], fit_a[1], fit_b[1], fit_c[1])
+    put_three(c["phasor_c"], fit_a[2], fit_b[2], fit_c[2])
+    put_three(c["phasor_s"], fit_a[3], fit_b[3], fit_c[3])
+    a = follow_wave(va, past[0], cos_u, reference, memories, wave_of(c, 0))
+    b = follow_wave(vb, past[1], side - half, beside, memories, wave_of(c, 1))
+    d = follow_wave(vc, past[2], -side - half, beside, memories, wave_of(c, 2))
+    put_three(c["dead_area"], a[0], b[0], d[0])
+    put_three(c["lack"], a[1], b[1], d[1])
+    put_three(c["weight"], a[2], b[2], d[2])
+    put_three(c["news"], a[3], b[3], d[3])
     # The double angle of phase a's frame: those of the other two follow from it.
     cos_2 = cos_u * cos_u - sin_u * sin_u
     sin_2 = 2.0 * sin_u * cos_u
-    memory = k["phasor_memory"]
     c["phasor_c2"] += memory * (cos_2 - c["phasor_c2"])
     c["phasor_s2"] += memory * (sin_2 - c["phasor_s2"])
     c["window_c2"] += cos_2
@@ -97,7 +106,11 @@ def track_ratio(k: Record, c: Record, va: float, vb: float, vc: float) -> tuple[
     whole = news[0] * news[0] + news[1] * news[1] + news[2] * news[2]
     whole *= k["news_share"]
     c["news_size"] = whole
-    c["news_raw"] = max(abs(va - a), abs(vb - b), abs(vc - d))
+    raw_a = abs(va - a)
+    raw_b = abs(vb - b)
+    raw_c = abs(vc - d)
+    raw = raw_a if raw_a > raw_b else raw_b
+    c["news_raw"] = raw if raw > raw_c else raw_c
     c["news_peak"] = max(c["news_peak"], whole)
     kept = (c["slow_like"], c["slow_own"], c["like"], c["own"], c["size"], c["trend"])
     memories = (k["decay_memory"], k["ratio_memory"], k["trend_memory"])

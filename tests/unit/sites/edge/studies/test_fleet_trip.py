@@ -1,84 +1,125 @@
-"""The vectorized voltage paths give, bit for bit, what the record kernels give one site after the other."""
+"""The vectorized loss detector decides what the detector of one site decides, at the same samples, bit for bit."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
 from sites.edge.control.kernels import records
 from sites.edge.control.kernels.controller import INVERSE_SQRT3
-from sites.edge.control.kernels.detector import watch_samples
-from sites.edge.control.kernels.fleet_trip import FIELDS, WIDTH
+from sites.edge.control.kernels.detector import watch_millisecond, watch_samples
+from sites.edge.control.kernels.fleet_trip import FLEET_STATE, WIDTH
+from sites.edge.control.kernels.samples import mend_sample
 from sites.edge.control.kernels.sequence import track_sequence
 from sites.edge.control.settings import ControlSettings, control_parameters, initial_state
 from sites.edge.studies.fleet_trip import FleetTrip
 
 RATE_HZ = 10_000.0
+SETTLED = 350
 SITES = [
     ControlSettings(nominal_hz=50.0),
-    ControlSettings(nominal_hz=60.0),
+    ControlSettings(nominal_hz=60.0, grid_code="ieee1547-iii"),
     ControlSettings(nominal_hz=50.0, phases=1),
-] * 25
-LOST = 400
+    ControlSettings(nominal_hz=50.0, converter="grid_following"),
+]
+Float32 = npt.NDArray[np.float32]
 
 
-def some_volts(samples: int = 700) -> npt.NDArray[np.float32]:
-    """Noisy grids a little off nominal [samples, 3, sites]; every fifth site loses phase a at sample 400."""
-    random = np.random.default_rng(1)
-    t = np.arange(samples)[:, None] / RATE_HZ
-    volts = np.zeros((samples, 3, len(SITES)), np.float32)
-    for place, site in enumerate(SITES):
-        hertz = site.nominal_hz + random.uniform(-0.4, 0.4)
-        for k in range(site.phases):
-            wave = np.cos(2 * np.pi * hertz * t[:, 0] - k * 2 * np.pi / 3) + random.uniform(-0.01, 0.01, samples)
-            volts[:, k, place] = wave
-    volts[LOST:, 0, ::5] = 0.0
-    return volts
-
-
-def of_record_kernels(site: ControlSettings, volts: npt.NDArray[np.float32]) -> dict[str, float]:
-    """Run one site's samples through the record kernels and return the fields by the fleet's names."""
-    k = control_parameters(site)
-    c = initial_state(k)
-    m = np.zeros(1, records.SAMPLES)
-    for va, vb, vc in volts.astype(np.float64):
-        m["va"], m["vb"], m["vc"] = va, vb, vc
-        if site.phases == 3:
-            alpha, beta = (2.0 * va - vb - vc) * (1.0 / 3.0), (vb - vc) * INVERSE_SQRT3
-        else:
-            alpha, beta = va, 0.0
-        watch_samples(k[0], c[0], m[0], alpha, beta)
-        track_sequence(k[0], c[0], alpha, beta)
-    state = c[0]
-    # One phase has no second axis: what stands there is not read.
-    found = {name: float(state[name]) for name in FIELDS[:9] if site.phases == 3 or not name.endswith("beta")}
-    for place, name in enumerate("abc"[: site.phases]):
-        found |= {f"lack_{name}": float(state["lack"][place]), f"weight_{name}": float(state["weight"][place])}
+def waves(site: ControlSettings, samples: int, random: np.random.Generator, *, at: int, kind: str) -> Float32:
+    """Voltages and currents of a noisy grid [samples, 6], disturbed from a sample on."""
+    t = np.arange(samples) / RATE_HZ
+    hit = np.arange(samples) >= at
+    hertz = site.nominal_hz + random.uniform(-0.3, 0.3)
+    noise = 0.05 if kind == "noisy" else 0.004
+    found = np.zeros((samples, 6), np.float32)
+    struck = random.integers(0, 3)
+    for place in range(site.phases):
+        mine = hit & ((kind != "one_lost") | (place == struck % site.phases))
+        angle = 2 * np.pi * hertz * t - place * 2 * np.pi / 3 + (0.3 * hit if kind == "jump" else 0.0)
+        wave = np.cos(angle) + (0.06 * np.cos(5 * angle) if kind == "harmonic" else 0.0)
+        level = {"lost": 0.0, "one_lost": 0.0, "dip": 0.6, "swell": 1.35}.get(kind, 1.0)
+        fading = np.exp(-np.clip(np.arange(samples) - at, 0, None) / 300.0) if kind == "motors" else 1.0
+        wave = wave * np.where(mine, level, 1.0) * fading
+        found[:, place] = wave + random.uniform(-noise, noise, samples)
+        out = hit if kind in ("lost", "pole") else mine & (kind == "one_lost")
+        found[:, 3 + place] = 0.5 * np.cos(angle) * np.where(out, 0.0, 1.0) + random.uniform(-0.002, 0.002, samples)
+    if kind == "lossy":
+        for bad in (np.nan, np.inf, 1e9):
+            found[random.integers(0, samples, 12), random.integers(0, 6, 12)] = bad
     return found
 
 
-def test_every_site_is_as_the_record_kernels_have_it() -> None:
-    volts = some_volts()
-    fleet = FleetTrip(SITES, threads=2)
-    arranged = fleet.arranged(volts)
-    # In two pieces: the state goes on from one call to the next.
-    fleet.watch(np.ascontiguousarray(arranged[:, :300]))
-    fleet.watch(np.ascontiguousarray(arranged[:, 300:]))
-    assert len(SITES) > WIDTH
-    for place in (0, 1, 2, 5, 10, 15, 63, 64, len(SITES) - 1):
-        for name, value in of_record_kernels(SITES[place], volts[:, :, place]).items():
-            assert fleet.field(name)[place] == value, (place, name)
+def of_one_site(site: ControlSettings, values: Float32) -> tuple[tuple[int, int, int] | None, npt.NDArray[np.void]]:
+    """Return the first decision of a site's own detector (sample, cause, path), and its state at the end."""
+    k = control_parameters(site)
+    c = initial_state(k)
+    m = np.zeros(1, records.SAMPLES)
+    ticks = int(k["ticks_per_ms"][0])
+    first = None
+    for n, row in enumerate(values.astype(np.float64)):
+        for name, value in zip(("va", "vb", "vc", "ia", "ib", "ic"), row, strict=True):
+            m[name] = value
+        m["ua"] = m["ub"] = m["uc"] = 0.0
+        mend_sample(k[0], c[0], m[0])
+        va, vb, vc = (float(m[name][0]) for name in ("va", "vb", "vc"))
+        three = site.phases == 3
+        alpha, beta = ((2.0 * va - vb - vc) * (1.0 / 3.0), (vb - vc) * INVERSE_SQRT3) if three else (va, 0.0)
+        cause = watch_samples(k[0], c[0], m[0], alpha, beta)
+        path = int(c["path"][0])
+        track_sequence(k[0], c[0], alpha, beta)
+        if cause and n >= SETTLED and first is None:
+            first = (n, cause, path)
+        if n % ticks == ticks - 1:
+            cause = watch_millisecond(k[0], c[0], n // ticks)
+            if cause and n >= SETTLED and first is None:
+                first = (n, cause, int(c["path"][0]))
+    return first, c
 
 
-def test_only_sites_that_lost_a_phase_lack_their_wave_for_long() -> None:
-    fleet = FleetTrip(SITES)
-    fleet.watch(fleet.arranged(some_volts()))
-    longest = fleet.field("lost_longest")
-    hold = int(control_parameters(SITES[0])["lost_hold_ticks"][0])
-    lost = np.arange(len(SITES)) % 5 == 0
-    assert (longest[lost] >= hold).all()
-    assert (longest[~lost] < hold).all()
+KINDS = ("quiet", "noisy", "harmonic", "lossy", "lost", "one_lost", "pole", "dip", "swell", "motors", "jump")
+
+
+@settings(max_examples=8, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(
+    seed=st.integers(0, 2**16),
+    kinds=st.lists(st.sampled_from(KINDS), min_size=4, max_size=8),
+    at=st.integers(400, 700),
+    cut=st.integers(257, 900),
+)
+def test_every_site_decides_as_its_own_detector(seed: int, kinds: list[str], at: int, cut: int) -> None:
+    random = np.random.default_rng(seed)
+    samples = 1000
+    sites = [SITES[place % len(SITES)] for place in range(len(kinds))]
+    values = np.stack(
+        [waves(site, samples, random, at=at, kind=kind) for site, kind in zip(sites, kinds, strict=True)], axis=2
+    )
+    fleet = FleetTrip(sites, threads=1)
+    # In two calls: the state and the last cycle go on from one to the next.
+    for part in (values[:cut], values[cut:]):
+        fleet.watch(fleet.arranged(part[:, :3], part[:, 3:]))
+    decided = fleet.decided()
+    for place, site in enumerate(sites):
+        first, state = of_one_site(site, values[:, :, place])
+        assert decided[place] == first, (kinds[place], site)
+        mine = state.view(FLEET_STATE)["numbers"][0]
+        np.testing.assert_array_equal(fleet.numbers(place), mine, err_msg=f"{kinds[place]} {site}")
+
+
+def test_a_fleet_on_two_threads_finds_the_sites_that_lost_a_phase() -> None:
+    random = np.random.default_rng(1)
+    sites = [SITES[0]] * (2 * WIDTH + 5)
+    values = np.stack(
+        [waves(SITES[0], 600, random, at=450, kind="lost" if n % 7 == 0 else "quiet") for n in range(len(sites))],
+        axis=2,
+    )
+    fleet = FleetTrip(sites, threads=2)
+    fleet.watch(fleet.arranged(values[:, :3], values[:, 3:]))
+    found = fleet.decisions()
+    assert set(found) == set(range(0, len(sites), 7))
+    assert all(450 <= decision.sample < 465 for decision in found.values())
 
 
 def test_sites_of_different_rates_are_refused() -> None:
