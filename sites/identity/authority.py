@@ -13,15 +13,14 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from sites.core.certificate_parts import VALID_SINCE, begun_certificate, key_usage, named
 from sites.core.certificates import CertificateError, key_fingerprint, key_pem, new_key, read_certificate, read_key
 from sites.identity.files import write_private, write_public
 
 CA_VALID_FOR: Final = timedelta(days=3650)
 SERVICE_VALID_FOR: Final = timedelta(days=397)
-VALID_SINCE: Final = timedelta(minutes=5)
-"""A clock a little behind must not refuse a certificate made a moment ago."""
 LIST_VALID_FOR: Final = timedelta(days=30)
 """A broker refuses everybody once its revocation list is older than this."""
 IDENTITY_DOMAIN: Final = "sites.vpp.invalid"
@@ -52,11 +51,11 @@ class Authority:
     def create(cls, name: str, *, at: datetime) -> Authority:
         """Make a new one that may sign end certificates only."""
         key = new_key()
-        subject = _common_name(name)
+        subject = named(name)
         certificate = (
-            _builder(subject, subject, key.public_key(), at, CA_VALID_FOR)
+            begun_certificate(subject, subject, key.public_key(), at=at, valid_for=CA_VALID_FOR)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_key_usage(signs=True), critical=True)
+            .add_extension(key_usage(signs=True), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .sign(key, hashes.SHA256())
         )
@@ -150,9 +149,9 @@ class Authority:
         valid_for: timedelta,
     ) -> x509.Certificate:
         return (
-            _builder(_common_name(common_name), self._certificate.subject, public_key, at, valid_for)
+            begun_certificate(named(common_name), self._certificate.subject, public_key, at=at, valid_for=valid_for)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(signs=False), critical=True)
+            .add_extension(key_usage(signs=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
@@ -176,39 +175,3 @@ def _host_name(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         return x509.DNSName(host)
-
-
-def _builder(
-    subject: x509.Name,
-    issuer: x509.Name,
-    public_key: ec.EllipticCurvePublicKey,
-    at: datetime,
-    valid_for: timedelta,
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(public_key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(at - VALID_SINCE)
-        .not_valid_after(at + valid_for)
-    )
-
-
-def _common_name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def _key_usage(*, signs: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs,
-        crl_sign=signs,
-        encipher_only=False,
-        decipher_only=False,
-    )
