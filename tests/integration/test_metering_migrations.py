@@ -14,11 +14,11 @@ START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 @pytest.mark.django_db(transaction=True)
 def test_the_net_of_a_service_becomes_one_way_and_comes_back() -> None:
     executor = MigrationExecutor(connection)
-    latest = executor.loader.graph.leaf_nodes("metering")
-    executor.migrate([("metering", "0002_readings_by_message")])
-    before = executor.loader.project_state(
-        [("metering", "0002_readings_by_message"), ("registry", "0002_role_groups")]
-    ).apps
+    latest = executor.loader.graph.leaf_nodes()
+    # The registry too: what it requires of an asset today was not asked then.
+    then = [("metering", "0002_readings_by_message"), ("registry", "0002_role_groups")]
+    executor.migrate(then)
+    before = executor.loader.project_state(then).apps
     site = before.get_model("registry", "Site").objects.create(
         site_id="s", name="s", grid_zone="GB", nominal_hz=50.0, nominal_voltage_v=230.0, partition=0, enrolled_at=START
     )
