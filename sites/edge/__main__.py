@@ -147,8 +147,9 @@ def _uplink(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     from sites.edge.control.realtime import AlreadyRunning, single_instance
     from sites.edge.link.event_folder import EventFolder
     from sites.edge.link.identity import IdentityError, IdentityFolder
+    from sites.edge.link.process import run_site_uplink
     from sites.edge.link.shared_block import SharedBlock, SharedBlockError, UplinkSide
-    from sites.edge.link.uplink import UplinkSettings, run_site_uplink
+    from sites.edge.link.uplink import UplinkSettings
     from sites.observability.endpoint import Address, ObservabilityAddressError
 
     config = load_config(options.config, environment)

@@ -38,12 +38,8 @@ from sites.edge.link.renewal import keep_renewed
 from sites.edge.link.silence import SilenceWatch
 from sites.edge.link.site_link import SiteLink
 from sites.edge.link.stream_rows import empty_payload
-from sites.edge.link.watching import watch_uplink
 from sites.mqtt.address import BrokerAddress
 from sites.mqtt.connection import Connection
-from sites.observability.endpoint import Address
-from sites.observability.health import Health
-from sites.observability.process import run_process
 from sites.wire.edge_session import Message
 
 POLL_S: Final = 0.005
@@ -457,26 +453,3 @@ async def run_uplink(uplink: Uplink, stop: asyncio.Event, on_second: Callable[[]
         await uplink.run(stop)
     finally:
         reporter.cancel()
-
-
-def run_site_uplink(
-    profile: SiteProfile,
-    port: ControllerPort,
-    settings: UplinkSettings,
-    *,
-    events: EventFolder | None = None,
-    identity: IdentityFolder | None = None,
-    observe: Address | None = None,
-) -> None:
-    """Run the uplink of one site until SIGTERM or SIGINT; raises IdentityError when it is not enrolled.
-
-    ``observe`` is where its watchers find it, None for nowhere.
-    """
-    health = Health("uplink")
-
-    async def work(stop: asyncio.Event) -> None:
-        identities = [] if identity is None else [identity]
-        uplink = Uplink([profile], port, settings, events=events, identities=identities)
-        await run_uplink(uplink, stop, watch_uplink(uplink, health))
-
-    run_process(health, work, address=observe, folder=settings.outbox_path.parent / "observe")

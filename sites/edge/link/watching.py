@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from sites.edge.link.uplink import Uplink
 from sites.observability import metrics
 from sites.observability.health import Health
-
-if TYPE_CHECKING:
-    from sites.edge.link.uplink import Uplink
 
 CONTROL_WITHIN_S: Final = 5.0
 """A controller that has published nothing for so long stands still or is gone."""
