@@ -20,10 +20,14 @@ from typing import Any
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
-from benchmarks import fleet_dispatch, fleet_ingest
+from benchmarks import fleet_dispatch, fleet_ingest, fleet_reconnect
 from benchmarks.fleet_rows import Benchmark, Options, Row
 
-BENCHMARKS: tuple[Benchmark, ...] = (*fleet_ingest.BENCHMARKS, *fleet_dispatch.BENCHMARKS)
+BENCHMARKS: tuple[Benchmark, ...] = (
+    *fleet_ingest.BENCHMARKS,
+    *fleet_dispatch.BENCHMARKS,
+    *fleet_reconnect.BENCHMARKS,
+)
 
 
 def main(arguments: list[str]) -> int:
