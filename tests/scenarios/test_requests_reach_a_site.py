@@ -217,7 +217,7 @@ def test_maintenance_stops_an_armed_response_and_the_site_is_not_firm(stage: Sta
     assert (row["answer"], row["issued_as"]) == ("accepted", "owner")
     stage.owner.wait_mode("maintenance")
     wait_until(lambda: firm_kw() == 0.0, 20.0, "nothing to be firm")
-    assert "armed 0.0 kW" in stage.at_the_site("status")[1]
+    wait_until(lambda: "armed 0.0 kW" in stage.at_the_site("status")[1], 20.0, "the site to let go")
     assert stage.owner.answer_to("maintenance_off")["answer"] == "accepted"
     stage.owner.wait_mode("grid_tied")
     # Inside the window it serves again by itself.

@@ -95,7 +95,8 @@ class TestTrigger:
         controller = armed(self.curve, ends=10**9)
         self.course(np.full(50, 49.6), controller)
         arm_curve(controller.state, self.curve, power_pu=0.4, baseline_pu=0.0, starts=0, ends=10**9)
-        assert self.course(np.full(1, 50.0), controller, 50)[0] == pytest.approx(0.5)
+        # From 0.8 pu to 0.4 pu over two seconds, a millisecond of it; the support itself goes on in full.
+        assert self.course(np.full(1, 50.0), controller, 50)[0] == pytest.approx(1.0 - 0.5 / 2_000.0)
 
     def test_goes_on_while_the_site_is_islanded_and_nobody_asks(self) -> None:
         controller = armed(self.curve, ends=10**9)
