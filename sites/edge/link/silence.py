@@ -14,12 +14,16 @@ class SilenceWatch:
 
     While it stores them it answers at least once an interval. Three missed answers are a sign that the node is cut
     off from its cluster, or that the platform stands still; the second cannot be told from here, so each further
-    change waits twice as long as the one before.
+    change waits twice as long as the one before. A host that was heard offline may be online again where a node that
+    is cut off does not hear it, so silence counts then, too.
     """
 
-    def __init__(self, *, interval_s: float) -> None:
-        """``interval_s`` is the metering interval [s]."""
-        self._first_s = max(LEAST_S, INTERVALS * interval_s)
+    def __init__(self, *, interval_s: float, spread: float = 0.0) -> None:
+        """``interval_s`` is the metering interval [s]; ``spread``, 0 to 1, makes a site up to twice as patient.
+
+        Each site has its own, so that a fleet whose platform is away does not move in one instant.
+        """
+        self._first_s = max(LEAST_S, INTERVALS * interval_s) * (1.0 + spread)
         self._patience_s = self._first_s
         self._since_s: float | None = None
 
@@ -28,12 +32,12 @@ class SilenceWatch:
         self._since_s = None
         self._patience_s = self._first_s
 
-    def is_due(self, now_s: float, *, is_sending: bool) -> bool:
-        """Tell, once, that it has been silent for too long; ``is_sending`` is False while no answer is to be expected.
+    def is_due(self, now_s: float, *, is_connected: bool) -> bool:
+        """Tell, once, that it has been silent for too long; ``is_connected`` is False while nothing can be heard.
 
         ``now_s`` is a clock that never goes back [s].
         """
-        if not is_sending:
+        if not is_connected:
             self._since_s = None
             return False
         if self._since_s is None:

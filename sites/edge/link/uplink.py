@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -132,7 +133,10 @@ class Uplink:
         ]
         self.connections = [self._connection(index, link) for index, link in enumerate(self.links)]
         self._extra: list[list[tuple[str, int]]] = [[] for _ in profiles]
-        self._silences = [SilenceWatch(interval_s=settings.interval_s) for _ in self.links]
+        self._silences = [
+            SilenceWatch(interval_s=settings.interval_s, spread=zlib.crc32(link.site_id.encode()) / 2**32)
+            for link in self.links
+        ]
         with self._outbox.transaction():
             for index, link in enumerate(self.links):
                 link.restore(now_ms=_now_ms())
@@ -352,9 +356,9 @@ class Uplink:
         link, now_ms = self.links[index], _now_ms()
         link.check_link(now_ms=now_ms)
         # Asked even where there is one node only: the watch must not wake up with hours of silence behind it.
-        is_sending = link.is_born and self.connections[index].is_up
-        if self._silences[index].is_due(time.monotonic(), is_sending=is_sending) and self.connections[index].can_change:
-            self.connections[index].try_another("the platform answers nothing here")
+        connection = self.connections[index]
+        if self._silences[index].is_due(time.monotonic(), is_connected=connection.is_up) and connection.can_change:
+            connection.try_another("the platform answers nothing here")
         messages = link.check_answer(now_ms=now_ms)
         if self._image is not None:
             image = self._image

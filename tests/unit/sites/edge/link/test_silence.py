@@ -3,8 +3,8 @@
 from sites.edge.link.silence import SilenceWatch
 
 
-def due_at(watch: SilenceWatch, until_s: int, *, is_sending: bool = True) -> list[int]:
-    return [now_s for now_s in range(until_s) if watch.is_due(float(now_s), is_sending=is_sending)]
+def due_at(watch: SilenceWatch, until_s: int, *, is_connected: bool = True) -> list[int]:
+    return [now_s for now_s in range(until_s) if watch.is_due(float(now_s), is_connected=is_connected)]
 
 
 def test_three_missed_answers_are_enough_and_patience_grows():
@@ -22,7 +22,11 @@ def test_an_answer_begins_anew():
     assert due_at(watch, 32) == [30]
 
 
-def test_who_sends_nothing_expects_no_answer():
+def test_who_is_not_connected_expects_no_answer():
     watch = SilenceWatch(interval_s=1.0)
-    assert due_at(watch, 1000, is_sending=False) == []
-    assert not watch.is_due(1000.0, is_sending=True)
+    assert due_at(watch, 1000, is_connected=False) == []
+    assert not watch.is_due(1000.0, is_connected=True)
+
+
+def test_each_site_has_its_own_patience():
+    assert due_at(SilenceWatch(interval_s=1.0, spread=0.5), 100) == [45]
