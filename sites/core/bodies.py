@@ -14,16 +14,16 @@ class BodyError(ValueError):
     """A body that is not what it should be; the message names the field and what is accepted."""
 
 
-def object_from(body: bytes) -> dict[str, Any]:
-    """Return a body's JSON object."""
-    if len(body) > MAX_BODY_BYTES:
-        raise BodyError(f"body has {len(body)} bytes, accepted: up to {MAX_BODY_BYTES}")
+def object_from(body: bytes, *, what: str = "body", max_bytes: int = MAX_BODY_BYTES) -> dict[str, Any]:
+    """Return the JSON object that a bounded body holds; ``what`` names it in a refusal."""
+    if len(body) > max_bytes:
+        raise BodyError(f"{what} has {len(body)} bytes, accepted: up to {max_bytes}")
     try:
         raw: Any = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise BodyError(f"body is not JSON: {error}") from None
+        raise BodyError(f"{what} is not JSON ({error}), accepted: an object") from None
     if not isinstance(raw, dict):
-        raise BodyError(f"body is a {type(raw).__name__}, accepted: an object")
+        raise BodyError(f"{what} is a {type(raw).__name__}, accepted: an object")
     return raw
 
 

@@ -10,17 +10,9 @@ from django.db import connection, transaction
 from django.db.models import BooleanField, F, FloatField, Max, Q
 
 from sites.metering import leases, numbered, partitions, readings, rollups
-from sites.metering.batches import (
-    LIVE_FIELDS,
-    MAX_UNMAPPED,
-    STANDING_FIELDS,
-    Batch,
-    LiveRow,
-    ReadingItem,
-    Refusal,
-    Unseen,
-    ms_of,
-)
+from sites.metering.batches import Batch, LiveRow, ReadingItem, Refusal, Unseen
+from sites.metering.instants import ms_of
+from sites.metering.judging import LIVE_FIELDS, STANDING_FIELDS
 from sites.metering.models import (
     HostLease,
     LiveState,
@@ -32,6 +24,7 @@ from sites.metering.models import (
     UnmappedMetric,
 )
 from sites.metering.numbered import StreamKey, StreamState
+from sites.metering.sorting import MAX_UNMAPPED
 
 KEPT_REFUSALS: Final = 10_000
 """Refused messages kept for inspection; older ones are deleted, their count stays."""

@@ -15,7 +15,8 @@ from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum
 
 from sites.core.envelope import OperatingEnvelope
 from sites.core.intervals import Interval
-from sites.metering.batches import LIVE_FIELDS, LiveRow
+from sites.metering.batches import LiveRow
+from sites.metering.judging import LIVE_FIELDS
 from sites.metering.live import LiveAggregate, aggregate
 from sites.metering.models import (
     HighRateRecord,

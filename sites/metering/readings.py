@@ -10,7 +10,8 @@ from typing import Any, Final
 import numpy as np
 from django.db import connection
 
-from sites.metering.batches import ReadingItem, instant_of
+from sites.metering.batches import ReadingItem
+from sites.metering.instants import instant_of
 from sites.metering.models import Reading, ReadingShape, RollUpDue
 from sites.metering.vectors import pack_vector
 

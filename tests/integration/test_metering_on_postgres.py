@@ -1,4 +1,4 @@
-"""What PostgreSQL does otherwise than SQLite: partitions by day, COPY, roll-ups beside writers; the same tests, too."""
+"""What PostgreSQL does otherwise than SQLite: COPY, partitions by day, roll-ups beside writers; the same tests."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support.platform_processes import CHECKOUT, a_platform
+from support.manifests import a_manifest
+from support.platform_processes import CHECKOUT, Platform, a_platform
 from support.postgres import postgres_database
 
 pytestmark = pytest.mark.postgres
@@ -22,8 +25,8 @@ SAME_ON_BOTH = (
     "tests/integration/test_console_quarantines.py::test_a_site_is_cut_off_once_at_a_time_and_may_be_again",
 )
 
-# Runs inside the platform on PostgreSQL: this test process is on another database.
-SCRIPT = """
+# Both run inside the platform on PostgreSQL: this test process is on another database.
+DAYS = """
 import json, sys, threading, time
 sys.path.insert(0, "tests")
 from datetime import timedelta
@@ -79,30 +82,121 @@ found["left"] = where()
 print("@" + json.dumps(found))
 """
 
+BATCH = """
+import json, sys
+sys.path.insert(0, "tests")
+from datetime import timedelta
+import numpy as np
+from django.utils import timezone
+from support.meters import START, START_MS, a_batch, a_record, an_interval
+from sites.core.intervals import Interval
+from sites.metering import audit, operations, queries
+from sites.metering.batches import LiveRow
+from sites.metering.models import LiveState, MeterInterval, Reading
+from sites.registry.models import Asset
 
-def test_days_have_partitions_and_go_whole(tmp_path: Path) -> None:
-    from support.manifests import a_manifest
+battery = Asset.objects.get(site__site_id="site-0001", name="battery")
+site = battery.site
+shape = ("power_kw", "soc_ratio")
+readings = [(site.pk, "battery", shape, START_MS + 1_000 * i, START_MS, (float(i), float("nan"))) for i in range(99)]
+readings.append((site.pk, "", ("frequency_hz",), START_MS, START_MS, (49.9,)))
+values = {"mode": "grid_tied", "frequency_hz": 49.9, "genset_running": None}
+live = {site.pk: LiveRow("site-0001", START, START, values)}
+items = [an_interval(battery, n) for n in (1, 2, 4)]
+items.append(a_record(site, 1, np.ones((100, 2)), starts_at=START))
+def batch():
+    made = a_batch(*items, readings=list(readings), live=dict(live))
+    made.refuse(error="payload_malformed", topic="a\\x00b", detail="x", payload=b"\\x00\\xff", received_at=START)
+    return made
+states = {}
+for _ in range(2):
+    stored = operations.store_batch(batch=batch(), states=states, at=timezone.now())
+    states |= stored.states
+late = a_batch(an_interval(battery, 3), an_interval(battery, 1, into_bus_uwh=5))
+operations.store_batch(batch=late, states={}, at=START)
+hour = Interval(START, START + timedelta(hours=1))
+(energy,) = queries.interval_energy(period=hour)
+(record,) = queries.records_of(period=hour)
+lease = operations.take_host_lease
+print("@" + json.dumps({
+    "readings": Reading.objects.count(),
+    "powers": list(
+        queries.metric_values(site_id="site-0001", asset="battery", metric="power_kw", period=Interval(
+            START + timedelta(seconds=97), START + timedelta(hours=1)
+        ))
+    )[1],
+    "unknown": list(
+        queries.metric_values(site_id="site-0001", asset="battery", metric="soc_ratio", period=hour)
+    ),
+    "intervals": MeterInterval.objects.count(),
+    "repeated": stored.repeated,
+    "mark": [state.stored_through for key, state in sorted(queries.stream_states(partitions=range(64)).items())],
+    "energy": [energy.into_bus_uwh, energy.intervals],
+    "record_rows": len(record.samples),
+    "counts": queries.refusals().counts,
+    "live": queries.fleet_live(at=START, fresh_within_s=10.0).by_mode,
+    "gaps": len(audit.gaps()),
+    "tokens": [
+        lease(name="vpp", holder="a", lease_s=5, at=START),
+        lease(name="vpp", holder="b", lease_s=5, at=START + timedelta(seconds=4)),
+        lease(name="vpp", holder="b", lease_s=5, at=START + timedelta(seconds=5)),
+        lease(name="vpp", holder="a", lease_s=5, at=START + timedelta(seconds=6)),
+    ],
+}, default=str))
+"""
 
-    with postgres_database() as url, a_platform(tmp_path, "mqtt://127.0.0.1:1", url) as platform:
-        platform.set_up(a_manifest(1))
-        done = subprocess.run(
-            [sys.executable, "manage.py", "shell", "-v", "0", "-c", SCRIPT],
-            cwd=CHECKOUT, env=platform.environment, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        found = json.loads(done.stdout.rsplit("@", 1)[1])
-        assert found["before"] == {"metering_reading_rest": 3}
-        # Five days of readings and of minutes; what the default partition held of them moved.
-        assert (found["made"], found["again"]) == (10, [])
-        days = {"metering_reading_20260301": 1, "metering_reading_20260302": 1}
-        assert found["moved"] == {**days, "metering_reading_rest": 1}
-        stored = {**days, "metering_reading_20260228": 1, "metering_reading_20260304": 1, "metering_reading_rest": 1}
-        assert found["stored"] == stored
-        assert found["read"] == [10.0, 49.0, 50.0, 51.0, 53.0]
-        assert found["counts"] == [1, 1, 2, 1, 1]
-        # The days that ended before the instant, and what had no day of its own.
-        assert found["pruned"] == [1, 2]
-        assert found["left"] == {"metering_reading_20260302": 1, "metering_reading_20260304": 1}
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[Platform]:
+    with postgres_database() as url, a_platform(tmp_path, "mqtt://127.0.0.1:1", url) as found:
+        yield found
+
+
+def run(platform: Platform, script: str) -> dict[str, Any]:
+    """Return what a script says behind its ``@``."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", "shell", "-v", "0", "-c", script],
+        cwd=CHECKOUT, env=platform.environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout.rsplit("@", 1)[1]))
+
+
+def test_days_have_partitions_and_go_whole(platform: Platform) -> None:
+    platform.set_up(a_manifest(1))
+    found = run(platform, DAYS)
+    assert found["before"] == {"metering_reading_rest": 3}
+    # Five days of readings and of minutes; what the default partition held of them moved.
+    assert (found["made"], found["again"]) == (10, [])
+    days = {"metering_reading_20260301": 1, "metering_reading_20260302": 1}
+    assert found["moved"] == {**days, "metering_reading_rest": 1}
+    stored = {**days, "metering_reading_20260228": 1, "metering_reading_20260304": 1, "metering_reading_rest": 1}
+    assert found["stored"] == stored
+    assert found["read"] == [10.0, 49.0, 50.0, 51.0, 53.0]
+    assert found["counts"] == [1, 1, 2, 1, 1]
+    # The days that ended before the instant, and what had no day of its own.
+    assert found["pruned"] == [1, 2]
+    assert found["left"] == {"metering_reading_20260302": 1, "metering_reading_20260304": 1}
+
+
+def test_a_batch_on_postgres(platform: Platform) -> None:
+    platform.set_up(a_manifest(2))
+    found = run(platform, BATCH)
+    assert found == {
+        "readings": 100,
+        "powers": ["2026-03-01 12:01:38+00:00", 98.0],
+        "unknown": [],
+        "intervals": 5,
+        "repeated": 4,
+        "mark": [4, 1],
+        "energy": [3_005, 4],
+        "record_rows": 100,
+        "counts": {"number_revised": 1, "payload_malformed": 2},
+        "live": {"grid_tied": 1},
+        "gaps": 0,
+        "tokens": [1, None, 2, None],
+    }
+    assert platform.manage("makemigrations", "registry", "metering", "--check", "--dry-run")
 
 
 def test_the_meter_books_own_tests_hold_there_too() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
+
+from sites.core import bodies
 
 TOPIC_PREFIX: Final = "vpp/live/"
 MAX_BYTES: Final = 64_000
@@ -71,14 +72,10 @@ def read_aggregate(topic: str, payload: bytes) -> Aggregate:
     worker = topic.removeprefix(TOPIC_PREFIX)
     if worker == topic or not worker or "/" in worker or len(worker) > 64:
         raise AggregateMalformed(f"topic is {topic[:80]!r}, accepted: {TOPIC_PREFIX}<worker>")
-    if len(payload) > MAX_BYTES:
-        raise AggregateMalformed(f"message has {len(payload)} bytes, accepted: up to {MAX_BYTES}")
     try:
-        raw: Any = json.loads(payload)
-    except (ValueError, RecursionError) as error:
-        raise AggregateMalformed(f"message is not JSON ({error}), accepted: an object in JSON") from None
-    if not isinstance(raw, dict):
-        raise AggregateMalformed(f"message is a {type(raw).__name__}, accepted: an object")
+        raw = bodies.object_from(payload, what="message", max_bytes=MAX_BYTES)
+    except bodies.BodyError as error:
+        raise AggregateMalformed(str(error)) from None
     by_mode = raw.get("by_mode")
     if not isinstance(by_mode, dict) or len(by_mode) > 20:
         raise AggregateMalformed("by_mode is not an object of up to 20 counts by mode")

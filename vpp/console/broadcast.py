@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from sites.core import observe
-from vpp.console import figures, presenters
+from vpp.console import figures, frames
 from vpp.console.aggregates import FleetStore
 from vpp.console.live import LiveLink
 
@@ -95,7 +95,7 @@ class Broadcast:
     def fleet_frame(self) -> dict[str, Any]:
         """Return the newest frame for the fleet page."""
         now_s = time.time()
-        return presenters.fleet_frame(
+        return frames.fleet_frame(
             self.store.frame(at_s=now_s),
             polled=self.polled,
             is_linked=self.link.is_connected,

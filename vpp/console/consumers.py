@@ -14,7 +14,7 @@ from django.contrib.auth import HASH_SESSION_KEY, get_user_model
 from django.utils.crypto import constant_time_compare
 
 from sites.registry import permissions
-from vpp.console import account, presenters, queries
+from vpp.console import account, frames, queries, texts
 from vpp.console.broadcast import GROUP, LIVE
 from vpp.console.roles import FLEET_ROLES
 
@@ -114,7 +114,7 @@ class FleetConsumer(LiveConsumer):
         LIVE.fleet_viewers += 1
         self._counted = True
         await LIVE.poll(at=datetime.now(UTC))
-        await self.send_json(presenters.history_frame(LIVE.store.history))
+        await self.send_json(frames.history_frame(LIVE.store.history))
         await self.speak()
 
     async def disconnect(self, code: int) -> None:
@@ -174,7 +174,7 @@ class SitesConsumer(LiveConsumer):
         """Return what the one site's page tells beside its live values."""
         site = permissions.visible_sites(self.user).select_related("live", "standing").filter(site_id=self._site_id)
         found = site.first()
-        return {} if found is None else account.site_account(site=found, at=at, zone=presenters.zone_of(found))
+        return {} if found is None else account.site_account(site=found, at=at, zone=texts.zone_of(found))
 
     def _rows(self, *, at: datetime) -> list[dict[str, Any]]:
         sites = permissions.visible_sites(self.user)

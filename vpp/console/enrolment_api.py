@@ -22,7 +22,7 @@ from sites.identity.models import CertificateRequest, CloneAlarm
 from sites.identity.operations import EnrolmentRefused
 from sites.registry import permissions
 from sites.registry.models import Site
-from vpp.console import presenters, throttle
+from vpp.console import enrolment_presenters, throttle
 from vpp.console.api import HasRole
 from vpp.pagination import CursorPages
 
@@ -161,7 +161,7 @@ class RequestList(APIView):
         pages = ByOldest()
         rows = queries.waiting_requests(sites=permissions.visible_sites(request.user))
         page = pages.paginate_queryset(rows, request, view=self) or []
-        return pages.get_paginated_response([presenters.request_json(row) for row in page])
+        return pages.get_paginated_response([enrolment_presenters.request_json(row) for row in page])
 
 
 class RequestDecision(APIView):
@@ -183,7 +183,7 @@ class RequestDecision(APIView):
         except AuthorityError:
             return _refused("authority_unavailable", "approved, and signed when the authority is back", 503)
         found.refresh_from_db()
-        return Response(presenters.request_json(found))
+        return Response(enrolment_presenters.request_json(found))
 
 
 def decide(found: CertificateRequest, decision: str, *, by: str, data: Any) -> None:
@@ -224,7 +224,7 @@ class AlarmList(APIView):
     def get(self, request: Request) -> Response:
         """Return all of them: there are few, or the day is lost anyway."""
         rows = queries.open_alarms(sites=permissions.visible_sites(request.user))[:1000]
-        return Response({"results": [presenters.alarm_json(alarm) for alarm in rows]})
+        return Response({"results": [enrolment_presenters.alarm_json(alarm) for alarm in rows]})
 
 
 class AlarmClosing(APIView):
@@ -253,7 +253,7 @@ class EventList(APIView):
         pages = ByNewestEvent()
         rows = queries.recent_events(sites=Site.objects.filter(pk=_visible(request, site_id).pk))
         page = pages.paginate_queryset(rows, request, view=self) or []
-        return pages.get_paginated_response([presenters.event_json(row) for row in page])
+        return pages.get_paginated_response([enrolment_presenters.event_json(row) for row in page])
 
 
 def _standing(found: CertificateRequest) -> dict[str, str]:

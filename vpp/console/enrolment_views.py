@@ -16,7 +16,7 @@ from sites.identity.models import CertificateRequest, CloneAlarm
 from sites.identity.operations import EnrolmentRefused
 from sites.registry import permissions
 from sites.registry.models import Site
-from vpp.console import enrolment_api, presenters
+from vpp.console import enrolment_api, enrolment_presenters, texts
 from vpp.console.queries import PAGE_SIZE
 from vpp.console.roles import FLEET_ROLES, page_for
 
@@ -35,12 +35,14 @@ def _page(request: HttpRequest, fault: str = "", status: int = 200) -> HttpRespo
         "nav": "enrolment",
         "may_decide": permissions.may_decide_enrolment(request.user),
         "fault": fault,
-        "alarms": [presenters.alarm_row(alarm) for alarm in queries.open_alarms(sites=sites)[:PAGE_SIZE]],
-        "requests": [presenters.request_row(row) for row in queries.waiting_requests(sites=sites)[:PAGE_SIZE]],
-        "certificates": [
-            presenters.certificate_row(row, at=at) for row in queries.certificates(sites=sites)[:PAGE_SIZE]
+        "alarms": [enrolment_presenters.alarm_row(alarm) for alarm in queries.open_alarms(sites=sites)[:PAGE_SIZE]],
+        "requests": [
+            enrolment_presenters.request_row(row) for row in queries.waiting_requests(sites=sites)[:PAGE_SIZE]
         ],
-        "events": [presenters.event_row(event) for event in page.object_list],
+        "certificates": [
+            enrolment_presenters.certificate_row(row, at=at) for row in queries.certificates(sites=sites)[:PAGE_SIZE]
+        ],
+        "events": [enrolment_presenters.event_row(event) for event in page.object_list],
         "page": page,
     }
     return render(request, "console/enrolment.html", context, status=status)
@@ -81,7 +83,7 @@ def issue_token(request: HttpRequest, site_id: str) -> HttpResponseBase:
         raise PermissionDenied("A token is issued by a dispatcher or the site's owner.")
     at, life = timezone.now(), configured.token_life()
     token = operations.issue_token(site=site, by=str(request.user), at=at, valid_for=life)
-    context = {"nav": "enrolment", "site": site, "token": token, "expires_at": presenters.instant(at + life)}
+    context = {"nav": "enrolment", "site": site, "token": token, "expires_at": texts.instant(at + life)}
     response = render(request, "console/token.html", context)
     response.headers["Cache-Control"] = "private, no-store"
     return response

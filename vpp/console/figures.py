@@ -11,7 +11,7 @@ from markets import queries as market_queries
 from markets.models import MarketEvent, Obligation, Program, Statement
 from sites.metering.models import RefusalCount
 from sites.registry.models import Site
-from vpp.console.presenters import money
+from vpp.console.texts import money
 from vpp.dispatch import queries as dispatch_queries
 from vpp.dispatch.models import Dispatch
 

@@ -1,101 +1,26 @@
-"""What a page shows: texts with units, ages and local times; frames for the websockets."""
+"""Rows of sites, recordings, books and quarantines: texts for the pages, plain values for the API."""
 
 from __future__ import annotations
 
 import io
 import json
-import re
 import zipfile
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from sites.core.event_recording import RecordedSite, event_name, event_recording
-from sites.identity.models import CertificateRequest, CloneAlarm, IdentityEvent, SiteCertificate
 from sites.ledger.models import Entry
 from sites.metering.models import MeterInterval, Quarantine, WaveformRecord
 from sites.registry.models import Asset, Site
 from sites.wire.records import SampleArray
 from vpp.console import queries
-from vpp.console.aggregates import FleetFrame
+from vpp.console.texts import NOTHING, age, booked, instant, link_loss, mode_name, money, quantity
 
-NOTHING: Final = "–"
-MODES: Final = {
-    "grid_tied": "Grid-tied",
-    "islanding": "Islanding",
-    "islanded": "Islanded",
-    "resynchronizing": "Resynchronizing",
-    "black_start": "Black start",
-    "lockout": "Lockout",
-    "maintenance": "Maintenance",
-    "unknown": "Unknown",
-}
 BOOKS: Final = {"markets.gridsupportentry": "Grid-support book", "carbon.carbonentry": "Carbon book"}
 STALE_AFTER_S: Final = 10.0
-
-
-def quantity(value: float | None, unit: str, digits: int = 1) -> str:
-    """Return a figure with its unit and a typographic minus, or a dash for none."""
-    if value is None:
-        return NOTHING
-    # Adding 0.0 turns a rounded "-0.0" into plain zero.
-    return f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", "−") + f" {unit}"
-
-
-def money(amount: Decimal) -> str:
-    """Return an amount with two decimals, or with as many of the book's six as a small one needs to be seen."""
-    digits = 2 if abs(amount) >= Decimal("0.1") or amount == 0 else 6
-    return f"{amount:,.{digits}f}".replace("-", "−")
-
-
-def booked(amount: object, unit: str) -> str:
-    """Return a posting's amount for people: micrograms as g or kg CO2e, everything else as it is booked."""
-    if unit == "ugCO2e" and isinstance(amount, int):
-        grams = amount / 1_000_000
-        return quantity(grams / 1000, "kg CO2e", 3) if abs(grams) >= 1000 else quantity(grams, "g CO2e", 3)
-    return f"{amount} {unit}".replace("-", "−")
-
-
-def age(seconds: float | None) -> str:
-    """Return how old something is, in the largest unit that says enough."""
-    if seconds is None:
-        return "never"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 172_800:
-        return f"{seconds / 3600:.0f} h"
-    return f"{seconds / 86_400:.0f} days"
-
-
-def zone_of(site: Site) -> ZoneInfo:
-    """Return the site's own time zone; UTC when its name is not known to this machine."""
-    try:
-        return ZoneInfo(site.time_zone)
-    except (ZoneInfoNotFoundError, ValueError):
-        return ZoneInfo("UTC")
-
-
-def instant(at: datetime, zone: ZoneInfo | None = None, *, digits: int = 0) -> str:
-    """Return an instant in a zone (UTC without one) with the zone's short name."""
-    local = at.astimezone(zone or UTC)
-    fraction = f".{local.microsecond:06d}"[: digits + 1] if digits else ""
-    return f"{local:%Y-%m-%d %H:%M:%S}{fraction} {local.tzname()}"
-
-
-def mode_name(mode: str) -> str:
-    """Return a mode's name for people."""
-    return MODES.get(mode, mode or NOTHING)
-
-
-def link_loss(site: Site) -> str:
-    """Return what the site does when its link is lost, for its owner and the dispatcher."""
-    if site.loss_of_link == Site.LossOfLink.HOLD:
-        return "holds its assignment to the end"
-    return "releases at once: none of its power is firm"
 
 
 def site_row(site: Site, *, at: datetime) -> dict[str, str]:
@@ -284,70 +209,6 @@ def interval_json(row: MeterInterval) -> dict[str, Any]:
     }
 
 
-def request_json(request: CertificateRequest) -> dict[str, Any]:
-    """Return one signing request for the API."""
-    return {
-        "id": request.pk,
-        "site_id": request.site.site_id,
-        "kind": "enrolment" if request.renews_id is None else "renewal",
-        "status": request.status,
-        "fingerprint": request.fingerprint,
-        "requested_at": request.requested_at.isoformat(),
-        "address": request.address,
-        "decided_by": request.decided_by,
-        "reason": request.reason,
-    }
-
-
-def alarm_json(alarm: CloneAlarm) -> dict[str, Any]:
-    """Return one clone alarm for the API."""
-    return {
-        "id": alarm.pk,
-        "site_id": alarm.site.site_id,
-        "first_at": alarm.first_at.isoformat(),
-        "last_at": alarm.last_at.isoformat(),
-        "times": alarm.times,
-        "evidence": alarm.evidence,
-    }
-
-
-def event_json(event: IdentityEvent) -> dict[str, Any]:
-    """Return one audit row for the API."""
-    return {
-        "at": event.at.isoformat(),
-        "action": event.action,
-        "actor": event.actor,
-        "address": event.address,
-        "detail": event.detail,
-    }
-
-
-def request_row(request: CertificateRequest) -> dict[str, Any]:
-    """Return one line of the requests that wait; the fingerprint in groups that people can compare."""
-    return {
-        "pk": request.pk,
-        "site_id": request.site.site_id,
-        "kind": "enrolment" if request.renews_id is None else "renewal",
-        "status": request.get_status_display(),
-        "is_pending": request.status == CertificateRequest.Status.PENDING,
-        "fingerprint": " ".join(re.findall(".{8}", request.fingerprint)),
-        "requested_at": instant(request.requested_at),
-        "address": request.address,
-    }
-
-
-def alarm_row(alarm: CloneAlarm) -> dict[str, Any]:
-    """Return one open clone alarm for the page."""
-    return {
-        "pk": alarm.pk,
-        "site_id": alarm.site.site_id,
-        "first_at": instant(alarm.first_at),
-        "last_at": instant(alarm.last_at),
-        "times": alarm.times,
-        "evidence": alarm.evidence,
-    }
-
-
 def quarantine_row(row: Quarantine) -> dict[str, Any]:
     """Return one site that is cut off, for the page of sites."""
     return {
@@ -357,71 +218,4 @@ def quarantine_row(row: Quarantine) -> dict[str, Any]:
         "started_at": instant(row.started_at),
         "last_at": instant(row.last_at),
         "dropped": row.dropped,
-    }
-
-
-def certificate_row(certificate: SiteCertificate, *, at: datetime) -> dict[str, str]:
-    """Return one line of a site's certificates."""
-    if certificate.revoked_at is not None:
-        standing = f"revoked {instant(certificate.revoked_at)}: {certificate.reason}"
-    elif certificate.expires_at <= at:
-        standing = "expired"
-    elif certificate.superseded_at is not None:
-        standing = "renewed by a newer one"
-    else:
-        standing = "valid"
-    return {
-        "site_id": certificate.identity.site.site_id,
-        "serial": certificate.serial,
-        "issued_at": instant(certificate.issued_at),
-        "expires_at": instant(certificate.expires_at),
-        "standing": standing,
-    }
-
-
-def event_row(event: IdentityEvent) -> dict[str, str]:
-    """Return one line of the audit."""
-    return {
-        "at": instant(event.at),
-        "site_id": event.site.site_id,
-        "action": event.action.replace("_", " "),
-        "actor": event.actor,
-        "address": event.address,
-        "detail": event.detail,
-    }
-
-
-def fleet_frame(
-    frame: FleetFrame, *, polled: Mapping[str, Any], is_linked: bool, refused_aggregates: int, at_s: float
-) -> dict[str, Any]:
-    """Return the fleet page's frame: figures as numbers, for the page to write with their units."""
-    return {
-        "type": "fleet",
-        "at_ms": round(at_s * 1000),
-        "data_at_ms": None if frame.data_at_s is None else round(frame.data_at_s * 1000),
-        "data_age_s": None if frame.data_at_s is None else round(max(0.0, at_s - frame.data_at_s), 1),
-        "is_linked": is_linked,
-        "frequency_hz": None if frame.frequency_hz is None else round(frame.frequency_hz, 4),
-        "service_kw": round(frame.service_kw, 1),
-        "required_kw": round(frame.required_kw, 1),
-        "sites_total": frame.sites_total,
-        "sites_fresh": frame.sites_fresh,
-        "by_mode": dict(frame.by_mode),
-        "islanded": list(frame.islanded),
-        "islanded_total": frame.islanded_total,
-        "workers": [{"name": name, "age_s": age_s} for name, age_s in frame.workers],
-        "refused_aggregates": refused_aggregates,
-        "figures": dict(polled),
-    }
-
-
-def history_frame(points: Iterable[tuple[float, float | None, float, float]]) -> dict[str, Any]:
-    """Return the last ten minutes as columns for the charts."""
-    rows = list(points)
-    return {
-        "type": "history",
-        "t_s": [round(row[0], 2) for row in rows],
-        "frequency_hz": [None if row[1] is None else round(row[1], 4) for row in rows],
-        "required_kw": [round(row[2], 1) for row in rows],
-        "service_kw": [round(row[3], 1) for row in rows],
     }

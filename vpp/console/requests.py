@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from sites.core.requests import SiteRequest
 from sites.metering.models import SiteStanding
-from vpp.console import presenters
+from vpp.console import texts
 from vpp.dispatch import commands
 from vpp.dispatch.models import SiteCommand
 
@@ -110,18 +110,18 @@ def standing_texts(standing: SiteStanding | None, *, saturates_in_s: float | Non
     """Return what a site stands at, in words; dashes for a site that told nothing of it."""
     if standing is None:
         names = ("alarms", "warnings", "lockout", "inputs", "tiers", "limit", "decision", "counters")
-        return dict.fromkeys(names, presenters.NOTHING)
+        return dict.fromkeys(names, texts.NOTHING)
     mode, _, event = standing.lockout_cause.partition(": ")
-    limit = LIMITS.get(standing.limited_by, presenters.NOTHING)
+    limit = LIMITS.get(standing.limited_by, texts.NOTHING)
     if saturates_in_s is not None and saturates_in_s < SOON_S:
-        limit += f"; energy ends in {presenters.age(saturates_in_s)} at this power"
+        limit += f"; energy ends in {texts.age(saturates_in_s)} at this power"
     tiers = standing.tiers_closed
     return {
         "alarms": _words(standing.alarms) or "none",
         "warnings": _words(standing.warnings) or "none",
-        "lockout": f"{_spaced(event)}, when {presenters.mode_name(mode).lower()}" if event else "none",
+        "lockout": f"{_spaced(event)}, when {texts.mode_name(mode).lower()}" if event else "none",
         "inputs": _words(standing.inputs) or "none tripped",
-        "tiers": TIERS[tiers] if tiers is not None and 0 <= tiers < len(TIERS) else presenters.NOTHING,
+        "tiers": TIERS[tiers] if tiers is not None and 0 <= tiers < len(TIERS) else texts.NOTHING,
         "limit": limit,
         "decision": _decision(standing, zone),
         "counters": _counters(standing),
@@ -145,10 +145,10 @@ def command_texts(command: SiteCommand, *, at: datetime, zone: ZoneInfo) -> dict
     return {
         "request": TEXTS[SiteRequest(command.request)].title,
         "who": command.issued_by_name + (f" ({role})" if role and role != command.issued_by_name else ""),
-        "issued_at": presenters.instant(command.issued_at, zone),
+        "issued_at": texts.instant(command.issued_at, zone),
         "state": state,
         "answer": STATES[state] + (f": {reason}" if reason else ""),
-        "took": presenters.quantity(took_ms, "ms", 0) if took_ms is not None else "",
+        "took": texts.quantity(took_ms, "ms", 0) if took_ms is not None else "",
     }
 
 
@@ -164,7 +164,7 @@ def _decision(standing: SiteStanding, zone: ZoneInfo) -> str:
     if standing.decided_at is None:
         return "none yet"
     path = f", seen by the {_spaced(standing.decision_path)} path" if standing.decision_path else ""
-    return f"{_spaced(standing.decision_cause)} at {presenters.instant(standing.decided_at, zone, digits=3)}{path}"
+    return f"{_spaced(standing.decision_cause)} at {texts.instant(standing.decided_at, zone, digits=3)}{path}"
 
 
 def _counters(standing: SiteStanding) -> str:
@@ -173,4 +173,4 @@ def _counters(standing: SiteStanding) -> str:
         (standing.samples_caught_up, "samples caught up"),
         (standing.requests_refused, "requests refused"),
     )
-    return ", ".join(f"{value:,} {name}" for value, name in parts if value is not None) or presenters.NOTHING
+    return ", ".join(f"{value:,} {name}" for value, name in parts if value is not None) or texts.NOTHING

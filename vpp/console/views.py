@@ -19,7 +19,7 @@ from sites.metering.models import Quarantine, WaveformRecord
 from sites.metering.quarantine import open_quarantines, release
 from sites.registry import permissions
 from sites.registry.models import Site
-from vpp.console import account, presenters, queries, requests, throttle
+from vpp.console import account, enrolment_presenters, presenters, queries, requests, texts, throttle
 from vpp.console.roles import ALL_ROLES, FLEET_ROLES, page_for
 from vpp.dispatch import commands
 
@@ -54,7 +54,7 @@ def fleet(request: HttpRequest) -> HttpResponseBase:
 
 @page_for(FLEET_ROLES)
 def _fleet(request: HttpRequest) -> HttpResponseBase:
-    return render(request, "console/fleet.html", {"nav": "fleet", "modes": presenters.MODES.items()})
+    return render(request, "console/fleet.html", {"nav": "fleet", "modes": texts.MODES.items()})
 
 
 @page_for(FLEET_ROLES)
@@ -70,7 +70,7 @@ def sites(request: HttpRequest) -> HttpResponseBase:
         "page": page,
         "rows": [presenters.site_row(site, at=at) for site in page.object_list],
         "search": search,
-        "as_of": presenters.instant(at),
+        "as_of": texts.instant(at),
         "quarantines": [presenters.quarantine_row(row) for row in quarantines[: queries.PAGE_SIZE]],
         "may_release": permissions.may_operate(request.user),
     }
@@ -103,7 +103,7 @@ def site(request: HttpRequest, site_id: str) -> HttpResponseBase:
     """One site: live values, islanding records, book entries; 404 for somebody else's site."""
     found = _visible_site(request, site_id)
     at = timezone.now()
-    zone = presenters.zone_of(found)
+    zone = texts.zone_of(found)
     waveforms = queries.latest_waveforms(site=found)
     entries = queries.site_entries(site=found)
     itself = Site.objects.filter(pk=found.pk)
@@ -121,9 +121,9 @@ def site(request: HttpRequest, site_id: str) -> HttpResponseBase:
         "may_issue_token": permissions.may_issue_token(request.user, found),
         "may_revoke": permissions.may_decide_enrolment(request.user),
         "certificates": [
-            presenters.certificate_row(row, at=at) for row in identity_queries.certificates(sites=itself)[:5]
+            enrolment_presenters.certificate_row(row, at=at) for row in identity_queries.certificates(sites=itself)[:5]
         ],
-        "alarms": [presenters.alarm_row(alarm) for alarm in identity_queries.open_alarms(sites=itself)],
+        "alarms": [enrolment_presenters.alarm_row(alarm) for alarm in identity_queries.open_alarms(sites=itself)],
     }
     return render(request, "console/site.html", context)
 
@@ -163,7 +163,7 @@ def waveform(request: HttpRequest, site_id: str, number: int) -> HttpResponseBas
         raise Http404(f"site {site_id} has no waveform {number}") from None
     except queries.WaveformUnreadable as error:
         return JsonResponse({"error": "waveform_unreadable", "detail": str(error)}, status=422)
-    return JsonResponse(presenters.waveform_json(record, presenters.zone_of(found)))
+    return JsonResponse(presenters.waveform_json(record, texts.zone_of(found)))
 
 
 @page_for(ALL_ROLES)

@@ -10,7 +10,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from sites.metering.ingest.quotas import Quota
-from sites.metering.ingest.worker import IngestConfig, IngestWorker
+from sites.metering.ingest.shared import IngestConfig
+from sites.metering.ingest.worker import IngestWorker
 from sites.metering.management.processes import parse_partitions
 from sites.observability.health import Health
 from sites.observability.process import run_process

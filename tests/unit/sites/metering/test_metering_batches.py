@@ -10,8 +10,9 @@ import pytest
 from django.core.management.base import CommandError
 
 from sites.metering import batches
-from sites.metering.batches import Arrival, Batch, LiveRow, Sorter, split
+from sites.metering.batches import Batch, LiveRow, split
 from sites.metering.management.processes import parse_partitions
+from sites.metering.sorting import Arrival, Sorter
 from sites.metering.streams import IntervalItem, RecordItem, WaveformItem
 from sites.registry.queries import SiteKeys
 from sites.wire.host_session import DeviceBorn, DeviceData, MetricValue, NodeData

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from sites.metering.batches import Arrival, Batch, Sorter
+from sites.metering.batches import Batch
+from sites.metering.sorting import Arrival, Sorter
 from sites.registry.queries import SiteKeys
 from sites.wire.birth_table import MetricValue
 from sites.wire.host_session import NodeBorn, NodeData

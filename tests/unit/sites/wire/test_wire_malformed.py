@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from support.malformed import NOW_MS, captures, mutated
 from support.wire_sites import an_edge_session, births_of
 
-from sites.metering.batches import Arrival, Batch, Sorter
+from sites.metering.batches import Batch
+from sites.metering.sorting import Arrival, Sorter
 from sites.registry.queries import SiteKeys
 from sites.wire import edge_session, host_session
 from sites.wire.errors import ERRORS

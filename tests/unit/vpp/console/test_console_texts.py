@@ -9,14 +9,14 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from sites.registry.models import Site
-from vpp.console import presenters
+from vpp.console import texts
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(None, "–"), (-3.46, "−3.5 kW"), (0.0, "0.0 kW"), (-0.04, "0.0 kW"), (12345.678, "12,345.7 kW")]
 )
 def test_a_quantity_carries_its_unit_and_a_real_minus(value: float | None, text: str) -> None:
-    assert presenters.quantity(value, "kW") == text
+    assert texts.quantity(value, "kW") == text
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_a_quantity_carries_its_unit_and_a_real_minus(value: float | None, text:
     [(None, "never"), (0.4, "0 s"), (89, "89 s"), (120, "2 min"), (7200, "2 h"), (200_000, "2 days")],
 )
 def test_an_age_is_told_in_the_unit_that_says_enough(seconds: float | None, text: str) -> None:
-    assert presenters.age(seconds) == text
+    assert texts.age(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -37,16 +37,16 @@ def test_an_age_is_told_in_the_unit_that_says_enough(seconds: float | None, text
     ],
 )
 def test_an_instant_is_told_in_the_sites_zone_with_its_name(at: datetime, text: str) -> None:
-    assert presenters.instant(at, ZoneInfo("Europe/London")) == text
+    assert texts.instant(at, ZoneInfo("Europe/London")) == text
 
 
 def test_an_instant_without_a_zone_is_utc_and_keeps_its_milliseconds() -> None:
     at = datetime(2026, 1, 5, 12, 0, 0, 123_456, tzinfo=UTC)
-    assert presenters.instant(at, digits=3) == "2026-01-05 12:00:00.123 UTC"
+    assert texts.instant(at, digits=3) == "2026-01-05 12:00:00.123 UTC"
 
 
 def test_a_zone_that_this_machine_does_not_know_falls_back_to_utc() -> None:
-    assert presenters.zone_of(Site(time_zone="Mars/Olympus")).key == "UTC"
+    assert texts.zone_of(Site(time_zone="Mars/Olympus")).key == "UTC"
 
 
 class TestMoneyAndCarbon:
@@ -55,7 +55,7 @@ class TestMoneyAndCarbon:
         [("12.4", "12.40"), ("0", "0.00"), ("0.002345", "0.002345"), ("-0.5", "−0.50"), ("1234.5", "1,234.50")],
     )
     def test_a_small_amount_is_seen(self, amount, text):
-        assert presenters.money(Decimal(amount)) == text
+        assert texts.money(Decimal(amount)) == text
 
     @pytest.mark.parametrize(
         ("amount", "unit", "text"),
@@ -66,4 +66,4 @@ class TestMoneyAndCarbon:
         ],
     )
     def test_a_posting_has_a_unit_that_people_read(self, amount, unit, text):
-        assert presenters.booked(amount, unit) == text
+        assert texts.booked(amount, unit) == text
