@@ -113,10 +113,9 @@ class IntervalItem(NumberedItem):
 
 
 @dataclass(slots=True)
-class RecordItem(NumberedItem):
-    """A chunk of a high-rate record."""
+class SampledItem(NumberedItem):
+    """What records and waveforms have in common."""
 
-    ends_at: datetime
     rate_hz: float
     columns: tuple[str, ...]
     samples: bytes
@@ -125,6 +124,13 @@ class RecordItem(NumberedItem):
     def size_bytes(self) -> int:
         """Memory that the item holds, about."""
         return 400 + len(self.samples)
+
+
+@dataclass(slots=True)
+class RecordItem(SampledItem):
+    """A chunk of a high-rate record."""
+
+    ends_at: datetime
 
     @property
     def content(self) -> tuple[Any, ...]:
@@ -133,19 +139,11 @@ class RecordItem(NumberedItem):
 
 
 @dataclass(slots=True)
-class WaveformItem(NumberedItem):
+class WaveformItem(SampledItem):
     """The waveform of an islanding event."""
 
     trigger_at: datetime
-    rate_hz: float
     cause: str
-    columns: tuple[str, ...]
-    samples: bytes
-
-    @property
-    def size_bytes(self) -> int:
-        """Memory that the item holds, about."""
-        return 400 + len(self.samples)
 
     @property
     def content(self) -> tuple[Any, ...]:
@@ -233,49 +231,35 @@ def record_from(
     values: Mapping[str, Any], *, site_pk: int, site_id: str, received_at: datetime, latest: datetime
 ) -> RecordItem:
     """Return the chunk that a ``record/…`` message carries; raise StreamRefused like interval_from."""
-    number = _number(values, RECORD)
-    fields = _Fields(values, RECORD, number)
+    fields = _Fields(values, RECORD, _number(values, RECORD))
     starts_at = fields.instant_ms("starts_at", latest)
-    rate_hz = fields.rate()
-    columns, samples, rows = fields.samples()
-    return RecordItem(
-        site_pk=site_pk,
-        site_id=site_id,
-        stream=RECORD,
-        number=number,
-        starts_at=starts_at,
-        received_at=received_at,
-        ends_at=starts_at + timedelta(seconds=rows / rate_hz),
-        rate_hz=rate_hz,
-        columns=columns,
-        samples=samples,
-    )
+    sampled, rows = _sampled(fields, site_pk=site_pk, site_id=site_id, starts_at=starts_at, received_at=received_at)
+    return RecordItem(**sampled, ends_at=starts_at + timedelta(seconds=rows / sampled["rate_hz"]))
 
 
 def waveform_from(
     values: Mapping[str, Any], *, site_pk: int, site_id: str, received_at: datetime, latest: datetime
 ) -> WaveformItem:
     """Return the waveform that a ``waveform/…`` message carries; raise StreamRefused like interval_from."""
-    number = _number(values, WAVEFORM)
-    fields = _Fields(values, WAVEFORM, number)
+    fields = _Fields(values, WAVEFORM, _number(values, WAVEFORM))
     # Microseconds: at 10 kHz a millisecond would move the waveform by ten samples.
     starts_at = fields.instant_us("starts_at_us", latest)
     trigger_at = fields.instant_us("trigger_at_us", latest)
+    sampled, _ = _sampled(fields, site_pk=site_pk, site_id=site_id, starts_at=starts_at, received_at=received_at)
+    return WaveformItem(**sampled, trigger_at=trigger_at, cause=fields.text("cause", 40))
+
+
+def _sampled(
+    fields: _Fields, *, site_pk: int, site_id: str, starts_at: datetime, received_at: datetime
+) -> tuple[dict[str, Any], int]:
+    """Return what a record and a waveform have in common, by field, and the number of rows."""
     rate_hz = fields.rate()
-    columns, samples, _ = fields.samples()
-    return WaveformItem(
-        site_pk=site_pk,
-        site_id=site_id,
-        stream=WAVEFORM,
-        number=number,
-        starts_at=starts_at,
-        received_at=received_at,
-        trigger_at=trigger_at,
-        rate_hz=rate_hz,
-        cause=fields.text("cause", 40),
-        columns=columns,
-        samples=samples,
-    )
+    columns, samples, rows = fields.samples()
+    common = {
+        "site_pk": site_pk, "site_id": site_id, "stream": fields.stream, "number": fields.number,
+        "starts_at": starts_at, "received_at": received_at, "rate_hz": rate_hz, "columns": columns, "samples": samples,
+    }  # fmt: skip
+    return common, rows
 
 
 def _service(fields: _Fields, most_uwh: int) -> tuple[int, int]:

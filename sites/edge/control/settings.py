@@ -14,6 +14,7 @@ from sites.core.gridcode_profile import Quantity, Side
 from sites.core.gridcodes import GridCodeProfile, profile_for
 from sites.edge.control.kernels import modes, records, windows
 from sites.edge.control.kernels.anti_islanding import CODE_MS
+from sites.edge.control.kernels.parameter_records import PARAMETERS
 from sites.edge.control.kernels.service import NOT_SOON_S
 
 StructuredArray = npt.NDArray[np.void]
@@ -125,7 +126,7 @@ class ControlSettings:
 
 def control_parameters(settings: ControlSettings) -> StructuredArray:
     """Return one element of the kernels' parameter record."""
-    k = np.zeros(1, records.PARAMETERS)
+    k = np.zeros(1, PARAMETERS)
     dt_s = 1.0 / settings.rate_hz
     nominal_rad_s = 2.0 * math.pi * settings.nominal_hz
     scale = settings.nominal_hz / 50.0

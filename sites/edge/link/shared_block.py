@@ -1,12 +1,8 @@
 """Memory shared by the control and the uplink process: a mapped file that outlives either of them.
 
 ``multiprocessing.shared_memory`` deletes the segment when any attached process ends on Python 3.11,
-so the block is a plain file under the runtime directory. Every value is guarded by a sequence and
-a CRC over it: a reader that meets a half-written slot takes the other one (cells) or waits for it
-(rings), whether the writer is slow or was killed there.
-
-Layout, little-endian: ``Slot = sequence u64, length u32, crc32 u32, data``. A cell has two slots
-written in turn; a ring has many, slot = sequence mod count. Each has exactly one writer:
+so the block is a plain file under the runtime directory. Every value stands in a guarded slot (``slots.py``):
+a cell has two, a ring many. Each has exactly one writer:
 
 =============  ===================  ==========================================================
 part           written by           holds
@@ -23,18 +19,15 @@ stream         uplink               the stream grant that it shall hold beside t
 setpoint       uplink               the newest value of that stream
 =============  ===================  ==========================================================
 
-Waveforms are too large and too rare for the block: they go as files (written aside, then renamed).
+Waveforms are too large and too rare for the block: they go as files (``waveform_spool.py``).
 """
 
 from __future__ import annotations
 
-import json
-import logging
 import mmap
 import os
 import secrets
 import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -42,7 +35,6 @@ from typing import Final
 
 import numpy as np
 
-from sites.core import observe
 from sites.core.assignments import Assignment, assignment_from_bytes
 from sites.core.bodies import MAX_BODY_BYTES, BodyError
 from sites.core.requests import SiteRequest
@@ -62,9 +54,10 @@ from sites.edge.control.exchange import (
     ServiceBegin,
     Setpoint,
 )
+from sites.edge.link.slots import Slots, newest_sequence
+from sites.edge.link.waveform_spool import take_waveforms, waveform_path, write_waveform
 
 MAGIC: Final = b"VPPBLOK3"
-SLOT_HEAD: Final = struct.Struct("<QII")
 IMAGE_HEAD: Final = struct.Struct("<q7q64s64s")
 COUNT_FIELDS: Final = tuple(field.name for field in fields(Counts))
 ASK_HEAD: Final = struct.Struct("<qq")
@@ -81,87 +74,12 @@ SERVICE_SLOTS: Final = 64
 MAX_ID_BYTES: Final = 400
 """Of a dispatch id: 100 characters."""
 RECORD_SLOTS: Final = 1024
-MAX_SPOOLED: Final = 256
-"""Waveforms that wait for the uplink, some 50 MB; then the oldest goes."""
-
-log = logging.getLogger(__name__)
 
 
 class SharedBlockError(Exception):
     """A file that is not a shared block of this version."""
 
     name = "shared_block_invalid"
-
-
-class Slots:
-    """A run of guarded slots inside a mapped file: a cell when there are two, a ring when more."""
-
-    def __init__(self, memory: mmap.mmap, offset: int, count: int, capacity: int) -> None:
-        self._memory = memory
-        self._offset = offset
-        self._count = count
-        self._capacity = capacity
-        self.lost_count = 0
-        """Values overwritten before they were read."""
-        self._sequence = 0
-        self.refresh()
-
-    @staticmethod
-    def size(count: int, capacity: int) -> int:
-        """Return the bytes that so many slots take."""
-        return count * (SLOT_HEAD.size + capacity)
-
-    def refresh(self) -> None:
-        """Take up behind the newest whole value, where several processes write in turn under a lock of their own."""
-        self._sequence = max(sequence for sequence, _ in map(self._read_slot, range(self._count)))
-
-    def write(self, data: bytes) -> None:
-        """Append one value; the slot written is never the newest one, so a reader always has a whole one."""
-        if len(data) > self._capacity:
-            raise ValueError(f"value has {len(data)} bytes, accepted: up to {self._capacity}")
-        sequence = self._sequence + 1
-        at = self._at(sequence % self._count)
-        # Data first: until the head fits, its CRC does not.
-        self._memory[at + SLOT_HEAD.size : at + SLOT_HEAD.size + len(data)] = data
-        self._memory[at : at + SLOT_HEAD.size] = SLOT_HEAD.pack(sequence, len(data), _crc(sequence, data))
-        self._sequence = sequence
-
-    def newest(self) -> tuple[int, bytes] | None:
-        """Return (sequence, value) of the newest whole value, or None before the first."""
-        found = max((self._read_slot(slot) for slot in range(self._count)), key=lambda pair: pair[0])
-        return found if found[0] else None
-
-    def after(self, sequence: int) -> list[tuple[int, bytes]]:
-        """Return whole values newer than a sequence, in order, up to the first one not yet whole."""
-        values: list[tuple[int, bytes]] = []
-        while True:
-            wanted = sequence + 1
-            found, data = self._read_slot(wanted % self._count)
-            if found == wanted:
-                values.append((found, data))
-                sequence = found
-                continue
-            if found > wanted:
-                # Overrun: go on with the oldest value that is still there.
-                oldest = min((s for s, _ in map(self._read_slot, range(self._count)) if s > sequence), default=wanted)
-                self.lost_count += max(0, oldest - wanted)
-                log.warning("%s lost=%d in_all=%d", observe.BLOCK_OVERRUN, max(0, oldest - wanted), self.lost_count)
-                if oldest == wanted:
-                    return values
-                sequence = oldest - 1
-                continue
-            return values
-
-    def _at(self, slot: int) -> int:
-        return self._offset + slot * (SLOT_HEAD.size + self._capacity)
-
-    def _read_slot(self, slot: int) -> tuple[int, bytes]:
-        at = self._at(slot)
-        sequence, length, crc = SLOT_HEAD.unpack(self._memory[at : at + SLOT_HEAD.size])
-        if not sequence or length > self._capacity:
-            return 0, b""
-        data = self._memory[at + SLOT_HEAD.size : at + SLOT_HEAD.size + length]
-        return (sequence, data) if _crc(sequence, data) == crc else (0, b"")
 
 
 class SharedBlock:
@@ -234,7 +152,7 @@ class ControlSide:
         # 0, not the newest: a restarted controller arms again what the uplink last asked for.
         self._request_seen = 0
         # The newest: what somebody asked of a controller that is gone is not done by the next one.
-        self._asks_seen = {is_local: _newest_sequence(ring) for is_local, ring in self._ask_rings()}
+        self._asks_seen = {is_local: newest_sequence(ring) for is_local, ring in self._ask_rings()}
         self._stream_seen = 0
         # A value from before this process started is as old as the pause; the next one comes in seconds.
         newest = block.setpoint.newest()
@@ -342,7 +260,7 @@ class UplinkSide:
         newest = block.records.newest()
         self._record_seen = newest[0] if newest else 0
         self._image_seen = 0
-        self._answer_seen = _newest_sequence(block.answers)
+        self._answer_seen = newest_sequence(block.answers)
 
     def request(self, index: int, assignment: Assignment | None) -> None:
         """See ControllerPort."""
@@ -397,7 +315,7 @@ class UplinkSide:
 
     def settle_waveform(self, waveform: CapturedWaveform) -> None:
         """See ControllerPort."""
-        _waveform_path(self._spool_dir, waveform).unlink(missing_ok=True)
+        waveform_path(self._spool_dir, waveform).unlink(missing_ok=True)
 
 
 def read_image(data: bytes) -> Image:
@@ -418,63 +336,5 @@ def read_answer(data: bytes) -> Answer:
     return Answer(0, number, is_local, data[ANSWER_HEAD.size :].decode())
 
 
-def _newest_sequence(slots: Slots) -> int:
-    newest = slots.newest()
-    return newest[0] if newest is not None else 0
-
-
-def write_waveform(spool_dir: Path, waveform: CapturedWaveform) -> Path:
-    """Write a waveform aside and rename it into the spool, so that a reader never meets half of one."""
-    head = {
-        "starts_at_us": waveform.starts_at_us,
-        "trigger_at_us": waveform.trigger_at_us,
-        "rate_hz": waveform.rate_hz,
-        "cause": waveform.cause,
-        "columns": list(waveform.columns),
-    }
-    path = _waveform_path(spool_dir, waveform)
-    for old in sorted(spool_dir.glob("*.waveform"))[: -(MAX_SPOOLED - 1)]:
-        # An uplink that never comes must not fill the disk.
-        old.unlink(missing_ok=True)
-        log.warning("waveform.dropped file=%s kept=%d", old.name, MAX_SPOOLED)
-    fresh = spool_dir / f".{path.name}.part"
-    fresh.write_bytes(json.dumps(head).encode() + b"\n" + zlib.compress(waveform.samples.astype("<f4").tobytes(), 1))
-    fresh.rename(path)
-    return path
-
-
-def take_waveforms(spool_dir: Path) -> list[CapturedWaveform]:
-    """Return the spool's waveforms, oldest first; each stays until ``UplinkSide.settle_waveform``.
-
-    A file that cannot be read is set aside as ``.refused`` for inspection.
-    """
-    waveforms = []
-    for name in sorted(name for name in os.listdir(spool_dir) if name.endswith(".waveform")):
-        try:
-            waveforms.append(_read_waveform(spool_dir / name))
-        except (ValueError, KeyError, TypeError, zlib.error) as error:
-            log.warning("waveform.refused file=%s reason=%s", name, error)
-            (spool_dir / name).rename(spool_dir / f"{name}.refused")
-    return waveforms
-
-
-def _waveform_path(spool_dir: Path, waveform: CapturedWaveform) -> Path:
-    return spool_dir / f"{waveform.trigger_at_us}.waveform"
-
-
-def _read_waveform(path: Path) -> CapturedWaveform:
-    head_line, _, body = path.read_bytes().partition(b"\n")
-    head = json.loads(head_line)
-    columns = tuple(head["columns"])
-    samples = np.frombuffer(zlib.decompress(body), "<f4").reshape(-1, len(columns))
-    return CapturedWaveform(
-        0, head["starts_at_us"], head["trigger_at_us"], head["rate_hz"], head["cause"], columns, samples
-    )
-
-
 def _hash(text: bytes) -> str:
     return text.rstrip(b"\0").decode()
-
-
-def _crc(sequence: int, data: bytes) -> int:
-    return zlib.crc32(data, zlib.crc32(sequence.to_bytes(8, "little")))

@@ -14,20 +14,19 @@ from sites.edge.plant.dc_load import move_load
 from sites.edge.plant.dc_site import advance_dc_site, sense_dc
 from sites.edge.plant.dc_sources import advance_dc_sources, burnt_dc_fuel_ul
 from sites.edge.plant.events import take_events
-from sites.edge.studies.fleet_step import ROWS_PER_BLOCK, close_block, write_row
+from sites.edge.studies.fleet_step import ROWS_PER_BLOCK, close_block, end_sample, is_kept, write_row
 
 DAY_S: Final = 86_400.0
 
 
 @kernel
 def keep_dc_sample(
-    m: Record, dm: Record, phases: Any, w: Record, c: Record, dk: Record, ring: Any, count: int, post: int
-) -> int:
-    """Write one sample of the waveform ring, in the order of ``DC_WAVEFORM_COLUMNS``; 1 when a recording starts."""
-    if w["trigger_sample"] >= 0 and w["post_ticks"] <= 0:
-        return 0  # Complete, and not fetched yet.
-    at = w["ring_at"]
-    row = ring[at]
+    m: Record, dm: Record, phases: Any, w: Record, c: Record, dk: Record, ring: Any, count: int, sample: int, post: int
+) -> None:
+    """Write one sample of the waveform ring, in the order of ``DC_WAVEFORM_COLUMNS``."""
+    if is_kept(w):
+        return
+    row = ring[w["ring_at"]]
     row[0] = m["ua"]
     row[1] = m["ub"]
     row[2] = m["uc"]
@@ -40,24 +39,7 @@ def keep_dc_sample(
     row[9] = dm["pv_a"]
     row[10] = dm["load_a"]
     row[11] = dm["rectifier_on"]
-    opened = 0.0
-    for k in range(count):
-        if phases[k]["breaker_closed"] == 0:
-            opened = 1.0
-    row[12] = opened
-    row[13] = c["decided"]
-    row[14] = 1.0 if m["poles_closed"] == 0 else 0.0
-    w["ring_at"] = at + 1 if at + 1 < ring.shape[0] else 0
-    w["samples"] += 1
-    starts = 0
-    if w["trigger_sample"] >= 0:
-        w["post_ticks"] -= 1
-    elif c["decided"] and not w["was_decided"]:
-        w["trigger_cause"] = c["cause"]
-        w["post_ticks"] = post - 1
-        starts = 1
-    w["was_decided"] = c["decided"]
-    return starts
+    end_sample(m, phases, w, c, ring, count, sample, post)
 
 
 @kernel
@@ -116,8 +98,7 @@ def advance_dc_fleet(
             for asset in range(5):
                 w["row"][asset] += w["now"][asset]
             w["frequency_sum"] += c["frequency_hz"]
-            if keep_dc_sample(m, dm, ph, w, c, dk, rings[i], g["phases"], post_ticks):
-                w["trigger_sample"] = sample
+            keep_dc_sample(m, dm, ph, w, c, dk, rings[i], g["phases"], sample, post_ticks)
             place += 1
             if place % row_ticks == 0:
                 second_of_day = (starts_s + sample * g["dt_s"]) % DAY_S

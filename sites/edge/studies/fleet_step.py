@@ -20,11 +20,10 @@ ROWS_PER_BLOCK: Final = 10
 
 @kernel
 def keep_sample(m: Record, phases: Any, w: Record, c: Record, ring: Any, count: int, sample: int, post: int) -> None:
-    """Write one sample of the waveform ring, start a recording at a decision and stop after its end."""
-    if w["trigger_sample"] >= 0 and w["post_ticks"] <= 0:
-        return  # Complete, and not fetched yet.
-    at = w["ring_at"]
-    row = ring[at]
+    """Write one sample of the waveform ring, in the order of ``WAVEFORM_COLUMNS``."""
+    if is_kept(w):
+        return
+    row = ring[w["ring_at"]]
     row[0] = m["va"]
     row[1] = m["vb"]
     row[2] = m["vc"]
@@ -37,6 +36,20 @@ def keep_sample(m: Record, phases: Any, w: Record, c: Record, ring: Any, count: 
     row[9] = m["pa"]
     row[10] = m["pb"]
     row[11] = m["pc"]
+    end_sample(m, phases, w, c, ring, count, sample, post)
+
+
+@kernel
+def is_kept(w: Record) -> bool:
+    """Tell whether the ring holds a recording that is complete and not fetched yet."""
+    return w["trigger_sample"] >= 0 and w["post_ticks"] <= 0
+
+
+@kernel
+def end_sample(m: Record, phases: Any, w: Record, c: Record, ring: Any, count: int, sample: int, post: int) -> None:
+    """Write the 0/1 channels of a row of the ring, go on to the next, start a recording at a decision and end it."""
+    at = w["ring_at"]
+    row = ring[at]
     opened = 0.0
     for k in range(count):
         if phases[k]["breaker_closed"] == 0:

@@ -8,7 +8,7 @@ import pytest
 from sites.core.event_recording import RecordedSite
 from sites.edge.control.exchange import CapturedWaveform
 from sites.edge.link.event_folder import EventFolder
-from sites.edge.link.shared_block import MAX_SPOOLED, take_waveforms, write_waveform
+from sites.edge.link.waveform_spool import MAX_SPOOLED, take_waveforms, write_waveform
 from sites.edge.studies.waveform_files import read_wave_file
 
 SITES = [RecordedSite(f"site_{k}", 50.0, 230.0, 3, 69.0) for k in range(2)]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from support.operation import CABINET, RATE_HZ, TELECOM, a_site, an_island, run
 
-from sites.edge.control.kernels.records import PARAMETERS, TIERS
+from sites.edge.control.kernels.parameter_records import PARAMETERS
+from sites.edge.control.kernels.records import TIERS
 from sites.edge.control.kernels.tiers import allowed_tiers
 from sites.edge.plant.parameters import SiteParameters
 from sites.edge.studies.closed_loop import ClosedLoop
