@@ -41,7 +41,7 @@ def site_bodies(site: meters.SiteMeters, factors: ZoneFactors, own: Pool, servic
     """Return one site's bodies by (chain, kind), from its meters and its pools at the start."""
     diesel = factors.diesel if "genset" in site.names else None
     totals, _ = site_totals(
-        (step.energy(site.site_id, diesel.factor if diesel else None) for step in site.steps),
+        (step.energy(diesel.factor if diesel else None) for step in site.steps),
         grid=factors.electricity.factor.ratio,
         own=own,
         service=service,
@@ -57,6 +57,7 @@ def site_bodies(site: meters.SiteMeters, factors: ZoneFactors, own: Pool, servic
         steps=len(site.steps),
         hole_s=round(sum(hole.period.duration_s for hole in site.holes)),
         questionable=site.questionable,
+        overlaps_s=site.overlaps_s,
     )
     return bodies.site_bodies(period, factors.electricity, diesel)
 
@@ -65,18 +66,14 @@ def recalculated_bodies(
     *, period: Interval, openings: Mapping[str, tuple[Pool, Pool]], site_ids: Collection[str]
 ) -> Bodies:
     """Return the sites' bodies computed again; a site that cannot be computed any more has none."""
-    try:
-        sites = meters.site_meters(period=period, site_ids=site_ids)
-    except meters.MetersUnclear:
-        return {}
     found: Bodies = {}
-    for site in sites:
+    for site in meters.fleet_meters(period=period, site_ids=site_ids).sites:
         own, service = openings.get(f"{site.site_id}/{site.names.get('battery')}", (Pool(), Pool()))
         try:
             # The note about the vintage is in the body and compared there.
             factors = zone_factors(site.zone, period.starts_at.astimezone(UTC).year, allow_older_vintage=True)
             found |= site_bodies(site, factors, own, service)
-        except (FactorMissing, meters.MetersUnclear, PoolOverdrawn):
+        except (FactorMissing, PoolOverdrawn):
             continue
     return found
 

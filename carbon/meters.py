@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 from carbon.core.factors import EmissionFactor
 from carbon.core.flows import StepEnergy
@@ -26,7 +27,7 @@ _CREEP_UWH = 1_000_000
 
 
 class MetersUnclear(ValueError):
-    """A site whose meters cannot be added: no PCC, two of a kind, overlapping intervals, unmetered fuel."""
+    """A site whose meters cannot be added: no PCC, two of a kind, intervals in contradiction, unmetered fuel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,17 @@ class Hole:
         return f"{self.site_id}/{self.asset} {self.period.starts_at.isoformat()} to {self.period.ends_at.isoformat()}"
 
 
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """A site that cannot be booked, and why; it holds up nobody else."""
+
+    site_id: str
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
 @dataclass(slots=True)
 class _Flow:
     into_uwh: int = 0
@@ -52,8 +64,11 @@ class _Flow:
 
 @dataclass(frozen=True, slots=True)
 class _Metered:
+    number: int
     period: Interval
     flow: _Flow
+    register_into_uwh: int
+    register_from_uwh: int
     quality: str
 
 
@@ -70,24 +85,26 @@ class MeterStep:
         """Fuel burnt [ul]."""
         return self._flow("genset").fuel_ul
 
-    def energy(self, site_id: str, diesel: EmissionFactor | None) -> StepEnergy:
+    def require_fuel(self, site_id: str) -> None:
+        """Raise MetersUnclear for generation without metered fuel."""
+        genset = self._flow("genset")
+        if genset.into_uwh > _CREEP_UWH and genset.fuel_ul <= 0:
+            raise MetersUnclear(
+                f"{site_id}/genset generated {genset.into_uwh} uWh from {self.period.starts_at.isoformat()} "
+                f"with {genset.fuel_ul} ul of fuel, accepted: metered fuel"
+            )
+
+    def energy(self, diesel: EmissionFactor | None) -> StepEnergy:
         """Return the step for the inventory: net flow at the PCC, battery split by service.
 
         The service's part of a discharge or charge is the metered service energy, never more than the
-        battery moved that way. Raises MetersUnclear for generation without metered fuel.
+        battery moved that way. ``diesel`` is needed where the site has a genset.
         """
         pcc, battery, genset = self._flow("pcc"), self._flow("battery"), self._flow("genset")
         net = pcc.into_uwh - pcc.from_uwh
         out_service = min(battery.service_into_uwh, battery.into_uwh)
         in_service = min(battery.service_from_uwh, battery.from_uwh)
-        burnt_ug = 0
-        if genset.fuel_ul or genset.into_uwh > _CREEP_UWH:
-            if diesel is None or genset.fuel_ul <= 0:
-                raise MetersUnclear(
-                    f"{site_id} generated {genset.into_uwh} uWh from {self.period.starts_at.isoformat()} "
-                    f"with {genset.fuel_ul} ul of fuel, accepted: metered fuel and a factor for it"
-                )
-            burnt_ug = diesel.carbon_ug(genset.fuel_ul)
+        burnt_ug = 0 if diesel is None else diesel.carbon_ug(genset.fuel_ul)
         return StepEnergy(
             import_uwh=max(net, 0),
             export_uwh=max(-net, 0),
@@ -117,13 +134,24 @@ class SiteMeters:
     capacity_uwh: int
     steps: tuple[MeterStep, ...]
     holes: tuple[Hole, ...]
+    overlaps_s: dict[str, int]
+    """By asset's name, where its clock was set back: time that has more than one interval [s]."""
     questionable: int
 
 
-def site_meters(*, period: Interval, site_ids: Collection[str] | None = None) -> list[SiteMeters]:
-    """Return every site's metering in a period, by site id; all sites by default.
+@dataclass(frozen=True, slots=True)
+class FleetMeters:
+    """The sites that can be booked, by site id, and those that cannot."""
 
-    Each numbered interval counts in its latest revision. Raises MetersUnclear.
+    sites: list[SiteMeters]
+    unclear: list[Unclear]
+
+
+def fleet_meters(*, period: Interval, site_ids: Collection[str] | None = None) -> FleetMeters:
+    """Return every site's metering in a period; all sites by default.
+
+    Each numbered interval counts in its latest revision. A site whose meters are unclear stands beside the others
+    with its reason.
     """
     assets = Asset.objects.select_related("site").order_by("site__site_id", "name")
     if site_ids is not None:
@@ -132,7 +160,13 @@ def site_meters(*, period: Interval, site_ids: Collection[str] | None = None) ->
     for asset in assets:
         by_site[asset.site.site_id].append(asset)
     metered = _metered_intervals(period, None if site_ids is None else [row.pk for row in assets])
-    return [_site(site_id, rows, period, metered) for site_id, rows in by_site.items()]
+    found = FleetMeters([], [])
+    for site_id, rows in by_site.items():
+        try:
+            found.sites.append(_site(site_id, rows, period, metered))
+        except MetersUnclear as error:
+            found.unclear.append(Unclear(site_id, str(error)))
+    return found
 
 
 def first_state_of_charge(*, site_id: str, battery: str, at: datetime, ends_at: datetime) -> Decimal | None:
@@ -159,16 +193,20 @@ def _metered_intervals(period: Interval, asset_ids: Sequence[int] | None) -> dic
             rows = rows.filter(asset_id__in=chunk)
         columns = (
             "asset_id", "number", "starts_at", "ends_at",
-            "into_bus_uwh", "from_bus_uwh", "service_into_uwh", "service_from_uwh", "fuel_ul", "quality",
+            "register_into_uwh", "register_from_uwh", "quality",
+            "into_bus_uwh", "from_bus_uwh", "service_into_uwh", "service_from_uwh", "fuel_ul",
         )  # fmt: skip
         # Later revisions come later and take the place of earlier ones.
-        for asset_id, number, starts_at, ends_at, *flow, quality in (
+        for asset_id, number, starts_at, ends_at, into_uwh, from_uwh, quality, *flow in (
             rows.order_by("asset_id", "number", "revision").values_list(*columns).iterator(chunk_size=5000)
         ):
-            found[asset_id][number] = _Metered(Interval(starts_at, ends_at), _Flow(*flow), quality)
+            found[asset_id][number] = _Metered(
+                number, Interval(starts_at, ends_at), _Flow(*flow), into_uwh, from_uwh, quality
+            )
     return {
         asset_id: sorted(
-            (row for row in rows.values() if row.quality != Quality.INVALID), key=lambda row: row.period.starts_at
+            (row for row in rows.values() if row.quality != Quality.INVALID),
+            key=lambda row: (row.period.ends_at, row.number),
         )
         for asset_id, rows in found.items()
     }
@@ -193,37 +231,67 @@ def _site(site_id: str, assets: list[Asset], period: Interval, metered: dict[int
         raise MetersUnclear(f"{site_id} has no meter of kind pcc, accepted: one")
     capacity_kwh = sum(asset.capacity_kwh for asset in assets if asset.kind == Asset.Kind.BATTERY)
     holes = [hole for asset in assets for hole in _holes(site_id, asset, period, metered.get(asset.pk, []))]
+    overlaps_s = {asset.name: _overlap_s(site_id, asset, metered.get(asset.pk, [])) for asset in assets}
+    steps = tuple(_steps(assets, period, metered))
+    for step in steps:
+        step.require_fuel(site_id)
     return SiteMeters(
         site_id=site_id,
         zone=assets[0].site.grid_zone,
         names=names,
         capacity_uwh=round(capacity_kwh * UWH_PER_KWH),
-        steps=tuple(_steps(assets, period, metered)),
+        steps=steps,
         holes=tuple(holes),
+        overlaps_s={name: overlap_s for name, overlap_s in overlaps_s.items() if overlap_s},
         questionable=sum(row.quality == Quality.QUESTIONABLE for asset in assets for row in metered.get(asset.pk, [])),
     )
 
 
 def _holes(site_id: str, asset: Asset, period: Interval, rows: Iterable[_Metered]) -> Iterator[Hole]:
     covered = period.starts_at
-    for row in rows:
-        if row.period.starts_at < covered:
-            raise MetersUnclear(
-                f"{site_id}/{asset.name} has intervals that overlap at {row.period.starts_at.isoformat()}, "
-                "accepted: one after the other"
-            )
+    for row in sorted(rows, key=lambda row: row.period.starts_at):
         if row.period.starts_at > covered:
             yield Hole(site_id, asset.name, Interval(covered, row.period.starts_at))
-        covered = row.period.ends_at
+        covered = max(covered, row.period.ends_at)
     if covered < period.ends_at:
         yield Hole(site_id, asset.name, Interval(covered, period.ends_at))
+
+
+def _overlap_s(site_id: str, asset: Asset, rows: Sequence[_Metered]) -> int:
+    """Return how much time has more than one interval [s].
+
+    A clock that was set back gives intervals whose instants were given before. Their energy is other energy when the
+    registers go on from number to number, and all of it counts; when they do not, nobody can tell a second interval
+    from a second telling, and MetersUnclear is raised.
+    """
+    overlap = timedelta()
+    covered: datetime | None = None
+    for row in sorted(rows, key=lambda row: row.period.starts_at):
+        if covered is not None and row.period.starts_at < covered:
+            overlap += min(covered, row.period.ends_at) - row.period.starts_at
+        covered = row.period.ends_at if covered is None else max(covered, row.period.ends_at)
+    if not overlap:
+        return 0
+    for before, after in pairwise(sorted(rows, key=lambda row: row.number)):
+        steps = (
+            after.register_into_uwh - before.register_into_uwh - after.flow.into_uwh,
+            after.register_from_uwh - before.register_from_uwh - after.flow.from_uwh,
+        )
+        # What lies between two numbers that do not follow each other was counted, too.
+        if min(steps) < 0 or (after.number == before.number + 1 and any(steps)):
+            raise MetersUnclear(
+                f"{site_id}/{asset.name} has intervals that overlap for {overlap.total_seconds():.0f} s, and interval "
+                f"{after.number} from {after.period.starts_at.isoformat()} does not go on from the registers of "
+                f"{before.number}, accepted: one after the other, or registers that show them to be different energy"
+            )
+    return max(1, round(overlap.total_seconds()))
 
 
 def _steps(assets: list[Asset], period: Interval, metered: dict[int, list[_Metered]]) -> Iterator[MeterStep]:
     """Yield the steps between instants at which every metered asset of the site closes an interval.
 
     Meters of different interval lengths share the coarser grid; a mix within a step must not take one
-    meter's minute with another's quarter of an hour.
+    meter's minute with another's quarter of an hour. Where a clock was set back a step holds all that ends in it.
     """
     rows = [(asset.kind, metered[asset.pk]) for asset in assets if metered.get(asset.pk)]
     if not rows:

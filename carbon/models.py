@@ -117,4 +117,5 @@ class CarbonEntry(Entry):
             merkle_root=merkle_root_of_hashes([row.entry_hash for row in rows]),
             gaps=held.get("gaps_allowed", False),
             unbooked_s=held.get("unbooked_before_s", 0),
+            left_out=held.get("left_out", ()),
         )

@@ -66,14 +66,18 @@ def close_period(
     Idempotent: closed again over the same meters it returns what is held; over other meters it raises
     EntryConflict. Holes in the metering, or in time since the last closing, raise MeteringGaps unless
     they are allowed; then the entries say how long they are. A factor older than the activity's year
-    needs ``allow_older_vintage`` and is noted in every entry it was used for. Raises PeriodNotOver,
-    PeriodOverlaps, MetersUnclear, FactorMissing, FactorVintageOlder, too.
+    needs ``allow_older_vintage`` and is noted in every entry it was used for. A site whose meters are unclear is
+    left out and named in the statement, with its reason; MetersUnclear is raised when that leaves nobody. Raises
+    PeriodNotOver, PeriodOverlaps, FactorMissing, FactorVintageOlder, too.
     """
     require_aware(at)
     _require_closable(period, dispatch_id, at)
     with transaction.atomic():
         unbooked = _unbooked(period, dispatch_id)
-        sites = meters.site_meters(period=period)
+        metered = meters.fleet_meters(period=period)
+        sites = metered.sites
+        if metered.unclear and not sites:
+            raise meters.MetersUnclear("; ".join(map(str, metered.unclear[:_HOLES_NAMED])))
         holes = [hole for site in sites for hole in site.holes]
         if (holes or unbooked) and not allow_gaps:
             raise MeteringGaps(holes, unbooked)
@@ -103,6 +107,7 @@ def close_period(
             merkle_root=merkle_root_of_hashes([entry.entry_hash for entry in entries]),
             gaps=allow_gaps,
             unbooked_s=round(unbooked.duration_s) if unbooked else 0,
+            left_out=[str(site) for site in metered.unclear],
         )
         statement = append_entry(
             CarbonEntry,
@@ -113,6 +118,12 @@ def close_period(
             body=body,
             at=at,
         )
+    for unclear in metered.unclear:
+        logger.error("%s site_id=%s reason=%s", observe.CARBON_LEFT_OUT, unclear.site_id, unclear.reason)
+    for site in sites:
+        for asset, overlap_s in site.overlaps_s.items():
+            where = (site.site_id, asset, overlap_s)
+            logger.warning("%s site_id=%s asset=%s overlap_s=%d", observe.CARBON_OVERLAP, *where)
     logger.info(
         "%s entries=%d sites=%d scope1_ug=%d scope2_location_ug=%d",
         observe.CARBON_BOOKED,

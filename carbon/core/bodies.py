@@ -7,7 +7,7 @@ site's entries of a period. Unit ``ugCO2e``, whole micrograms.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -59,6 +59,8 @@ class SitePeriod:
     """Time without metering [s], summed over the site's assets; 0 unless gaps were allowed."""
     questionable: int
     """Metered intervals of quality ``questionable``."""
+    overlaps_s: Mapping[str, int]
+    """By asset's name: time with more than one interval, where the site's clock was set back [s]."""
 
 
 def opening_pool(energy_uwh: int, factor: ChosenFactor) -> Pool:
@@ -106,6 +108,8 @@ def site_bodies(
         ],
         "facts": {
             **common,
+            # Only where there is any: what was booked before such time was told stays as it was.
+            **({"overlaps_s": dict(site.overlaps_s)} if site.overlaps_s else {}),
             **electricity.facts(),
             "export_ug": totals.export_ug,
             "export_uwh": totals.export_uwh,
@@ -176,12 +180,20 @@ def _inventory_body(totals: SiteTotals, bus: str, common: dict[str, Any]) -> dic
 
 
 def statement_body(
-    bodies: Iterable[Mapping[str, Any]], *, entries: int, sites: int, merkle_root: str, gaps: bool, unbooked_s: int
+    bodies: Iterable[Mapping[str, Any]],
+    *,
+    entries: int,
+    sites: int,
+    merkle_root: str,
+    gaps: bool,
+    unbooked_s: int,
+    left_out: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the fleet's statement over the period's entries: their Merkle root and exact totals.
 
     Its postings are the sums of the entries' postings by account, so they add up to zero with no bus
-    left over: identity I2 for the fleet. ``unbooked_s`` is the time since the statement before [s].
+    left over: identity I2 for the fleet. ``unbooked_s`` is the time since the statement before [s]; ``left_out``
+    names each site that has no entries, and why.
     """
     facts: dict[str, Any] = dict.fromkeys(_SUMMED, 0)
     accounts: dict[str, int] = {}
@@ -199,6 +211,7 @@ def statement_body(
         "method": METHOD,
         "sites": sites,
         "unbooked_before_s": unbooked_s,
+        **({"left_out": list(left_out)} if left_out else {}),
     }
     postings = [
         {"account": account, "unit": UNIT, "amount": amount} for account, amount in sorted(accounts.items()) if amount

@@ -88,6 +88,7 @@ def _parser(wanted: str) -> argparse.ArgumentParser:
     simulate.add_argument("--platform-key", action="append", default=[], metavar="HEX", help="public key, repeatable")
     simulate.add_argument("--runtime-dir", type=Path, metavar="DIR")
     simulate.add_argument("--interval-s", type=_whole(1, 3600), default=60, metavar="S")
+    simulate.add_argument("--keep-stored-days", type=_whole(0, 366), default=0, metavar="D")
     simulate.add_argument("--manifest", type=Path, metavar="FILE", help="write the fleet's enrolment manifest")
     simulate.set_defaults(run=_simulate)
     for name, (module, text) in STUDIES.items():
@@ -222,6 +223,7 @@ def _simulate(options: argparse.Namespace, environment: Mapping[str, str]) -> in
             runtime_dir=options.runtime_dir,
             interval_s=options.interval_s,
             identities=options.identities,
+            keep_stored_s=options.keep_stored_days * 86_400.0,
         )
     )
 

@@ -121,13 +121,17 @@ def conservation(*, period: Interval, rounding_uwh: int = ROUNDING_UWH) -> list[
     sums = (
         latest_intervals(period=period)
         .values("asset__site__site_id", "starts_at", "ends_at")
-        .annotate(**halves("into_bus_uwh"), **halves("from_bus_uwh"), assets=Count("pk"))
+        # A clock that was set back gives a second set of intervals over the same time: each adds up by itself.
+        .annotate(
+            **halves("into_bus_uwh"), **halves("from_bus_uwh"), assets=Count("asset", distinct=True), rows=Count("pk")
+        )
         .order_by("asset__site__site_id", "starts_at", "ends_at")
     )
     found = []
     for row in sums:
         site_id, count = row["asset__site__site_id"], row["assets"]
-        residual_uwh, tolerance_uwh = whole(row, "into_bus_uwh") - whole(row, "from_bus_uwh"), rounding_uwh * count
+        residual_uwh = whole(row, "into_bus_uwh") - whole(row, "from_bus_uwh")
+        tolerance_uwh = rounding_uwh * row["rows"]
         if abs(residual_uwh) > tolerance_uwh or count != enrolled[site_id]:
             found.append(
                 Imbalance(

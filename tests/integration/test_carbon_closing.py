@@ -20,6 +20,7 @@ from support.carbon_book import (
     meter,
 )
 
+from carbon.meters import MetersUnclear
 from carbon.models import CarbonEntry
 from carbon.operations import MeteringGaps, PeriodNotOver, PeriodOverlaps
 from carbon.queries import period_totals
@@ -30,7 +31,9 @@ from sites.ledger.chain import merkle_root_of_hashes
 from sites.ledger.operations import EntryConflict, append_entry
 from sites.ledger.postings import posting
 from sites.ledger.queries import book_root
-from sites.metering.models import Reading, ReadingShape
+from sites.metering import audit
+from sites.metering.models import MeterInterval, Reading, ReadingShape
+from sites.registry.models import Site
 
 pytestmark = pytest.mark.django_db
 
@@ -176,6 +179,80 @@ class TestClosePeriod:
         assert facts["scope1_ug"] == 10 * 310 * 2_659_370
         assert facts["import_uwh"] == 10 * 900_000_000 + 10 * 1_700_000_000
         assert books_audit([CarbonEntry]).verified
+
+
+class TestAClockThatWasSetBack:
+    """The site's third and fourth minute come under instants that its first two had already; register by register."""
+
+    def set_back(self, site: Site, *, lost_uwh: int = 0) -> None:
+        registers: dict[int, list[int]] = {}
+        at_minutes = (0, 1, 0, 1, 2, 3)
+        for number, minute in enumerate(at_minutes, 1):
+            for asset in site.assets.all():
+                into = {"pcc": 800, "load": 0}.get(asset.name, 0) * 1_000_000
+                out = 800_000_000 if asset.name == "load" else 0
+                register = registers.setdefault(asset.pk, [0, 0])
+                register[0] += into
+                register[1] += out
+                if number == 3 and asset.name == "load":
+                    register[1] -= lost_uwh
+                starts_at = STARTS_AT + minute * MINUTE
+                MeterInterval.objects.create(
+                    asset=asset, number=number, starts_at=starts_at, ends_at=starts_at + MINUTE, received_at=AT,
+                    into_bus_uwh=into, from_bus_uwh=out, service_into_uwh=0, service_from_uwh=0,
+                    register_into_uwh=register[0], register_from_uwh=register[1], time_quality="stepped",
+                )  # fmt: skip
+
+    def test_all_its_energy_is_booked_and_the_doubled_time_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+        self.set_back(a_site(genset=False))
+        with caplog.at_level("WARNING"):
+            closed = close()
+        facts = closed.statement.facts()
+        # Six minutes were metered inside four.
+        assert facts["import_uwh"] == facts["load_uwh"] == 6 * 800_000_000
+        assert "left_out" not in facts
+        scope2 = CarbonEntry.objects.get(kind="scope2_location").facts()
+        assert scope2["overlaps_s"] == {"battery": 120, "load": 120, "pcc": 120, "pv": 120}
+        assert "carbon.overlap site_id=site-0001 asset=pcc overlap_s=120" in caplog.text
+        assert books_audit([CarbonEntry]).verified
+        assert audit.conservation(period=a_period()) == []
+
+    def test_registers_that_do_not_go_on_leave_that_site_out_by_name_and_nobody_else(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        self.set_back(a_site("site-0002", genset=False), lost_uwh=1)
+        a_metered_site()
+        out, err = StringIO(), StringIO()
+        call_command(
+            "close_carbon",
+            "--from", "2026-11-20T12:00:00Z", "--to", "2026-11-20T12:04:00Z",
+            "--allow-older-vintage", stdout=out, stderr=err,
+        )  # fmt: skip
+        assert "5 entries of 1 sites" in out.getvalue()
+        assert "left out: site-0002/load has intervals that overlap for 120 s" in err.getvalue()
+        assert "carbon.left_out site_id=site-0002" in caplog.text
+        facts = CarbonEntry.objects.get(kind="statement").facts()
+        assert facts["import_uwh"] == 900_000_000
+        assert [reason[:14] for reason in facts["left_out"]] == ["site-0002/load"]
+        assert not CarbonEntry.objects.filter(chain__startswith="site-0002").exists()
+        assert books_audit([CarbonEntry]).verified
+        # Closed again it is the same statement.
+        assert close(dispatch_id="").statement.facts() == facts
+
+    def test_a_fleet_of_which_nobody_is_clear_is_not_closed(self) -> None:
+        self.set_back(a_site(genset=False), lost_uwh=1)
+        with pytest.raises(MetersUnclear, match="site-0001/load"):
+            close()
+        assert CarbonEntry.objects.count() == 0
+
+    def test_diesel_without_metered_fuel_leaves_its_site_out(self) -> None:
+        site = a_site("site-0002")
+        for minute in range(4):
+            meter(site, minute, genset=800, load=-800)
+        a_metered_site()
+        facts = close().statement.facts()
+        assert facts["sites"] == 1
+        assert "site-0002/genset generated 800000000 uWh" in facts["left_out"][0]
 
 
 class TestBooksNeverMix:

@@ -266,12 +266,15 @@ class Host:
 class Simulator:
     """``vpp-edge simulate`` as its own process."""
 
-    def __init__(self, broker: Broker, sites: int, seed: bytes, folder: Path, interval_s: int) -> None:
+    def __init__(
+        self, broker: Broker, sites: int, seed: bytes, folder: Path, interval_s: int, keep_stored_days: int = 0
+    ) -> None:
         self._broker = broker
         self.folder = folder
         self._arguments = [
             *("--sites", str(sites), "--seed", "7", "--host-id", HOST_ID, "--interval-s", str(interval_s)),
             *("--platform-key", public_key_of(seed).hex(), "--runtime-dir", str(folder)),
+            *("--keep-stored-days", str(keep_stored_days)),
         ]
         self.events: queue.Queue[dict[str, Any]] = queue.Queue()
         self.seen: list[dict[str, Any]] = []

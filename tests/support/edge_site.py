@@ -19,7 +19,9 @@ SITE_ID = "site-lab"
 class EdgeSite:
     """The two processes of one simulated site."""
 
-    def __init__(self, broker: Broker, seed: bytes, folder: Path, *, interval_s: int) -> None:
+    def __init__(
+        self, broker: Broker, seed: bytes, folder: Path, *, interval_s: int, loss_of_link: str = "hold"
+    ) -> None:
         self._broker = broker
         self._folder = folder
         example = (CHECKOUT / "deploy" / "edge" / "site.example.toml").read_text(encoding="utf-8")
@@ -27,6 +29,7 @@ class EdgeSite:
             example.replace('"site-example"', f'"{SITE_ID}"')
             .replace("0" * 64, public_key_of(seed).hex())
             .replace("interval_s = 60", f"interval_s = {interval_s}")
+            .replace('loss_of_link = "hold"', f'loss_of_link = "{loss_of_link}"')
         )
         self.config = folder / "site.toml"
         self.config.write_text(text, encoding="utf-8")

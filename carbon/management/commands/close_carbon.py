@@ -56,6 +56,8 @@ class Command(BaseCommand):
         except REFUSALS as error:
             raise CommandError(f"{type(error).__name__}: {error}") from error
         facts = closed.statement.facts()
+        for reason in facts.get("left_out", ()):
+            self.stderr.write(f"left out: {reason}")
         self.stdout.write(
             f"{facts['entries']} entries of {facts['sites']} sites, scope 1 {facts['scope1_ug']} ug, "
             f"scope 2 location-based {facts['scope2_location_ug']} ug, statement {closed.statement.entry_hash}"

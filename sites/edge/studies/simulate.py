@@ -60,6 +60,8 @@ class Simulation:
     interval_s: int
     identities: Path | None = None
     """A folder with each site's own identity; None: all share what the broker's address says."""
+    keep_stored_s: float = 0.0
+    """How long intervals stay at their sites after the platform has stored them."""
 
 
 def run_simulation(simulation: Simulation) -> int:
@@ -100,6 +102,7 @@ class _Run:
                 platform_keys=self._simulation.platform_keys,
                 interval_s=self._simulation.interval_s,
                 outbox_path=self._simulation.runtime_dir / "outbox.sqlite3",
+                keep_stored_s=self._simulation.keep_stored_s,
                 backoff_s=(0.2, 5.0),
             ),
             events=EventFolder(
