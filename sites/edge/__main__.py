@@ -150,7 +150,7 @@ def _uplink(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     from sites.edge.link.identity import IdentityError, IdentityFolder
     from sites.edge.link.process import run_site_uplink
     from sites.edge.link.shared_block import SharedBlock, SharedBlockError, UplinkSide
-    from sites.edge.link.uplink import UplinkSettings
+    from sites.edge.link.uplink_settings import UplinkSettings
     from sites.observability.endpoint import Address, ObservabilityAddressError
 
     config = load_config(options.config, environment)

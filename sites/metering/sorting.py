@@ -30,8 +30,10 @@ from sites.metering.streams import (
 )
 from sites.registry.queries import SiteKeys
 from sites.wire.foreign import Unmapped
-from sites.wire.host_session import DeviceBorn, DeviceData, MetricValue, NodeBorn, NodeData, PlainData
+from sites.wire.host_events import DeviceBorn, DeviceData, NodeBorn, NodeData
+from sites.wire.judging import MetricValue
 from sites.wire.metrics import ASSET_DECLARED, CONTROL_DEVICE, RESENT, MetricType
+from sites.wire.plain import PlainData
 from sites.wire.topics import PARTITIONS, partition_of
 
 RULES_AGAIN: Final = timedelta(seconds=10)

@@ -21,10 +21,21 @@ from sites.wire.errors import (
     WireError,
 )
 from sites.wire.foreign import ForeignSite, GatewayMap, Unmapped, translate
-from sites.wire.judging import MetricValue as MetricValue
-from sites.wire.judging import judged
-from sites.wire.messages import Message as Message
-from sites.wire.messages import state_message as state_message
+from sites.wire.host_events import (
+    DeviceBorn,
+    DeviceData,
+    DeviceDied,
+    HostEvent,
+    NodeBorn,
+    NodeData,
+    NodeDied,
+    RebirthNeeded,
+    Refused,
+    Values,
+    refusals,
+)
+from sites.wire.judging import MetricValue, judged
+from sites.wire.messages import state_message
 from sites.wire.metrics import (
     BD_SEQ,
     SUPPORTED_VERSIONS,
@@ -35,8 +46,7 @@ from sites.wire.metrics import (
     streams_on,
 )
 from sites.wire.payload import Metric, Payload, decode_payload
-from sites.wire.plain import PlainData as PlainData
-from sites.wire.plain import flat
+from sites.wire.plain import PlainData, flat
 from sites.wire.topics import parse_topic
 
 REBIRTH_EVERY_MS: Final = 5_000
@@ -44,86 +54,6 @@ MAX_SITES: Final = 100_000
 MAX_DEVICES: Final = 64
 """Most devices of one site."""
 _SEQS: Final = 256
-_NAMES_SHOWN: Final = 5
-
-Values = dict[str, MetricValue]
-
-
-@dataclass(frozen=True, slots=True)
-class NodeBorn:
-    """A site's birth; the births of its devices follow."""
-
-    site_id: str
-    values: Values
-    at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceBorn:
-    """A device's birth with its nameplate and first values."""
-
-    site_id: str
-    device: str
-    values: Values
-    at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class NodeData:
-    """Accepted values of a site; live or of a numbered stream."""
-
-    site_id: str
-    values: Values
-    at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceData:
-    """Accepted values of one device."""
-
-    site_id: str
-    device: str
-    values: Values
-    at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class NodeDied:
-    """The connection that the site was born on is gone."""
-
-    site_id: str
-    bd_seq: int
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceDied:
-    """The site lost one device."""
-
-    site_id: str
-    device: str
-
-
-@dataclass(frozen=True, slots=True)
-class RebirthNeeded:
-    """The site must be asked for its births (see ``rebirth_command``); at most once per site in 5 s."""
-
-    site_id: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A message, or some metrics of one, that is not taken. One for each error name of a message."""
-
-    topic: str
-    error_name: str
-    detail: str
-    payload: bytes
-    is_suspect: bool = True
-    """False for what an honest site sends before this host has heard its birth."""
-
-
-HostEvent = Unmapped | NodeBorn | DeviceBorn | NodeData | DeviceData | NodeDied | DeviceDied | RebirthNeeded | Refused
 
 
 @dataclass(slots=True)
@@ -186,7 +116,7 @@ class HostSession:
         if errors:
             site = self._sites.get(site_id)
             awaits_birth = site is not None and site.node is None and site.asked_ms is not None
-            events += _refusals(topic, payload, errors, awaits_birth)
+            events += refusals(topic, payload, errors, awaits_birth)
         return events
 
     def receive_plain(self, topic: str, payload: bytes, now_ms: int) -> PlainData | None:
@@ -487,15 +417,3 @@ def _bd_seq(decoded: Payload) -> int:
             raise ValueOutOfRange(f"{BD_SEQ} is {metric.value}, accepted: 0 to {_SEQS - 1}")
         return metric.value
     raise PayloadMalformed(f"payload has no {BD_SEQ}")
-
-
-def _refusals(topic: str, payload: bytes, errors: list[WireError], awaits_birth: bool) -> list[HostEvent]:
-    by_name: dict[str, list[str]] = {}
-    for error in errors:
-        by_name.setdefault(error.name, []).append(str(error))
-    refusals: list[HostEvent] = []
-    for name, details in by_name.items():
-        more = f" (and {len(details) - _NAMES_SHOWN} more)" if len(details) > _NAMES_SHOWN else ""
-        is_suspect = not (awaits_birth and name in ("alias_unknown", "birth_missing"))
-        refusals.append(Refused(topic, name, "; ".join(details[:_NAMES_SHOWN]) + more, payload, is_suspect))
-    return refusals

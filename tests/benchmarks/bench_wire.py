@@ -13,7 +13,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[level]) for level in (1, 2)
 
 from support.wire_sites import NODE_VALUES, an_edge_session, births_of, interval_metrics
 
-from sites.wire.host_session import HostSession, NodeData
+from sites.wire.host_events import NodeData
+from sites.wire.host_session import HostSession
 from sites.wire.messages import Message
 from sites.wire.payload import decode_payload
 from sites.wire.signature import open_envelope, public_key_of, seal

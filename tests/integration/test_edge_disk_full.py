@@ -18,7 +18,8 @@ from sites.edge.control.exchange import (
 )
 from sites.edge.link.fallback import LinkLossPolicy, LossOfLink
 from sites.edge.link.profile import AssetNameplate, SiteProfile
-from sites.edge.link.uplink import Uplink, UplinkSettings
+from sites.edge.link.uplink import Uplink
+from sites.edge.link.uplink_settings import UplinkSettings
 from sites.mqtt.address import BrokerAddress
 
 WH_J, MINUTE_US, START_US = 3600.0, 60_000_000, 1_772_366_400_000_000

@@ -15,16 +15,8 @@ from support.brokers import Broker, mosquitto_broker, nats_broker
 from support.wire_sites import BATTERY_VALUES, NODE_VALUES, an_edge_session, births_of, interval_metrics
 
 from sites.wire.edge_session import DeviceCommand, HostOffline, HostOnline, NodeCommand, RebirthRequested
-from sites.wire.host_session import (
-    DeviceBorn,
-    DeviceData,
-    HostSession,
-    NodeBorn,
-    NodeData,
-    NodeDied,
-    RebirthNeeded,
-    Refused,
-)
+from sites.wire.host_events import DeviceBorn, DeviceData, NodeBorn, NodeData, NodeDied, RebirthNeeded, Refused
+from sites.wire.host_session import HostSession
 from sites.wire.messages import Message, state_message
 from sites.wire.metrics import MetricType
 from sites.wire.payload import Metric

@@ -26,16 +26,8 @@ from support.brokers import Broker
 from sites.core.assignments import Assignment
 from sites.core.curves import curve_named
 from sites.wire.commands import device_command, node_command
-from sites.wire.host_session import (
-    DeviceBorn,
-    DeviceData,
-    HostSession,
-    NodeBorn,
-    NodeData,
-    NodeDied,
-    RebirthNeeded,
-    Refused,
-)
+from sites.wire.host_events import DeviceBorn, DeviceData, NodeBorn, NodeData, NodeDied, RebirthNeeded, Refused
+from sites.wire.host_session import HostSession
 from sites.wire.messages import Message, state_message
 from sites.wire.payload import Metric, Payload, encode_payload
 from sites.wire.signature import public_key_of, seal

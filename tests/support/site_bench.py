@@ -16,7 +16,8 @@ from sites.edge.link.profile import AssetNameplate, SiteProfile
 from sites.edge.link.site_link import SiteLink
 from sites.edge.link.stream_rows import empty_payload
 from sites.wire.commands import device_command, node_command
-from sites.wire.host_session import DeviceData, HostSession
+from sites.wire.host_events import DeviceData
+from sites.wire.host_session import HostSession
 from sites.wire.messages import Message, state_message
 from sites.wire.signature import public_key_of, seal
 

@@ -2,8 +2,7 @@
 
 Numbers are given in the transaction that keeps the row, so a crash leaves neither a hole nor a
 repeat. A row is deleted only on the platform's ``stored_through``, never on a broker's
-acknowledgement. WAL with synchronous NORMAL survives the death of the process; a power cut may
-cost the last transactions, never the file.
+acknowledgement.
 
 A file that is new may stand for one that was lost with its disk, so a stream's rows are numbered for
 good, and may be sent, only when the platform has told its mark (``adopt``): they go on behind it.
@@ -14,9 +13,8 @@ waiting for a row that is gone. Metered intervals are never touched: when nothin
 ``OutboxFull`` refuses the new record or waveform and the intervals go on (a year of minutes of one
 asset is 525,600 rows, about 150 MB).
 
-A disk that is full before the bound is reached ends the transaction with ``OutboxUnwritable``; nothing of it is
-kept. The reserve file beside the outbox is then given up, and a quarter of the samples goes the same way, so that
-the intervals find room inside the file. What was not written is still in the caller's memory, and tried again.
+On a disk that is full before the bound is reached (``OutboxUnwritable``) a quarter of the samples goes the same way,
+so that the intervals find room inside the file.
 
 Intervals that the platform has stored stay for a while (``keep_stored_s``), for a platform whose database was put
 back to an older state asks for them again (``ask_again``).
@@ -25,15 +23,13 @@ back to an older state asks for them again (``ask_again``).
 from __future__ import annotations
 
 import logging
-import os
-import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from sites.core import observe
+from sites.edge.link.outbox_file import OutboxFile
 
 log = logging.getLogger(__name__)
 
@@ -50,39 +46,11 @@ MAX_DROPPED_AT_ONCE: Final = 500
 MAX_ADOPTED: Final = 1_000_000_000
 """Highest mark taken up by a new outbox: a row a second for 31 years."""
 
-SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS outbox (
-  site_id TEXT NOT NULL, stream TEXT NOT NULL, number INTEGER NOT NULL,
-  payload BLOB NOT NULL, created_at_ms INTEGER NOT NULL, sent_at_ms INTEGER, emptied INTEGER NOT NULL DEFAULT 0,
-  PRIMARY KEY (site_id, stream, number)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS stored (
-  site_id TEXT NOT NULL, stream TEXT NOT NULL, number INTEGER NOT NULL,
-  payload BLOB NOT NULL, created_at_ms INTEGER NOT NULL,
-  PRIMARY KEY (site_id, stream, number)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS stored_created ON stored (created_at_ms);
-CREATE TABLE IF NOT EXISTS counter (
-  site_id TEXT NOT NULL, name TEXT NOT NULL, value INTEGER NOT NULL,
-  PRIMARY KEY (site_id, name)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS kept (
-  site_id TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL,
-  PRIMARY KEY (site_id, name)
-) WITHOUT ROWID;
-"""
-
 
 class OutboxFull(Exception):
     """A record or waveform that does not fit and nothing droppable is left."""
 
     name = "outbox_full"
-
-
-class OutboxUnwritable(Exception):
-    """The disk takes nothing more; the transaction was taken back."""
-
-    name = "outbox_unwritable"
 
 
 class NoLongerKept(Exception):
@@ -110,8 +78,8 @@ class Row:
     """Encoded payload with the row's metrics; its number and its sequence are given when it is sent."""
 
 
-class Outbox:
-    """The one SQLite file of a process; used from one thread."""
+class Outbox(OutboxFile):
+    """The rows of a process in its one SQLite file; used from one thread."""
 
     def __init__(
         self,
@@ -128,105 +96,25 @@ class Outbox:
         payload without its samples. ``keep_stored_s`` keeps intervals after the platform has stored them;
         ``reserve_bytes`` are set aside on the disk for the transactions that make room when it is full.
         """
+        super().__init__(path, reserve_bytes=reserve_bytes)
         self._empty = empty
         self._keep_stored_ms = round(keep_stored_s * 1000)
         self._pruned_at_ms = 0
-        self._reserve, self._reserve_bytes = path.with_name(f"{path.name}.reserve"), reserve_bytes
-        self.unwritable_count = 0
-        """Transactions that the disk did not take since the start."""
-        self._database = sqlite3.connect(path, isolation_level=None)
-        self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("PRAGMA synchronous=NORMAL")
-        self._database.executescript(SCHEMA)
         self._max_bytes = max_bytes
-        self._undo = _Undo(0)
-        self._depth = 0
         self.dropped_count = 0
         """Records and waveforms whose samples were lost to the bound since the start."""
-        self._counters: dict[tuple[str, str], int] = {
-            (site_id, name): value
-            for site_id, name, value in self._database.execute("SELECT site_id, name, value FROM counter")
-        }
-        self._unsaved: set[tuple[str, str]] = set()
         (self._droppable_bytes,) = self._database.execute(
             "SELECT coalesce(sum(length(payload)), 0) FROM outbox WHERE stream IN (?, ?) AND NOT emptied", DROP_ORDER
         ).fetchone()
         self.take_reserve()
 
-    def close(self) -> None:
-        """Close the file; what was committed stays."""
-        self._database.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Keep everything inside together or not at all; nests into the outermost one."""
-        if self._depth:
-            yield
-            return
-        self._database.execute("BEGIN IMMEDIATE")
-        self._depth = 1
-        undo = self._undo = _Undo(self._droppable_bytes)
-        try:
-            yield
-            self._save_counters()
-            self._database.execute("COMMIT")
-        except BaseException as error:
-            if self._database.in_transaction:
-                # SQLite takes back by itself what a full disk stopped.
-                self._database.execute("ROLLBACK")
-            undo.restore(self._counters)
-            self._droppable_bytes = undo.droppable_bytes
-            if not _is_disk_full(error):
-                raise
-            self._depth = 0
-            self._give_up_room()
-            raise OutboxUnwritable(f"{error}, accepted: room on the disk of the outbox") from error
-        finally:
-            self._depth = 0
-            self._unsaved.clear()
-
-    def take_reserve(self) -> bool:
-        """Set room aside on the disk for the day on which it is full; tell whether it is there."""
-        try:
-            if not self._reserve_bytes or (
-                self._reserve.exists() and self._reserve.stat().st_size == self._reserve_bytes
-            ):
-                return True
-            with self._reserve.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, self._reserve_bytes)
-        except OSError as error:
-            self._reserve.unlink(missing_ok=True)
-            log.warning("%s reserve_bytes=%d reason=%s", observe.OUTBOX_FULL, self._reserve_bytes, error)
-            return False
-        return True
-
-    def _give_up_room(self) -> None:
-        """Give up the reserve and a quarter of the samples: what is freed inside the file serves the intervals."""
-        self.unwritable_count += 1
-        self._reserve.unlink(missing_ok=True)
-        try:
-            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            dropped = 0
-            goal_bytes = self._droppable_bytes * 3 // 4
-            while self._droppable_bytes > goal_bytes and dropped < MAX_DROPPED_AT_ONCE and self._drop_oldest():
-                dropped += 1
-            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.Error as error:
-            log.error("%s reason=%s", observe.OUTBOX_FULL, error)
-            return
-        log.error("%s dropped=%d: its reserve is given up", observe.OUTBOX_FULL, dropped)
-
-    def counter(self, site_id: str, name: str) -> int:
-        """Return a persistent counter, 0 when it was never set."""
-        return self._counters.get((site_id, name), 0)
-
-    def set_counter(self, site_id: str, name: str, value: int) -> None:
-        """Keep a counter (a register, the birth number, a sequence) across restarts."""
-        with self.transaction():
-            key = (site_id, name)
-            self._undo.note(key, self._counters.get(key))
-            self._counters[key] = value
-            self._unsaved.add(key)
+    def _free_rows(self) -> int:
+        """Give up a quarter of the samples."""
+        dropped = 0
+        goal_bytes = self._droppable_bytes * 3 // 4
+        while self._droppable_bytes > goal_bytes and dropped < MAX_DROPPED_AT_ONCE and self._drop_oldest():
+            dropped += 1
+        return dropped
 
     def next_number(self, site_id: str, stream: str) -> int:
         """Return the number that the next row of a stream will carry."""
@@ -381,19 +269,6 @@ class Outbox:
         (count,) = self._database.execute(f"SELECT count(*) FROM outbox {where}", key).fetchone()  # noqa: S608
         return int(count)
 
-    def kept(self, site_id: str, name: str) -> bytes | None:
-        """Return what was kept under a name (the held envelope, the meter's state), or None."""
-        found = self._database.execute("SELECT value FROM kept WHERE site_id = ? AND name = ?", (site_id, name))
-        row = found.fetchone()
-        return bytes(row[0]) if row else None
-
-    def keep(self, site_id: str, name: str, value: bytes) -> None:
-        """Keep a value across restarts, in the surrounding transaction."""
-        with self.transaction():
-            self._database.execute(
-                "INSERT OR REPLACE INTO kept (site_id, name, value) VALUES (?, ?, ?)", (site_id, name, value)
-            )
-
     def _make_room(self, needed_bytes: int) -> None:
         while self._droppable_bytes + needed_bytes > self._max_bytes:
             if not self._drop_oldest():
@@ -420,34 +295,3 @@ class Outbox:
         self.dropped_count += 1
         log.warning("%s site_id=%s stream=%s number=%d", observe.SAMPLES_DROPPED, site_id, stream, number)
         return True
-
-    def _save_counters(self) -> None:
-        self._database.executemany(
-            "INSERT INTO counter (site_id, name, value) VALUES (?, ?, ?) "
-            "ON CONFLICT (site_id, name) DO UPDATE SET value = excluded.value",
-            [(*key, self._counters[key]) for key in self._unsaved],
-        )
-
-
-def _is_disk_full(error: BaseException) -> bool:
-    """Tell whether SQLite could not write: no room, or a file that may not grow."""
-    code = getattr(error, "sqlite_errorcode", 0)
-    return isinstance(error, sqlite3.OperationalError) and code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
-
-
-class _Undo:
-    """What a transaction changed in memory, to be put back when it fails."""
-
-    def __init__(self, droppable_bytes: int) -> None:
-        self.droppable_bytes = droppable_bytes
-        self._before: dict[tuple[str, str], int | None] = {}
-
-    def note(self, key: tuple[str, str], value: int | None) -> None:
-        self._before.setdefault(key, value)
-
-    def restore(self, counters: dict[tuple[str, str], int]) -> None:
-        for key, value in self._before.items():
-            if value is None:
-                counters.pop(key, None)
-            else:
-                counters[key] = value

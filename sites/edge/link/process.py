@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from sites.edge.control.exchange import ControllerPort
 from sites.edge.link.event_folder import EventFolder
 from sites.edge.link.identity import IdentityFolder
 from sites.edge.link.profile import SiteProfile
-from sites.edge.link.uplink import Uplink, UplinkSettings, run_uplink
+from sites.edge.link.uplink import Uplink
+from sites.edge.link.uplink_settings import UplinkSettings
 from sites.edge.link.watching import watch_uplink
 from sites.observability.endpoint import Address
 from sites.observability.health import Health
@@ -36,3 +38,19 @@ def run_site_uplink(
         await run_uplink(uplink, stop, watch_uplink(uplink, health))
 
     run_process(health, work, address=observe, folder=settings.outbox_path.parent / "observe")
+
+
+async def run_uplink(uplink: Uplink, stop: asyncio.Event, on_second: Callable[[], None] | None = None) -> None:
+    """Run an uplink and call ``on_second`` once a second beside it, for whoever reports its state."""
+
+    async def report() -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            if on_second is not None:
+                on_second()
+
+    reporter = asyncio.create_task(report())
+    try:
+        await uplink.run(stop)
+    finally:
+        reporter.cancel()

@@ -12,70 +12,39 @@ import logging
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from sites.core import observe
-from sites.edge.control.exchange import (
-    Boundary,
-    CapturedWaveform,
-    ControllerPort,
-    Float32Array,
-    Image,
-    RecordRows,
-    ServiceBegin,
-)
+from sites.edge.control.exchange import CapturedWaveform, ControllerPort, Image, RecordRows
 from sites.edge.link.clock import ClockWatch
 from sites.edge.link.event_folder import EventFolder
 from sites.edge.link.identity import IdentityFolder
-from sites.edge.link.outbox import Outbox, OutboxUnwritable
+from sites.edge.link.outbox import Outbox
+from sites.edge.link.outbox_file import OutboxUnwritable
 from sites.edge.link.profile import SiteProfile
 from sites.edge.link.renewal import keep_renewed
 from sites.edge.link.silence import SilenceWatch
 from sites.edge.link.site_link import SiteLink
 from sites.edge.link.stream_rows import empty_payload
-from sites.mqtt.address import BrokerAddress
+from sites.edge.link.uplink_settings import UplinkSettings
+from sites.edge.link.waiting import Waiting
 from sites.mqtt.connection import Connection
 from sites.wire.edge_session import Message
 
 POLL_S: Final = 0.005
 SLOTS: Final = 50
 """A second has so many slots; each site has its own, so that a fleet's live data does not come in one burst."""
-RESEND_AFTER_S: Final = 5.0
 RESEND_EVERY_S: Final = 1.0
 RESEND_ROWS: Final = 1000
 """Rows sent again in one go, so that a long backlog does not crowd out live data."""
-MAX_BOUNDARIES: Final = 20_000
-"""Ends of intervals that wait for a full disk: two weeks of minutes; a lost one makes the next interval longer."""
 MAX_QUEUED: Final = 20_000
 """Messages noted but not worked off; beyond it new ones are dropped and counted, the platform repeats."""
 FAREWELL_S: Final = 3.0
 FULL_PAUSE_S: Final = 1.0
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class UplinkSettings:
-    """What all sites of one process share."""
-
-    broker: BrokerAddress
-    host_id: str
-    platform_keys: tuple[bytes, ...]
-    interval_s: int
-    outbox_path: Path
-    outbox_max_bytes: int = 512_000_000
-    outbox_reserve_bytes: int = 0
-    """Set aside on the disk beside the outbox, to be given up when the disk is full."""
-    keep_stored_s: float = 0.0
-    """How long intervals stay at the site after the platform has stored them."""
-    backoff_s: tuple[float, float] = (0.5, 30.0)
-    resend_after_s: float = RESEND_AFTER_S
 
 
 class Uplink:
@@ -110,9 +79,7 @@ class Uplink:
         self._notes: deque[tuple[int, str, str, bytes]] = deque()
         self._noted = asyncio.Event()
         self._image: Image | None = None
-        self._boundaries: list[deque[Boundary]] = [deque(maxlen=MAX_BOUNDARIES) for _ in profiles]
-        self._services: list[deque[ServiceBegin]] = [deque() for _ in profiles]
-        self._records: list[deque[tuple[int, Float32Array]]] = [deque() for _ in profiles]
+        self._waiting = [Waiting() for _ in profiles]
         self._house_due_s = 0.0
         self._epoch_us = 0
         """When the controller started whose boundaries come now."""
@@ -150,11 +117,7 @@ class Uplink:
     @property
     def refused_count(self) -> int:
         """Messages and assignments that were refused since the start."""
-        counts = (
-            (link.refused_count, link.holding.refused_count + link.granted.refused_count, link.answering.refused_count)
-            for link in self.links
-        )
-        return sum(map(sum, counts))
+        return sum(link.refused_count + link.orders.refused_count for link in self.links)
 
     @property
     def measured_us(self) -> int:
@@ -230,7 +193,7 @@ class Uplink:
                         link.note_down(now_ms=_now_ms())
             # Sent and asked only after the commit: nothing is told or done that a crash could take back.
             for index in touched:
-                for ask in self.links[index].take_asks():
+                for ask in self.links[index].orders.take_asks():
                     self._port.ask(ask)
             # Sent only after the commit: nothing is told that a crash could take back. On a full disk what was heard
             # still counts while this process lives; the platform repeats marks and assignments to the next one.
@@ -238,7 +201,7 @@ class Uplink:
 
     def _listen(self, index: int, link: SiteLink) -> None:
         """Subscribe to what a grant asks for, and to no more."""
-        extra = link.extra_subscriptions()
+        extra = link.orders.extra_subscriptions()
         if extra != self._extra[index]:
             self._extra[index] = extra
             # A broker that does not let the site hear the stream leaves it without; its curve goes on.
@@ -259,24 +222,26 @@ class Uplink:
                 if image.held != held:
                     held = image.held
                     for index, held_hash in enumerate(held):
-                        outgoing += [(index, m) for m in self.links[index].confirm(held_hash, now_ms=now_ms)]
+                        outgoing += [(index, m) for m in self.links[index].orders.confirm(held_hash, now_ms=now_ms)]
                 if image.streams != streams:
                     streams = image.streams
                     for index, held_hash in enumerate(streams):
-                        outgoing += [(index, m) for m in self.links[index].confirm_stream(held_hash, now_ms=now_ms)]
+                        outgoing += [
+                            (index, m) for m in self.links[index].orders.confirm_stream(held_hash, now_ms=now_ms)
+                        ]
             for boundary in update.boundaries:
                 self._epoch_us = boundary.epoch_us
-                for queue in self._boundaries:
-                    queue.append(boundary)
+                for waiting in self._waiting:
+                    waiting.boundaries.append(boundary)
             for begin in update.services:
-                self._services[begin.index].append(begin)
+                self._waiting[begin.index].services.append(begin)
             for records in update.records:
                 self._take_records(records)
             if update.answers:
                 with contextlib.suppress(OutboxUnwritable), self._outbox.transaction():
                     for answer in update.answers:
                         link = self.links[answer.index]
-                        outgoing += [(answer.index, m) for m in link.take_answer(answer, now_ms=now_ms)]
+                        outgoing += [(answer.index, m) for m in link.orders.take_answer(answer, now_ms=now_ms)]
             self._send(outgoing)
             if update.waveforms and not self._take_waveforms(update.waveforms, now_ms):
                 # The spool keeps them; not at every poll again.
@@ -284,14 +249,14 @@ class Uplink:
             await asyncio.sleep(POLL_S)
 
     def _take_records(self, records: RecordRows) -> None:
-        for index, queue in enumerate(self._records):
-            queue.append((records.first_us, records.rows[:, index]))
+        for index, waiting in enumerate(self._waiting):
+            waiting.records.append((records.first_us, records.rows[:, index]))
 
     def _take_waveforms(self, waveforms: Sequence[CapturedWaveform], now_ms: int) -> bool:
         try:
             with self._outbox.transaction():
                 for waveform in waveforms:
-                    self.links[waveform.index].add_waveform(waveform, now_ms=now_ms)
+                    self.links[waveform.index].rows.add_waveform(waveform, now_ms=now_ms)
         except OutboxUnwritable:
             return False
         for waveform in waveforms:
@@ -319,28 +284,23 @@ class Uplink:
     def _serve_all(self, indexes: Sequence[int]) -> None:
         """Serve some sites in one transaction; on a full disk only what needs none of it."""
         outgoing: list[tuple[int, Message]] = []
-        taken: list[tuple[int, int, int]] = []
         try:
             with self._outbox.transaction():
                 for index in indexes:
                     outgoing += [(index, message) for message in self._tell(index)]
-                    messages, boundaries, services = self._close(index)
-                    outgoing += [(index, message) for message in messages]
-                    taken.append((index, boundaries, services))
+                    outgoing += [(index, message) for message in self._close(index)]
                     outgoing += [(index, message) for message in self._record(index)]
         except OutboxUnwritable as error:
             log.error("%s reason=%s: intervals wait in memory", observe.OUTBOX_FULL, error)
             for index in indexes:
-                self.links[index].go_back()
+                self.links[index].rows.go_back()
             # Live data needs no disk; what was numbered in vain must not go out.
-            outgoing = [(index, message) for index in indexes for message in self._tell(index)]
-            taken = []
-        for index, boundaries, services in taken:
-            self.links[index].settle()
+            self._send([(index, message) for index in indexes for message in self._tell(index)])
+            return
+        for index in indexes:
+            self.links[index].rows.settle()
             # Only now: what a full disk did not take is closed again at the next turn.
-            for queue, count in ((self._boundaries[index], boundaries), (self._services[index], services)):
-                for _ in range(count):
-                    queue.popleft()
+            self._waiting[index].settle()
         self._send(outgoing)
 
     def _keep_house(self) -> None:
@@ -354,12 +314,12 @@ class Uplink:
 
     def _tell(self, index: int) -> list[Message]:
         link, now_ms = self.links[index], _now_ms()
-        link.check_link(now_ms=now_ms)
+        link.orders.check_link(now_ms=now_ms)
         # Asked even where there is one node only: the watch must not wake up with hours of silence behind it.
         connection = self.connections[index]
         if self._silences[index].is_due(time.monotonic(), is_connected=connection.is_up) and connection.can_change:
             connection.try_another("the platform answers nothing here")
-        messages = link.check_answer(now_ms=now_ms)
+        messages = link.orders.check_answer(now_ms=now_ms)
         if self._image is not None:
             image = self._image
             link.measure(image.measured[index], at_us=image.at_us, counts=image.counts)
@@ -368,25 +328,24 @@ class Uplink:
                 messages += link.live()
         return messages
 
-    def _close(self, index: int) -> tuple[list[Message], int, int]:
-        """Close the intervals that are due; return messages and how many boundaries and beginnings were used."""
+    def _close(self, index: int) -> list[Message]:
+        """Close the intervals that are due."""
         link, now_ms = self.links[index], _now_ms()
-        services, used = list(self._services[index]), 0
         messages: list[Message] = []
-        for boundary in self._boundaries[index]:
-            while used < len(services) and services[used].at_us <= boundary.at_us:
-                link.begin_service(services[used])
-                used += 1
+        for services, boundary in self._waiting[index].due():
+            for begin in services:
+                link.rows.begin_service(begin)
             at_us = self._image.at_us if self._image is not None else boundary.at_us
             quality = self.clock.quality(epoch_us=boundary.epoch_us, controller_us=at_us)
-            messages += link.close_interval(boundary, now_ms=now_ms, time_quality=quality)
-        return messages, len(self._boundaries[index]), used
+            messages += link.rows.close_interval(boundary, now_ms=now_ms, time_quality=quality)
+        return messages
 
     def _record(self, index: int) -> list[Message]:
         link, now_ms = self.links[index], _now_ms()
-        messages = link.keep_chunks(now_ms=now_ms)
-        for first_us, rows in _joined(self._records[index]):
-            messages += link.add_records(first_us=first_us, rows=rows, now_ms=now_ms)
+        messages = link.rows.keep_chunks(now_ms=now_ms)
+        for first_us, rows in self._waiting[index].take_records():
+            window_us = link.orders.record_window_us()
+            messages += link.rows.add_records(first_us=first_us, rows=rows, window_us=window_us, now_ms=now_ms)
         return messages
 
     async def _resend(self) -> None:
@@ -411,7 +370,7 @@ class Uplink:
             for row in rows:
                 index = by_site[row.site_id]
                 if self.links[index].is_born:
-                    self._send([(index, self.links[index].resend(row, now_ms=now_ms))])
+                    self._send([(index, self.links[index].rows.resend(row, now_ms=now_ms))])
 
     def _send(self, outgoing: Sequence[tuple[int, Message]]) -> None:
         for index, message in outgoing:
@@ -426,34 +385,5 @@ class Uplink:
         await asyncio.gather(*(c.finish(link.farewell(), within_s=FAREWELL_S) for link, c in pairs))
 
 
-def _joined(queue: deque[tuple[int, Float32Array]]) -> list[tuple[int, Float32Array]]:
-    """Empty a queue of consecutive rows into as few pieces as gaps allow."""
-    pieces: list[tuple[int, list[Float32Array]]] = []
-    ends_us = -1
-    while queue:
-        first_us, rows = queue.popleft()
-        if not pieces or first_us != ends_us:
-            pieces.append((first_us, []))
-        pieces[-1][1].append(rows)
-        ends_us = first_us + len(rows) * 10_000
-    return [(first_us, np.concatenate(parts)) for first_us, parts in pieces]
-
-
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-async def run_uplink(uplink: Uplink, stop: asyncio.Event, on_second: Callable[[], None] | None = None) -> None:
-    """Run an uplink and call ``on_second`` once a second beside it, for whoever reports its state."""
-
-    async def report() -> None:
-        while True:
-            await asyncio.sleep(1.0)
-            if on_second is not None:
-                on_second()
-
-    reporter = asyncio.create_task(report())
-    try:
-        await uplink.run(stop)
-    finally:
-        reporter.cancel()

@@ -26,7 +26,9 @@ from sites.edge.control.loop import ControlLoop, LoopSettings
 from sites.edge.drivers.simulated import SimulatedSites
 from sites.edge.link.event_folder import EventFolder
 from sites.edge.link.identity import IdentityFolder
-from sites.edge.link.uplink import Uplink, UplinkSettings, run_uplink
+from sites.edge.link.process import run_uplink
+from sites.edge.link.uplink import Uplink
+from sites.edge.link.uplink_settings import UplinkSettings
 from sites.edge.plant.fleet import synthetic_fleet
 from sites.edge.plant.frequency import load_gb_trace
 from sites.edge.plant.parameters import SiteParameters

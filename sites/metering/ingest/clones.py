@@ -12,7 +12,7 @@ from typing import Any, Final
 from django.db.utils import DatabaseError, InterfaceError
 
 from sites.identity.operations import raise_clone_alarm
-from sites.wire.host_session import NodeBorn, NodeDied
+from sites.wire.host_events import NodeBorn, NodeDied
 from sites.wire.metrics import BD_SEQ
 from sites.wire.session_watch import SessionWatch
 

@@ -32,16 +32,8 @@ from sites.observability import metrics
 from sites.observability.health import Health
 from sites.wire.errors import TimestampInFuture
 from sites.wire.foreign import Unmapped
-from sites.wire.host_session import (
-    DeviceBorn,
-    DeviceData,
-    HostSession,
-    NodeBorn,
-    NodeData,
-    NodeDied,
-    RebirthNeeded,
-    Refused,
-)
+from sites.wire.host_events import DeviceBorn, DeviceData, NodeBorn, NodeData, NodeDied, RebirthNeeded, Refused
+from sites.wire.host_session import HostSession
 from sites.wire.messages import Message
 
 logger = logging.getLogger(__name__)

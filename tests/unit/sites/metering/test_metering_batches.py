@@ -15,7 +15,8 @@ from sites.metering.management.processes import parse_partitions
 from sites.metering.sorting import Arrival, Sorter
 from sites.metering.streams import IntervalItem, RecordItem, WaveformItem
 from sites.registry.queries import SiteKeys
-from sites.wire.host_session import DeviceBorn, DeviceData, MetricValue, NodeData
+from sites.wire.host_events import DeviceBorn, DeviceData, NodeData
+from sites.wire.judging import MetricValue
 from sites.wire.records import pack_samples
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

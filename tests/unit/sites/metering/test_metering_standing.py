@@ -11,7 +11,7 @@ from sites.metering.batches import Batch
 from sites.metering.sorting import Arrival, Sorter
 from sites.registry.queries import SiteKeys
 from sites.wire.birth_table import MetricValue
-from sites.wire.host_session import NodeBorn, NodeData
+from sites.wire.host_events import NodeBorn, NodeData
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOW_MS = round(NOW.timestamp() * 1000)

@@ -10,7 +10,8 @@ from support.wire_sites import BATTERY_VALUES, DEVICE_VALUES, NODE_VALUES, an_ed
 from sites.wire.commands import device_command, node_command, rebirth_command
 from sites.wire.edge_session import DeviceCommand, HostOffline, HostOnline, NodeCommand, RebirthRequested, Refused
 from sites.wire.errors import BirthMissing, DeviceUnknown, MetricUnknown, ValueOutOfRange
-from sites.wire.host_session import DeviceBorn, HostSession
+from sites.wire.host_events import DeviceBorn
+from sites.wire.host_session import HostSession
 from sites.wire.messages import Message, state_message
 from sites.wire.metrics import MetricType
 from sites.wire.payload import Metric, Payload, decode_payload, encode_payload

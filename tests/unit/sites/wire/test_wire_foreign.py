@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from sites.wire.foreign import MapError, Unmapped, rules_from
-from sites.wire.host_session import DeviceData, HostEvent, HostSession, NodeBorn, NodeData, RebirthNeeded, Refused
+from sites.wire.host_events import DeviceData, HostEvent, NodeBorn, NodeData, RebirthNeeded, Refused
+from sites.wire.host_session import HostSession
 from sites.wire.metrics import MetricType
 from sites.wire.payload import Metric, Payload, encode_payload
 from sites.wire.topics import device_topic, node_topic

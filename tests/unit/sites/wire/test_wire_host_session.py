@@ -10,18 +10,18 @@ from support.wire_sites import BATTERY_VALUES, DEVICE_VALUES, NODE_VALUES, an_ed
 
 from sites.wire.edge_session import EdgeSession
 from sites.wire.errors import PayloadMalformed
-from sites.wire.host_session import (
+from sites.wire.host_events import (
     DeviceBorn,
     DeviceData,
     DeviceDied,
     HostEvent,
-    HostSession,
     NodeBorn,
     NodeData,
     NodeDied,
     RebirthNeeded,
     Refused,
 )
+from sites.wire.host_session import HostSession
 from sites.wire.messages import Message
 from sites.wire.metrics import (
     ASSET_METRICS,

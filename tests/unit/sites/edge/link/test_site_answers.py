@@ -35,20 +35,20 @@ def send(bench: Bench, command: SiteCommand, *, seed: bytes = SEED, at_ms: int =
 
 
 def answer(bench: Bench, number: int, refusal: str = "") -> dict[str, object]:
-    return bench.report(bench.link.take_answer(Answer(0, number, False, refusal), now_ms=NOW))
+    return bench.report(bench.link.orders.take_answer(Answer(0, number, False, refusal), now_ms=NOW))
 
 
 def refused(bench: Bench, command: SiteCommand, *, seed: bytes = SEED, at_ms: int = NOW) -> object:
     report = bench.report(send(bench, command, seed=seed, at_ms=at_ms))
     assert report["answer/state"] == "refused"
-    assert bench.link.take_asks() == []
+    assert bench.link.orders.take_asks() == []
     return report["answer/error"]
 
 
 def test_an_accepted_command_is_reported_when_the_controller_has_answered(bench: Bench) -> None:
     command = a_command()
     assert send(bench, command) == []
-    (ask,) = bench.link.take_asks()
+    (ask,) = bench.link.orders.take_asks()
     assert (ask.number, ask.request, ask.is_local) == (1, SiteRequest.ISLAND, False)
     report = answer(bench, 1)
     assert report == {
@@ -58,17 +58,17 @@ def test_an_accepted_command_is_reported_when_the_controller_has_answered(bench:
 
 def test_a_repeat_is_answered_and_not_asked_again(bench: Bench) -> None:
     send(bench, a_command())
-    bench.link.take_asks()
+    bench.link.orders.take_asks()
     assert send(bench, a_command()) == []  # The controller still thinks.
     answer(bench, 1, "not_in_mode")
     report = bench.report(send(bench, a_command(), at_ms=NOW + 40_000))
     assert (report["answer/state"], report["answer/error"]) == ("refused", "not_in_mode")
-    assert bench.link.take_asks() == []
+    assert bench.link.orders.take_asks() == []
 
 
 def test_what_is_not_ours_or_not_now_is_refused_by_name(bench: Bench) -> None:
     send(bench, a_command(5))
-    bench.link.take_asks()
+    bench.link.orders.take_asks()
     answer(bench, 5)
     assert refused(bench, a_command(4)) == "stale"
     assert refused(bench, a_command(5, SiteRequest.RECONNECT)) == "repeated"
@@ -87,19 +87,19 @@ def test_an_assignment_under_the_command_s_name_is_malformed(bench: Bench) -> No
 
 def test_a_second_command_while_the_first_is_thought_about_is_busy(bench: Bench) -> None:
     send(bench, a_command(1))
-    bench.link.take_asks()
+    bench.link.orders.take_asks()
     assert refused(bench, a_command(2, SiteRequest.RECONNECT)) == "busy"
     assert answer(bench, 1)["answer/state"] == "accepted"
     assert send(bench, a_command(2, SiteRequest.RECONNECT)) == []
-    assert len(bench.link.take_asks()) == 1
+    assert len(bench.link.orders.take_asks()) == 1
 
 
 def test_a_silent_controller_is_named_and_its_late_answer_changes_nothing(bench: Bench) -> None:
     send(bench, a_command())
-    assert bench.link.check_answer(now_ms=NOW + 1_900) == []
-    report = bench.report(bench.link.check_answer(now_ms=NOW + 2_100))
+    assert bench.link.orders.check_answer(now_ms=NOW + 1_900) == []
+    report = bench.report(bench.link.orders.check_answer(now_ms=NOW + 2_100))
     assert report["answer/error"] == RequestRefusal.CONTROLLER_SILENT
-    assert bench.link.take_answer(Answer(0, 1, False, ""), now_ms=NOW + 2_200) == []
+    assert bench.link.orders.take_answer(Answer(0, 1, False, ""), now_ms=NOW + 2_200) == []
 
 
 def test_a_link_that_ended_in_between_does_not_do_it_twice(bench: Bench) -> None:
@@ -120,21 +120,21 @@ class TestStandingStill:
     def test_a_site_at_work_lets_go_of_its_assignment_and_takes_it_up_again(self, bench: Bench) -> None:
         share = an_armed_share()
         bench.desire(share)
-        bench.report(bench.link.confirm(share.content_hash, now_ms=NOW))
+        bench.report(bench.link.orders.confirm(share.content_hash, now_ms=NOW))
         bench.port.take_requests()
         bench.measure(mode=MODE_NAMES.index("maintenance"))
-        bench.link.check_link(now_ms=NOW)
+        bench.link.orders.check_link(now_ms=NOW)
         assert list(bench.port.take_requests()) == [(0, None)]
-        report = bench.report(bench.link.confirm("", now_ms=NOW))
+        report = bench.report(bench.link.orders.confirm("", now_ms=NOW))
         assert (report["reported/state"], report["reported/hash"]) == ("idle", "")
         # The platform asks for it again: refused, and not armed.
         report = bench.report(bench.desire(share))
         assert report["reported/refusal"] == "locked_out"
         assert list(bench.port.take_requests()) == []
         bench.measure()
-        bench.link.check_link(now_ms=NOW)
+        bench.link.orders.check_link(now_ms=NOW)
         assert list(bench.port.take_requests()) == [(0, share)]
-        report = bench.report(bench.link.confirm(share.content_hash, now_ms=NOW))
+        report = bench.report(bench.link.orders.confirm(share.content_hash, now_ms=NOW))
         assert (report["reported/state"], report["reported/refusal"]) == ("armed", "")
 
     def test_alarms_and_inputs_go_up_by_name_and_only_when_they_change(self, bench: Bench) -> None:

@@ -12,7 +12,7 @@ from sites.core.assignments import Assignment
 from sites.edge.control.exchange import REGISTER_DTYPE, Boundary
 from sites.edge.link.fallback import LossOfLink
 from sites.wire.commands import node_command
-from sites.wire.host_session import DeviceBorn, DeviceData, NodeBorn, NodeData
+from sites.wire.host_events import DeviceBorn, DeviceData, NodeBorn, NodeData
 from sites.wire.messages import state_message
 
 
@@ -29,7 +29,7 @@ def a_boundary(minute: int, pcc_j: float) -> Boundary:
 
 def test_nothing_is_said_before_the_host_is_there(bench: Bench) -> None:
     assert bench.link.live() == []
-    assert bench.link.close_interval(a_boundary(1, 3600.0), now_ms=NOW) == []
+    assert bench.link.rows.close_interval(a_boundary(1, 3600.0), now_ms=NOW) == []
     assert bench.outbox.depth(SITE) == 2
 
 
@@ -57,13 +57,13 @@ def test_an_assignment_is_reported_only_when_the_controller_confirms(bench: Benc
     share = an_armed_share()
     assert bench.desire(share) == []
     assert list(bench.port.take_requests()) == [(0, share)]
-    report = bench.report(bench.link.confirm(share.content_hash, now_ms=NOW))
+    report = bench.report(bench.link.orders.confirm(share.content_hash, now_ms=NOW))
     assert (report["reported/state"], report["reported/hash"]) == ("armed", share.content_hash)
     # A repeat is answered at once and not armed again.
     assert bench.report(bench.desire(share))["reported/hash"] == share.content_hash
     assert list(bench.port.take_requests()) == []
     # At its end the controller lets go, and the site says so.
-    ended = bench.report(bench.link.confirm("", now_ms=NOW))
+    ended = bench.report(bench.link.orders.confirm("", now_ms=NOW))
     assert (ended["reported/state"], ended["reported/hash"], ended["reported/sequence"]) == ("idle", "", 1)
 
 
@@ -87,7 +87,7 @@ def test_a_stale_and_a_changed_assignment_leave_the_held_one(bench: Bench) -> No
     bench.told(bench.come_online())
     held = an_armed_share(sequence=5)
     bench.desire(held)
-    bench.told(bench.link.confirm(held.content_hash, now_ms=NOW))
+    bench.told(bench.link.orders.confirm(held.content_hash, now_ms=NOW))
     for sequence, power_kw, refusal in ((4, 1.0, "stale"), (5, 2.0, "repeated")):
         report = bench.report(bench.desire(an_armed_share(sequence, power_kw)))
         assert (report["reported/refusal"], report["reported/hash"]) == (refusal, held.content_hash)
@@ -105,11 +105,11 @@ def test_a_restart_arms_the_held_assignment_and_goes_on_numbering(tmp_path: Path
     first.come_online()
     share = an_armed_share()
     first.desire(share)
-    first.link.close_interval(a_boundary(1, 3600.0), now_ms=NOW)
+    first.link.rows.close_interval(a_boundary(1, 3600.0), now_ms=NOW)
     first.outbox.close()
     second = Bench(tmp_path)
     assert list(second.port.take_requests()) == [(0, share)]
-    second.link.close_interval(a_boundary(2, 7200.0), now_ms=NOW)
+    second.link.rows.close_interval(a_boundary(2, 7200.0), now_ms=NOW)
     rows = [(row.stream, row.number) for row in second.outbox.due(sent_before_ms=0, limit=10)]
     assert ("pcc", 2) in rows
 
@@ -133,12 +133,12 @@ def test_loss_of_link_follows_the_sites_choice(tmp_path: Path, choice: LossOfLin
     share = an_armed_share()
     bench.desire(share)
     bench.port.take_requests()
-    bench.link.confirm(share.content_hash, now_ms=NOW)
+    bench.link.orders.confirm(share.content_hash, now_ms=NOW)
     bench.link.note_down(now_ms=NOW)
-    bench.link.check_link(now_ms=NOW + 9_000)
+    bench.link.orders.check_link(now_ms=NOW + 9_000)
     assert list(bench.port.take_requests()) == []
-    bench.link.check_link(now_ms=NOW + 11_000)
-    bench.link.check_link(now_ms=NOW + 12_000)
+    bench.link.orders.check_link(now_ms=NOW + 11_000)
+    bench.link.orders.check_link(now_ms=NOW + 12_000)
     assert list(bench.port.take_requests()) == requests
 
 
@@ -147,10 +147,10 @@ def test_a_released_assignment_is_armed_again_when_the_platform_repeats_it(tmp_p
     bench.told(bench.come_online())
     share = an_armed_share()
     bench.desire(share)
-    bench.link.confirm(share.content_hash, now_ms=NOW)
+    bench.link.orders.confirm(share.content_hash, now_ms=NOW)
     bench.link.note_down(now_ms=NOW)
-    bench.link.check_link(now_ms=NOW + 11_000)
-    bench.link.confirm("", now_ms=NOW + 11_000)
+    bench.link.orders.check_link(now_ms=NOW + 11_000)
+    bench.link.orders.confirm("", now_ms=NOW + 11_000)
     bench.port.take_requests()
     bench.told(bench.come_online(NOW + 20_000))
     bench.desire(share, at_ms=NOW + 20_000)
@@ -159,7 +159,7 @@ def test_a_released_assignment_is_armed_again_when_the_platform_repeats_it(tmp_p
 
 def test_marks_delete_rows_and_faulty_ones_are_counted(bench: Bench) -> None:
     bench.come_online()
-    bench.link.close_interval(a_boundary(1, 1.0), now_ms=NOW)
+    bench.link.rows.close_interval(a_boundary(1, 1.0), now_ms=NOW)
     bench.hear(node_command(SITE, NOW, {"stored_through/pcc": 1, "stored_through/battery": 9}))
     assert [row.stream for row in bench.outbox.due(sent_before_ms=NOW + 1, limit=9)] == ["battery"]
     assert bench.link.refused_count == 1
@@ -168,16 +168,16 @@ def test_marks_delete_rows_and_faulty_ones_are_counted(bench: Bench) -> None:
 
 
 def test_a_new_outbox_sends_nothing_numbered_before_it_knows_the_platforms_marks(bench: Bench) -> None:
-    bench.link.close_interval(a_boundary(1, 3600.0), now_ms=NOW)
+    bench.link.rows.close_interval(a_boundary(1, 3600.0), now_ms=NOW)
     # Before its births a mark may be older than what is on its way to the database.
     bench.tell_marks(pcc=1)
     bench.told(bench.come_online_unanswered())
-    assert bench.link.close_interval(a_boundary(2, 7200.0), now_ms=NOW) == []
+    assert bench.link.rows.close_interval(a_boundary(2, 7200.0), now_ms=NOW) == []
     assert bench.due_numbers("pcc") == []
     bench.tell_marks(pcc=40)
     assert (bench.due_numbers("pcc"), bench.due_numbers("battery")) == ([41, 42], [1, 2])
     row = next(row for row in bench.outbox.due(sent_before_ms=NOW + 1, limit=9) if row.number == 41)
-    (event,) = bench.told([bench.link.resend(row, now_ms=NOW)], NOW + 300_000)
+    (event,) = bench.told([bench.link.rows.resend(row, now_ms=NOW)], NOW + 300_000)
     assert isinstance(event, DeviceData)
     assert event.values["interval/number"].value == 41
     # From here on marks confirm, and one ahead of the numbering is refused.
@@ -195,15 +195,15 @@ def test_a_mark_beyond_reason_is_refused_and_the_births_are_repeated_for_another
     assert len(bench.link.ensure_born(now_ms=NOW + 30_000)) == 4
     bench.tell_marks(pcc=7)
     assert bench.link.ensure_born(now_ms=NOW + 90_000) == []
-    bench.link.close_interval(a_boundary(1, 3600.0), now_ms=NOW)
+    bench.link.rows.close_interval(a_boundary(1, 3600.0), now_ms=NOW)
     assert bench.outbox.next_number(SITE, "pcc") == 9
 
 
 def test_a_kept_row_is_sent_again_as_historical(bench: Bench) -> None:
-    bench.link.close_interval(a_boundary(1, 3600.0), now_ms=NOW)
+    bench.link.rows.close_interval(a_boundary(1, 3600.0), now_ms=NOW)
     bench.told(bench.come_online())
     (row,) = (row for row in bench.outbox.due(sent_before_ms=NOW, limit=9) if row.stream == "pcc")
-    (event,) = bench.told([bench.link.resend(row, now_ms=NOW)], NOW + 120_000)
+    (event,) = bench.told([bench.link.rows.resend(row, now_ms=NOW)], NOW + 120_000)
     assert isinstance(event, DeviceData)
     number = event.values["interval/number"]
     assert (number.value, number.is_historical) == (1, True)
@@ -215,7 +215,7 @@ def test_rows_that_the_platform_lost_are_sent_again_and_pruned_ones_are_named(tm
     bench.told(bench.come_online())
     for minute in range(1, 6):
         at_ms = NOW + minute * 60_000
-        bench.told(bench.link.close_interval(a_boundary(minute, 3600.0 * minute), now_ms=at_ms), at_ms)
+        bench.told(bench.link.rows.close_interval(a_boundary(minute, 3600.0 * minute), now_ms=at_ms), at_ms)
     bench.tell_marks(pcc=5, battery=5)
     assert bench.due_numbers("pcc") == []
 

@@ -40,12 +40,12 @@ def signal(bench: Bench, sequence: int, value: float, *, after_s: float = 1.0, s
 
 
 def test_it_is_reported_when_the_controller_confirms_and_listened_to(bench: Bench) -> None:
-    assert bench.link.extra_subscriptions() == []
+    assert bench.link.orders.extra_subscriptions() == []
     assert grant(bench, GRANT) == []
     assert list(bench.port.take_stream_requests()) == [(0, GRANT)]
-    report = bench.report(bench.link.confirm_stream(GRANT.content_hash, now_ms=NOW))
+    report = bench.report(bench.link.orders.confirm_stream(GRANT.content_hash, now_ms=NOW))
     assert (report["reported_stream/state"], report["reported_stream/hash"]) == ("armed", GRANT.content_hash)
-    assert bench.link.extra_subscriptions() == [("vpp/setpoint/REG-1", 0)]
+    assert bench.link.orders.extra_subscriptions() == [("vpp/setpoint/REG-1", 0)]
     # The curve's report is its own.
     assert "reported/hash" not in report
 
@@ -99,14 +99,14 @@ def test_replayed_reordered_stale_and_foreign_ones_are_not_followed(bench: Bench
     bench.hear(Message(signal_topic("REG-1"), Signer(SEED, magic=SIGNAL_MAGIC).seal(old)))
     assert len(list(bench.port.take_setpoints())) == 1
     refused = {"foreign": 2, "replayed": 1, "reordered": 1, "stale": 1}
-    assert dict(bench.link.following.refused) == refused
+    assert dict(bench.link.orders.following.refused) == refused
 
 
 def test_a_withdrawn_grant_is_not_listened_to(bench: Bench) -> None:
     grant(bench, GRANT)
     grant(bench, replace(GRANT, sequence=2, up_kw=0.0, down_kw=0.0))
-    assert bench.link.extra_subscriptions() == []
-    assert bench.port.take_stream_requests()[-1] == (0, bench.link.granted.held)
+    assert bench.link.orders.extra_subscriptions() == []
+    assert bench.port.take_stream_requests()[-1] == (0, bench.link.orders.granted.held)
 
 
 def test_it_is_held_over_a_restart(bench: Bench, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_it_is_held_over_a_restart(bench: Bench, tmp_path: Path) -> None:
     bench.outbox.close()
     again = Bench(tmp_path)
     assert list(again.port.take_stream_requests()) == [(0, GRANT)]
-    assert again.link.extra_subscriptions() == [("vpp/setpoint/REG-1", 0)]
+    assert again.link.orders.extra_subscriptions() == [("vpp/setpoint/REG-1", 0)]
 
 
 def test_a_signal_with_too_many_bytes_is_refused_unread(bench: Bench) -> None:
