@@ -24,6 +24,7 @@ from sites.wire.signature import public_key_of, seal
 SEED = bytes(range(32))
 SITE = "site-1"
 NOW = 1_772_366_400_000  # 2026-03-01T12:00:00Z [ms]
+FAR = NOW + 86_400_000
 
 
 class Bench:
@@ -69,7 +70,9 @@ class Bench:
         self.hear(node_command(SITE, NOW, {f"stored_through/{stream}": marks.get(stream, 0) for stream in streams}))
 
     def due_numbers(self, stream: str) -> list[int]:
-        return [row.number for row in self.outbox.due(sent_before_ms=NOW + 1, limit=99) if row.stream == stream]
+        return [
+            row.number for row in self.outbox.due(sent_before_ms=NOW + 1, limit=99, at_ms=FAR) if row.stream == stream
+        ]
 
     def hear(self, message: Message, at_ms: int = NOW) -> list[Message]:
         return self.link.receive(message.topic, message.payload, now_ms=at_ms)

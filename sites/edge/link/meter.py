@@ -2,6 +2,18 @@
 
 An interval's energy is the difference of two rounded registers, so intervals add up to the register
 however many there are: rounding never drifts. Registers go on over a restart of the controller.
+
+Instants go forward only: an interval never starts before the end of the one before it, whatever the clock did.
+A controller keeps the pace of a clock that does not step; where a later one starts before the end of the last
+interval, its clock was set back, and which of the two was right is not known at first:
+
+- Up to MERGED_US the interval goes on until the clock has caught up.
+- Beyond it the intervals go on behind the last one, at the new controller's pace (``ahead_us``): a clock that fell back
+  (a dead battery of the machine's clock) makes no hole and tells the same time twice nowhere.
+- When the clock that was set back is disciplined, it was the earlier one that ran ahead: the difference is worked off,
+  each interval holding up to MERGED_US of metering, until both agree.
+
+All of these are marked ``stepped``, and those that hold more than their own time questionable; no energy is lost.
 """
 
 from __future__ import annotations
@@ -18,6 +30,7 @@ from sites.core.units import uwh_from_joule
 from sites.edge.control.exchange import ServiceBegin
 
 MERGED_US: Final = 600_000_000
+"""Most metering that one interval holds while a clock that was set back catches up."""
 MAX_FORMER: Final = 64
 MAX_SERVED: Final = 16
 """Dispatches told of one interval; what is served beyond them is told in the sum only."""
@@ -59,6 +72,8 @@ class Meter:
     """The site's own registers [uWh], over all controllers that ever ran here."""
     former: list[int] = field(default_factory=list)
     """Starts of earlier controllers; a clock that is set back gives a later one an earlier start."""
+    ahead_us: int = 0
+    """How far the intervals' instants are ahead of the controller's clock, in whole intervals."""
     is_disturbed: bool = False
     """The controller's clock starts before the end of the last interval: it was set back."""
     served: str = ""
@@ -84,10 +99,10 @@ class Meter:
         if self.epoch_us:
             self.former = [*self.former, self.epoch_us][-MAX_FORMER:]
         self.epoch_us = epoch_us
-        self.is_disturbed = self.closed_at_us > epoch_us
-        if self.closed_at_us - epoch_us > MERGED_US:
-            # The clock was set back so far that the interval would swallow too much: the old instants were wrong.
-            self.closed_at_us = epoch_us
+        back_us = self.closed_at_us - epoch_us
+        self.is_disturbed = back_us > 0
+        # In whole intervals: the ends stay on the grid, where those of other meters are.
+        self.ahead_us = -(-back_us // self._grid_us) * self._grid_us if back_us > MERGED_US else 0
         self.closed_at_us = max(epoch_us, self.closed_at_us)
         self.raw = {}
         self.attributed = [0, 0]
@@ -110,17 +125,18 @@ class Meter:
     ) -> list[ClosedInterval]:
         """Close the interval that ends at an instant; nothing when it was closed before.
 
-        ``registers`` is one REGISTER_DTYPE row [J, ul]. The first interval after a controller's start is
-        short; one that spans a lost boundary is long and marked questionable. So is the first one behind a clock
-        that was set back: up to MERGED_US the interval goes on until the clock has caught up, beyond that it
-        starts where the new controller did, inside time that was metered under wrong instants.
+        ``registers`` is one REGISTER_DTYPE row [J, ul], ``time_quality`` what the controller's instants are worth now.
+        The first interval after a controller's start is short; one that spans a lost boundary is long and marked
+        questionable.
         """
         if epoch_us in self.former:
             # A boundary of an earlier controller, read again after a restart of the uplink.
             return []
         self._enter(epoch_us)
-        if at_us <= self.closed_at_us:
-            # Closed before; or the clock was set back a little, and the interval goes on until it has caught up.
+        last_us = self.closed_at_us - self.ahead_us
+        ends_us = self._end(at_us, last_us, is_right=time_quality is TimeQuality.SYNCHRONIZED)
+        if ends_us <= self.closed_at_us:
+            # Closed before; or the clock was set back, and the interval goes on until it has caught up.
             return []
         values = {str(name): float(registers[name]) for name in registers.dtype.names or ()}
         if not np.isfinite(list(values.values())).all():
@@ -131,8 +147,8 @@ class Meter:
         self._attribute([now["service_into_j"], now["service_from_j"]])
         services = tuple((dispatch_id, into, out) for dispatch_id, (into, out) in self.share.items())
         self.share = {}
-        is_long = self.is_disturbed or at_us - self.closed_at_us > self.interval_s * 1_000_000
-        if self.is_disturbed:
+        is_long = self.is_disturbed or at_us - last_us > self._grid_us
+        if self.is_disturbed or self.ahead_us:
             time_quality = TimeQuality.STEPPED
         self.is_disturbed = False
         intervals = []
@@ -144,7 +160,7 @@ class Meter:
                 ClosedInterval(
                     asset=asset,
                     starts_at_ms=self.closed_at_us // 1000,
-                    ends_at_ms=at_us // 1000,
+                    ends_at_ms=ends_us // 1000,
                     into_bus_uwh=spent[into],
                     from_bus_uwh=spent[out],
                     service_into_uwh=spent["service_into_j"] if asset == "battery" else 0,
@@ -158,14 +174,30 @@ class Meter:
                 )
             )
         self.raw = now
-        self.closed_at_us = at_us
+        self.closed_at_us, self.ahead_us = ends_us, ends_us - at_us
         return intervals
+
+    def _end(self, at_us: int, last_us: int, *, is_right: bool) -> int:
+        """Return where the interval ends that a boundary closes; nowhere behind the last one: it goes on.
+
+        ``last_us`` is when the last one was closed, by the same clock; ``is_right``: that clock is disciplined.
+        """
+        if not self.ahead_us or at_us <= last_us or not is_right:
+            return at_us + self.ahead_us
+        ends_us = (self.closed_at_us // self._grid_us + 1) * self._grid_us
+        if at_us >= ends_us:
+            return at_us
+        return ends_us if at_us - last_us >= max(MERGED_US, 2 * self._grid_us) else self.closed_at_us
+
+    @property
+    def _grid_us(self) -> int:
+        return self.interval_s * 1_000_000
 
     def to_bytes(self) -> bytes:
         """Return what must survive a restart."""
         state: dict[str, Any] = {"epoch_us": self.epoch_us, "closed_at_us": self.closed_at_us, "raw": self.raw}
         state |= {"register": self.register, "served": self.served, "began_at_us": self.began_at_us}
-        state |= {"former": self.former, "is_disturbed": self.is_disturbed}
+        state |= {"former": self.former, "is_disturbed": self.is_disturbed, "ahead_us": self.ahead_us}
         return json.dumps(state | {"share": self.share, "attributed": self.attributed}).encode()
 
     def restore(self, data: bytes) -> None:
@@ -177,6 +209,7 @@ class Meter:
         self.register = state["register"]
         self.former = state.get("former", [])
         self.is_disturbed = state.get("is_disturbed", False)
+        self.ahead_us = state.get("ahead_us", 0)
         self.served = state.get("served", "")
         self.began_at_us = state.get("began_at_us", 0)
         self.share = state.get("share", {})

@@ -43,6 +43,8 @@ MAX_WAVEFORMS_DUE: Final = 50
 MAX_ASKED: Final = 10_000
 """Rows brought back by one request."""
 MAX_DROPPED_AT_ONCE: Final = 500
+AHEAD_MS: Final = 2_000
+"""Rows of instants this far ahead of the site's own clock may be refused by the platform's."""
 MAX_ADOPTED: Final = 1_000_000_000
 """Highest mark taken up by a new outbox: a row a second for 31 years."""
 
@@ -148,7 +150,7 @@ class Outbox(OutboxFile):
         return last
 
     def put(self, *, site_id: str, stream: str, number: int, payload: bytes, at_ms: int) -> None:
-        """Keep the next row of a stream.
+        """Keep the next row of a stream; ``at_ms`` is when it was made, or when its instant comes if that is later.
 
         Raises ValueError when the number is not the stream's next one and OutboxFull when a
         droppable stream does not fit; then its number is not used up.
@@ -232,11 +234,21 @@ class Outbox(OutboxFile):
             old = (at_ms - self._keep_stored_ms,)
             return self._database.execute("DELETE FROM stored WHERE created_at_ms < ?", old).rowcount
 
-    def due(self, *, sent_before_ms: int, limit: int, site_ids: Sequence[str] | None = None) -> list[Row]:
+    def due(
+        self,
+        *,
+        sent_before_ms: int,
+        limit: int,
+        site_ids: Sequence[str] | None = None,
+        at_ms: int,
+        is_clock_right: bool = False,
+    ) -> list[Row]:
         """Return rows with final numbers that were never sent or not since an instant, lowest numbers first.
 
         Waveforms come last and few at a time: a hundred times the size of any other row, and never urgent.
-        ``site_ids`` limits the answer to sites whose link is up.
+        ``site_ids`` limits the answer to sites whose link is up. Rows of instants that have not come yet by the
+        clock's ``at_ms`` wait for them where the clock is right; else they go out once, for it may be the clock that
+        is wrong, and not again and again: a flood of rows of the future would cut the site off.
         """
         clause, values = "", []
         if site_ids is not None:
@@ -246,12 +258,14 @@ class Outbox(OutboxFile):
             values = list(site_ids)
         rows: list[Row] = []
         for is_waveform, most in ((0, limit), (1, MAX_WAVEFORMS_DUE)):
+            key = (WAVEFORM_STREAM, is_waveform, sent_before_ms)
             found = self._database.execute(
                 "SELECT site_id, stream, number, payload FROM outbox "  # noqa: S608
                 f"WHERE (stream = ?) = ? AND (sent_at_ms IS NULL OR sent_at_ms < ?) {clause} AND EXISTS (SELECT 1 "
                 "FROM counter WHERE counter.site_id = outbox.site_id AND counter.name = 'adopted/' || outbox.stream) "
+                "AND (created_at_ms <= ? OR (sent_at_ms IS NULL AND NOT ?)) "
                 "ORDER BY number, site_id, stream LIMIT ?",
-                (WAVEFORM_STREAM, is_waveform, sent_before_ms, *values, min(most, limit - len(rows))),
+                (*key, *values, at_ms + AHEAD_MS, is_clock_right, min(most, limit - len(rows))),
             )
             rows += [Row(*row) for row in found]
         return rows

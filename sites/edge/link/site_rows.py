@@ -12,6 +12,7 @@ from sites.core.readings import TimeQuality
 from sites.edge.control.exchange import Boundary, CapturedWaveform, Float32Array, ServiceBegin
 from sites.edge.link.meter import Meter
 from sites.edge.link.outbox import (
+    AHEAD_MS,
     MAX_ASKED,
     RECORD_STREAM,
     WAVEFORM_STREAM,
@@ -105,7 +106,9 @@ class SiteRows:
         for interval in closed:
             number = self._outbox.next_number(self.site_id, interval.asset)
             metrics = interval_metrics(interval, number)
-            messages += self._keep(interval.asset, number, metrics, interval.ends_at_ms, now_ms)
+            # By a clock that is right it would be refused as of the future; it goes out when its time has come.
+            is_early = time_quality is TimeQuality.SYNCHRONIZED and interval.ends_at_ms > now_ms + AHEAD_MS
+            messages += self._keep(interval.asset, number, metrics, interval.ends_at_ms, now_ms, is_early=is_early)
         self._outbox.keep(self.site_id, METER, self._meter.to_bytes())
         return messages
 
@@ -223,9 +226,11 @@ class SiteRows:
         metrics = record_metrics(chunk, number)
         return self._keep(RECORD_STREAM, number, metrics, chunk.starts_at_us // 1000, now_ms)
 
-    def _keep(self, stream: str, number: int, metrics: list[Metric], at_ms: int, now_ms: int) -> list[Message]:
+    def _keep(
+        self, stream: str, number: int, metrics: list[Metric], at_ms: int, now_ms: int, *, is_early: bool = False
+    ) -> list[Message]:
         """Keep a row in the outbox; return it as a message when the platform listens and its number is final."""
-        if not self._put(stream, number, metrics, at_ms, now_ms):
+        if not self._put(stream, number, metrics, at_ms, now_ms) or is_early:
             return []
         if not self._presence.is_born or not self._outbox.is_adopted(self.site_id, stream):
             return []
@@ -236,7 +241,9 @@ class SiteRows:
         """Keep a row in the outbox; tell whether it found room."""
         payload = encode_payload(Payload(at_ms, None, metrics))
         try:
-            self._outbox.put(site_id=self.site_id, stream=stream, number=number, payload=payload, at_ms=now_ms)
+            self._outbox.put(
+                site_id=self.site_id, stream=stream, number=number, payload=payload, at_ms=max(now_ms, at_ms)
+            )
         except OutboxFull as error:
             self._refuse(error.name, str(error))
             return False

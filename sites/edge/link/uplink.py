@@ -360,7 +360,11 @@ class Uplink:
                 if link.is_born and not connection.is_congested
             ]
             rows = self._outbox.due(
-                sent_before_ms=now_ms - round(self._settings.resend_after_s * 1000), limit=RESEND_ROWS, site_ids=able
+                sent_before_ms=now_ms - round(self._settings.resend_after_s * 1000),
+                limit=RESEND_ROWS,
+                site_ids=able,
+                at_ms=now_ms,
+                is_clock_right=bool(self.clock.synchronized()),
             )
             if not rows:
                 continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -187,45 +189,99 @@ class TestClockSteps:
         assert (pcc.quality, pcc.time_quality) == (Quality.QUESTIONABLE, TimeQuality.STEPPED)
         assert pcc.register_into_uwh == 22_000_000
 
-    def test_back_far_starts_where_the_new_controller_did(self) -> None:
+    def test_back_far_goes_on_behind_what_was_metered_and_on_the_grid(self) -> None:
         meter = a_meter()
         meter.close(epoch_us=0, at_us=1000 * MINUTE, registers=registers(pcc_into_j=1 * WH))
-        epoch_us = 500 * MINUTE
-        meter.begin_service(begin("DC-1", 500 * MINUTE + SECOND, epoch_us=epoch_us))
+        # A dead battery of the machine's clock: it starts in another year, and nobody disciplines it.
+        epoch_us = 500 * MINUTE + 17 * SECOND
+        meter.begin_service(begin("DC-1", epoch_us + SECOND, epoch_us=epoch_us))
         pcc, battery = meter.close(
             epoch_us=epoch_us, at_us=501 * MINUTE, registers=registers(pcc_into_j=2 * WH, service_into_j=WH)
         )
-        assert (pcc.starts_at_ms, pcc.into_bus_uwh, pcc.time_quality) == (
-            500 * 60_000, 2_000_000, TimeQuality.STEPPED,
-        )  # fmt: skip
+        assert (pcc.starts_at_ms, pcc.ends_at_ms) == (1000 * 60_000, 1001 * 60_000)
+        assert (pcc.into_bus_uwh, pcc.time_quality) == (2_000_000, TimeQuality.STEPPED)
         assert battery.services == (("DC-1", 1_000_000, 0),)
-        later, _ = meter.close(
-            epoch_us=epoch_us, at_us=502 * MINUTE, registers=registers(pcc_into_j=2 * WH),
-            time_quality=TimeQuality.SYNCHRONIZED,
-        )  # fmt: skip
-        assert (later.quality, later.time_quality) == (Quality.GOOD, TimeQuality.SYNCHRONIZED)
+        later, _ = meter.close(epoch_us=epoch_us, at_us=502 * MINUTE, registers=registers(pcc_into_j=2 * WH))
+        assert (later.starts_at_ms, later.ends_at_ms) == (1001 * 60_000, 1002 * 60_000)
+        # Its energy is that of its minute; only its instants are off.
+        assert (later.quality, later.time_quality) == (Quality.GOOD, TimeQuality.STEPPED)
 
-    @given(st.lists(st.tuples(st.integers(-2_000, 2_000), st.lists(st.floats(0, 1e6), max_size=5)), max_size=12))
-    def test_whatever_the_clock_did_energy_is_counted_once(self, runs: list[tuple[int, list[float]]]) -> None:
-        meter, at_us, metered_uwh, booked_uwh, register = a_meter(), 5_000 * MINUTE, 0, 0, 0
-        epochs: set[int] = set()
-        for step_min, spent in runs:
-            at_us = max(0, at_us + step_min * MINUTE)
-            epoch_us, joule = at_us, 0.0
-            while epoch_us in epochs:
-                epoch_us += 1
-            epochs.add(epoch_us)
-            # Long enough to catch up with a small step back, as a site runs.
-            for energy_j in [*spent, *[0.0] * 12]:
-                joule += energy_j
-                at_us += MINUTE
-                values = registers(pcc_into_j=joule)
-                for closed in meter.close(epoch_us=epoch_us, at_us=at_us, registers=values):
-                    if closed.asset == "pcc":
-                        booked_uwh += closed.into_bus_uwh
-                        assert closed.register_into_uwh >= register
-                        assert closed.ends_at_ms > closed.starts_at_ms
-                        register = closed.register_into_uwh
-                assert meter.close(epoch_us=epoch_us, at_us=at_us, registers=values) == []
-            metered_uwh += uwh_from_joule(joule)
-        assert booked_uwh == register == metered_uwh
+    def test_a_clock_put_right_ends_it_with_the_next_controller(self) -> None:
+        meter = a_meter()
+        meter.close(epoch_us=0, at_us=1000 * MINUTE, registers=registers())
+        meter.close(epoch_us=10 * MINUTE, at_us=11 * MINUTE, registers=registers())
+        pcc, _ = meter.close(
+            epoch_us=1003 * MINUTE, at_us=1004 * MINUTE, registers=registers(), time_quality=TimeQuality.SYNCHRONIZED
+        )
+        assert (pcc.starts_at_ms, pcc.ends_at_ms) == (1003 * 60_000, 1004 * 60_000)
+        assert (pcc.quality, pcc.time_quality) == (Quality.GOOD, TimeQuality.SYNCHRONIZED)
+
+    def test_a_clock_that_ran_ahead_is_worked_off_once_it_is_right(self) -> None:
+        meter = a_meter()
+        meter.close(epoch_us=0, at_us=1000 * MINUTE, registers=registers())
+        # Two hours back, and disciplined: ten minutes of metering to each minute on the wire, 120 / 9 such minutes.
+        told: list[ClosedInterval] = []
+        for minute in range(881, 1100):
+            values = registers(pcc_into_j=(minute - 880) * WH)
+            told += meter.close(
+                epoch_us=880 * MINUTE, at_us=minute * MINUTE, registers=values, time_quality=TimeQuality.SYNCHRONIZED
+            )[:1]
+        worked_off = [closed for closed in told if closed.time_quality is TimeQuality.STEPPED]
+        assert [closed.into_bus_uwh for closed in worked_off] == [10_000_000] * 13 + [4_000_000]
+        assert {closed.quality for closed in worked_off} == {Quality.QUESTIONABLE}
+        assert worked_off[-1].ends_at_ms == 1014 * 60_000
+        assert [closed.ends_at_ms // 60_000 for closed in told[len(worked_off) :]] == list(range(1015, 1100))
+        assert told[-1].register_into_uwh == 219_000_000
+
+
+MOST_SILENT = 600 * SECOND
+"""How long a site closes nothing because of its clock: with the interval that is then due, 11 minutes."""
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.integers(-30, 30), st.integers(-3_000, 3_000), st.integers(-10_000_000, 10_000_000)),
+            st.integers(0, 59),
+            st.lists(st.tuples(st.floats(0, 1e6), st.booleans(), st.booleans()), max_size=40),
+        ),
+        max_size=10,
+    ),
+    st.sampled_from([60, 300, 900]),
+)
+def test_whatever_the_clock_did_time_goes_forward_and_energy_is_counted_once(
+    runs: list[tuple[int, int, list[tuple[float, bool, bool]]]], interval_s: int
+) -> None:
+    """Steps either way between controllers, restarts of the uplink, a clock that is disciplined now and then."""
+    meter, grid_us = Meter(["pcc"], interval_s), interval_s * SECOND
+    at_us = 10_100_000 * MINUTE
+    told: list[ClosedInterval] = []
+    metered_uwh, epochs = 0, set()
+    for step_min, second, ticks in runs:
+        at_us = max(0, at_us + step_min * MINUTE) // MINUTE * MINUTE + second * SECOND
+        while at_us in epochs:
+            at_us += 1
+        epoch_us, joule, closed_us = at_us, 0.0, at_us
+        epochs.add(epoch_us)
+        # Long enough to come to an end at last, as a site runs.
+        for energy_j, is_right, restarts in [*ticks, *[(0.0, False, False)] * (12 + 900 // interval_s)]:
+            joule += energy_j
+            at_us = (at_us // grid_us + 1) * grid_us
+            values = registers(pcc_into_j=joule)
+            quality = TimeQuality.SYNCHRONIZED if is_right else TimeQuality.UNKNOWN
+            closed = meter.close(epoch_us=epoch_us, at_us=at_us, registers=values, time_quality=quality)
+            assert meter.close(epoch_us=epoch_us, at_us=at_us, registers=values, time_quality=quality) == []
+            told += closed
+            closed_us = at_us if closed else closed_us
+            assert at_us - closed_us <= max(MOST_SILENT, 2 * grid_us) + grid_us
+            if restarts:
+                again = Meter(["pcc"], interval_s)
+                again.restore(meter.to_bytes())
+                meter = again
+        metered_uwh += uwh_from_joule(joule)
+    for before, after in pairwise(told):
+        assert before.ends_at_ms <= after.starts_at_ms
+        assert after.register_into_uwh == before.register_into_uwh + after.into_bus_uwh
+    assert all(closed.starts_at_ms < closed.ends_at_ms for closed in told)
+    assert all(closed.ends_at_ms % (interval_s * 1000) == 0 for closed in told)
+    assert sum(closed.into_bus_uwh for closed in told) == metered_uwh == (told[-1].register_into_uwh if told else 0)

@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 
 from sites.edge.link.outbox import MAX_WAVEFORMS_DUE, RECORD_STREAM, WAVEFORM_STREAM, Outbox, OutboxError, OutboxFull
 
+FAR = 2**62
+"""An instant by which all have come."""
+
 
 def an_outbox(path: Path, max_bytes: int = 10_000) -> Outbox:
     return Outbox(path / "outbox.sqlite3", empty=lambda payload: b"", max_bytes=max_bytes)
@@ -52,10 +55,10 @@ def test_rows_stay_until_the_platform_has_stored_them(tmp_path: Path) -> None:
     for _ in range(3):
         put(outbox)
     outbox.mark_sent([("s", "battery", n) for n in (1, 2, 3)], at_ms=100)
-    assert outbox.due(sent_before_ms=100, limit=10) == []
-    assert [row.number for row in outbox.due(sent_before_ms=101, limit=10)] == [1, 2, 3]
+    assert outbox.due(sent_before_ms=100, limit=10, at_ms=FAR) == []
+    assert [row.number for row in outbox.due(sent_before_ms=101, limit=10, at_ms=FAR)] == [1, 2, 3]
     assert outbox.confirm(site_id="s", stream="battery", stored_through=2) == 2
-    assert [row.number for row in outbox.due(sent_before_ms=101, limit=10)] == [3]
+    assert [row.number for row in outbox.due(sent_before_ms=101, limit=10, at_ms=FAR)] == [3]
 
 
 def test_a_mark_ahead_of_the_numbering_deletes_nothing(tmp_path: Path) -> None:
@@ -71,15 +74,15 @@ def test_a_lost_link_makes_sent_rows_due_again(tmp_path: Path) -> None:
     put(outbox)
     outbox.mark_sent([("s", "battery", 1)], at_ms=100)
     outbox.forget_sent("s")
-    assert [row.number for row in outbox.due(sent_before_ms=0, limit=10)] == [1]
+    assert [row.number for row in outbox.due(sent_before_ms=0, limit=10, at_ms=FAR)] == [1]
 
 
 def test_only_sites_that_are_up_are_due(tmp_path: Path) -> None:
     outbox = an_outbox(tmp_path)
     put(outbox, site_id="a")
     put(outbox, site_id="b")
-    assert [row.site_id for row in outbox.due(sent_before_ms=0, limit=10, site_ids=["b"])] == ["b"]
-    assert outbox.due(sent_before_ms=0, limit=10, site_ids=[]) == []
+    assert [row.site_id for row in outbox.due(sent_before_ms=0, limit=10, at_ms=FAR, site_ids=["b"])] == ["b"]
+    assert outbox.due(sent_before_ms=0, limit=10, at_ms=FAR, site_ids=[]) == []
 
 
 class TestNewFile:
@@ -88,10 +91,12 @@ class TestNewFile:
         for payload in (b"a", b"b", b"c"):
             put_unadopted(outbox, payload=payload)
         put(outbox, "pcc", b"p")
-        assert [(row.stream, row.number) for row in outbox.due(sent_before_ms=0, limit=10)] == [("pcc", 1)]
+        assert [(row.stream, row.number) for row in outbox.due(sent_before_ms=0, limit=10, at_ms=FAR)] == [("pcc", 1)]
         # 2 is not a confirmation of the second row here: it speaks of an earlier file.
         assert outbox.adopt(site_id="s", stream="battery", stored_through=2) == 3
-        rows = [(r.number, r.payload) for r in outbox.due(sent_before_ms=0, limit=10) if r.stream == "battery"]
+        rows = [
+            (r.number, r.payload) for r in outbox.due(sent_before_ms=0, limit=10, at_ms=FAR) if r.stream == "battery"
+        ]
         assert rows == [(3, b"a"), (4, b"b"), (5, b"c")]
         outbox.close()
         again = an_outbox(tmp_path)
@@ -119,9 +124,11 @@ def test_waveforms_wait_until_everything_else_has_been_given_out(tmp_path: Path)
         put(outbox, WAVEFORM_STREAM, b"w")
     for _ in range(3):
         put(outbox)
-    assert [row.stream for row in outbox.due(sent_before_ms=0, limit=3)] == ["battery"] * 3
-    assert [row.stream for row in outbox.due(sent_before_ms=0, limit=5)] == ["battery"] * 3 + ["waveform"] * 2
-    assert len(outbox.due(sent_before_ms=0, limit=1000)) == 3 + MAX_WAVEFORMS_DUE
+    assert [row.stream for row in outbox.due(sent_before_ms=0, limit=3, at_ms=FAR)] == ["battery"] * 3
+    assert [row.stream for row in outbox.due(sent_before_ms=0, limit=5, at_ms=FAR)] == ["battery"] * 3 + [
+        "waveform"
+    ] * 2
+    assert len(outbox.due(sent_before_ms=0, limit=1000, at_ms=FAR)) == 3 + MAX_WAVEFORMS_DUE
 
 
 class TestWhenFull:
@@ -132,7 +139,7 @@ class TestWhenFull:
         put(outbox, WAVEFORM_STREAM, b"w" * 40, at_ms=1)
         put(outbox, RECORD_STREAM, b"r" * 40, at_ms=2)
         put(outbox, RECORD_STREAM, b"q" * 40, at_ms=3)
-        rows = {(row.stream, row.number): row.payload for row in outbox.due(sent_before_ms=0, limit=10)}
+        rows = {(row.stream, row.number): row.payload for row in outbox.due(sent_before_ms=0, limit=10, at_ms=FAR)}
         assert rows == {("record", 1): b"", ("record", 2): b"q" * 40, ("waveform", 1): b"w" * 40}
         assert outbox.dropped_count == 1
         assert [record.getMessage() for record in caplog.records] == [
@@ -190,7 +197,7 @@ def test_unconfirmed_numbers_are_always_one_run_up_to_the_last(
         elif isinstance(step, int) and step <= last:
             outbox.confirm(site_id="s", stream="battery", stored_through=step)
             mark = max(mark, step)
-    numbers = [row.number for row in outbox.due(sent_before_ms=0, limit=1000)]
+    numbers = [row.number for row in outbox.due(sent_before_ms=0, limit=1000, at_ms=FAR)]
     assert numbers == list(range(mark + 1, last + 1))
     outbox.close()
 
@@ -216,7 +223,7 @@ def test_a_killed_writer_leaves_neither_a_hole_nor_a_repeat(tmp_path: Path) -> N
     writer.wait(10)
     told = max([told, *(int(line) for line in writer.stdout.read().split() if line)])
     outbox = Outbox(path, empty=lambda payload: b"")
-    numbers = [row.number for row in outbox.due(sent_before_ms=0, limit=100_000)]
+    numbers = [row.number for row in outbox.due(sent_before_ms=0, limit=100_000, at_ms=FAR)]
     assert numbers == list(range(1, len(numbers) + 1))
     assert len(numbers) >= told
     assert outbox.next_number("s", "battery") == len(numbers) + 1

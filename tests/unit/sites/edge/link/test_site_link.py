@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.site_bench import NOW, SEED, SITE, Bench, an_armed_share
+from support.site_bench import FAR, NOW, SEED, SITE, Bench, an_armed_share
 
 from sites.core.assignments import Assignment
+from sites.core.readings import TimeQuality
 from sites.edge.control.exchange import REGISTER_DTYPE, Boundary
 from sites.edge.link.fallback import LossOfLink
 from sites.wire.commands import node_command
@@ -110,7 +111,7 @@ def test_a_restart_arms_the_held_assignment_and_goes_on_numbering(tmp_path: Path
     second = Bench(tmp_path)
     assert list(second.port.take_requests()) == [(0, share)]
     second.link.rows.close_interval(a_boundary(2, 7200.0), now_ms=NOW)
-    rows = [(row.stream, row.number) for row in second.outbox.due(sent_before_ms=0, limit=10)]
+    rows = [(row.stream, row.number) for row in second.outbox.due(sent_before_ms=0, limit=10, at_ms=FAR)]
     assert ("pcc", 2) in rows
 
 
@@ -161,7 +162,7 @@ def test_marks_delete_rows_and_faulty_ones_are_counted(bench: Bench) -> None:
     bench.come_online()
     bench.link.rows.close_interval(a_boundary(1, 1.0), now_ms=NOW)
     bench.hear(node_command(SITE, NOW, {"stored_through/pcc": 1, "stored_through/battery": 9}))
-    assert [row.stream for row in bench.outbox.due(sent_before_ms=NOW + 1, limit=9)] == ["battery"]
+    assert [row.stream for row in bench.outbox.due(sent_before_ms=NOW + 1, limit=9, at_ms=FAR)] == ["battery"]
     assert bench.link.refused_count == 1
     bench.hear(node_command(SITE, NOW, {"stored_through/wind": 1}))
     assert bench.link.refused_count == 2
@@ -176,7 +177,7 @@ def test_a_new_outbox_sends_nothing_numbered_before_it_knows_the_platforms_marks
     assert bench.due_numbers("pcc") == []
     bench.tell_marks(pcc=40)
     assert (bench.due_numbers("pcc"), bench.due_numbers("battery")) == ([41, 42], [1, 2])
-    row = next(row for row in bench.outbox.due(sent_before_ms=NOW + 1, limit=9) if row.number == 41)
+    row = next(row for row in bench.outbox.due(sent_before_ms=NOW + 1, limit=9, at_ms=FAR) if row.number == 41)
     (event,) = bench.told([bench.link.rows.resend(row, now_ms=NOW)], NOW + 300_000)
     assert isinstance(event, DeviceData)
     assert event.values["interval/number"].value == 41
@@ -202,7 +203,7 @@ def test_a_mark_beyond_reason_is_refused_and_the_births_are_repeated_for_another
 def test_a_kept_row_is_sent_again_as_historical(bench: Bench) -> None:
     bench.link.rows.close_interval(a_boundary(1, 3600.0), now_ms=NOW)
     bench.told(bench.come_online())
-    (row,) = (row for row in bench.outbox.due(sent_before_ms=NOW, limit=9) if row.stream == "pcc")
+    (row,) = (row for row in bench.outbox.due(sent_before_ms=NOW, limit=9, at_ms=FAR) if row.stream == "pcc")
     (event,) = bench.told([bench.link.rows.resend(row, now_ms=NOW)], NOW + 120_000)
     assert isinstance(event, DeviceData)
     number = event.values["interval/number"]
@@ -245,3 +246,25 @@ def test_every_connection_carries_a_new_birth_number_also_after_a_restart(tmp_pa
         wills += [bench.link.will().payload, bench.link.will().payload]
         bench.outbox.close()
     assert len(set(wills)) == 4
+
+
+class TestRowsOfInstantsThatHaveNotCome:
+    """A clock that ran ahead and was put right: what was metered goes on behind it, and waits for its time."""
+
+    def test_by_a_clock_that_is_right_they_wait(self, bench: Bench) -> None:
+        bench.come_online()
+        boundary = a_boundary(1, 3600.0)
+        right = TimeQuality.SYNCHRONIZED
+        assert bench.link.rows.close_interval(boundary, now_ms=NOW + 57_000, time_quality=right) == []
+        for at_ms, found in ((NOW + 57_000, 0), (NOW + 58_000, 2)):
+            rows = bench.outbox.due(sent_before_ms=at_ms, limit=9, at_ms=at_ms, is_clock_right=True)
+            assert len(rows) == found
+
+    def test_by_a_clock_that_may_be_wrong_they_go_out_once(self, bench: Bench) -> None:
+        bench.come_online()
+        assert len(bench.link.rows.close_interval(a_boundary(1, 3600.0), now_ms=NOW)) == 2
+        assert bench.outbox.due(sent_before_ms=NOW + 10_000, limit=9, at_ms=NOW + 10_000) == []
+        # A lost connection may have taken them along.
+        bench.link.note_down(now_ms=NOW + 10_000)
+        assert len(bench.outbox.due(sent_before_ms=NOW + 10_000, limit=9, at_ms=NOW + 10_000)) == 2
+        assert len(bench.outbox.due(sent_before_ms=FAR, limit=9, at_ms=NOW + 60_000)) == 2
