@@ -129,12 +129,20 @@ class Connection:
         """Hand a message to the connection; False when it is down or the message was not taken."""
         if not self.is_up:
             return False
-        sent = self._client.publish(message.topic, message.payload, qos=message.qos, retain=message.retain)
-        is_taken = bool(sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS)
+        if message.qos == 0:
+            is_taken = self._client.publish_at_qos_0(message.topic, message.payload, retain=message.retain)
+        else:
+            sent = self._client.publish(message.topic, message.payload, qos=message.qos, retain=message.retain)
+            is_taken = bool(sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS)
         if is_taken:
             metrics.MQTT.messages_out += 1
             metrics.MQTT.bytes_out += len(message.payload)
         return is_taken
+
+    def flush(self) -> None:
+        """Write what waits as far as the socket takes it, before the event loop would: for a long run of messages."""
+        if self.is_up and self._is_watched():
+            self._client.loop_write()
 
     def subscribe_to(self, subscriptions: Sequence[tuple[str, int]], *, optional: Sequence[str] = ()) -> None:
         """Change the subscriptions: the new ones are asked for before the old ones are given up.

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import paho.mqtt.client as paho
 from paho.mqtt.enums import MQTTErrorCode
+
+from sites.mqtt.writing import PieceClient
 
 CHUNK_BYTES: Final = 131_072
 _PUBLISH_QOS_0: Final = (0x30, 0x31)
@@ -15,7 +16,7 @@ _PUBLISH_QOS_0: Final = (0x30, 0x31)
 _LONGEST_LENGTH: Final = 4
 
 
-class ChunkClient(paho.Client):
+class ChunkClient(PieceClient):
     """A client whose ``loop_read`` takes all that the socket holds.
 
     Messages at QoS 0 need no answer and no state, so they are read here and handed to ``on_publish_0(topic,

@@ -47,6 +47,10 @@ def run_arming(_options: Options) -> list[Row]:
         Row("arming_each_p99_ms", "each site, first sending to acknowledgement, p99 [ms]",
             float(np.percentile(found.each_ms, 99))),
         Row("arming_sendings_a_site", "sendings a site", found.sends / found.sites),
+        Row("arming_verified", "signatures verified afterwards, and answers that were the edge's own",
+            found.audit["verified"]),
+        *(Row(f"arming_{name}_cpu_s", f"processor time from the decision on: {name} [s]", cpu_s)
+          for name, cpu_s in found.cpu_s.items()),
     ]  # fmt: skip
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from sites.wire.errors import AliasUnknown, MetricUnknown, TimestampInFuture, TooManySites, TopicInvalid, WireError
 from sites.wire.metrics import COMMAND, CONTROL_DECLARED, CONTROL_DEVICE, DESIRED, DESIRED_STREAM, REBIRTH, MetricType
 from sites.wire.payload import Metric, Payload, decode_payload, encode_payload, typed_value
+from sites.wire.sealed import sealed_command
 from sites.wire.topics import NAMESPACE, device_topic, node_topic, parse_topic
-from vpp.dispatch.reports import FIELDS, ReportInvalid, SiteReport, report_from
+from vpp.dispatch.plain_answers import plain_answer
+from vpp.dispatch.reports import CURVE, FIELDS, ReportInvalid, SiteReport, report_from
 
 SUBSCRIPTIONS: Final = (f"{NAMESPACE}/+/DBIRTH/+/{CONTROL_DEVICE}", f"{NAMESPACE}/+/DDATA/+/{CONTROL_DEVICE}")
 MAX_SITES: Final = 100_000
@@ -54,6 +58,8 @@ class ControlSession:
         self._names: dict[str, dict[int, str]] = {}
         self._reports: dict[str, dict[str, SiteReport]] = {}
         self._asked_at: dict[str, datetime] = {}
+        self._data_sites: dict[str, str] = {}
+        """Site by the topic of its data: a topic is read once."""
 
     def knows(self, site_id: str) -> bool:
         """Tell whether the site's control device was born for us."""
@@ -63,6 +69,14 @@ class ControlSession:
         """Drop all births: after a lost connection some may have been missed."""
         self._names.clear()
         self._reports.clear()
+
+    def expect(self, site_ids: Iterable[str]) -> None:
+        """Note how the topics of enrolled sites read, before their answers come thick and fast."""
+        known = set(self._data_sites.values())
+        for site_id in site_ids:
+            if site_id not in known and len(self._data_sites) < MAX_SITES:
+                self._data_sites[device_topic("DDATA", site_id, CONTROL_DEVICE)] = site_id
+                _command_topic(site_id)
 
     def may_ask(self, site_id: str, *, at: datetime) -> bool:
         """Tell whether a site may be asked for its births now, and note that it is."""
@@ -76,6 +90,23 @@ class ControlSession:
 
     def receive(self, topic: str, payload: bytes, *, received_at: datetime) -> Reported | BirthNeeded | Refused:
         """Read one message of a control device."""
+        return self._receive_plain(topic, payload, received_at) or self._receive(topic, payload, received_at)
+
+    def _receive_plain(self, topic: str, payload: bytes, received_at: datetime) -> Reported | None:
+        """Read an answer that is written as nearly all are; None for any other message."""
+        site_id = self._data_sites.get(topic)
+        if site_id is None or len(payload) > self._max_bytes or len(self._reports) >= MAX_SITES:
+            return None
+        answer = plain_answer(payload)
+        if answer is None or answer.at_ms / 1000.0 - received_at.timestamp() > self._max_ahead.total_seconds():
+            return None
+        of_site = self._reports.setdefault(site_id, {})
+        before = of_site.get(CURVE) or SiteReport(site_id, received_at)
+        report = before.holding(answer.state, answer.held_hash, answer.held_sequence, received_at=received_at)
+        of_site[CURVE] = report
+        return Reported((report,), False)
+
+    def _receive(self, topic: str, payload: bytes, received_at: datetime) -> Reported | BirthNeeded | Refused:
         try:
             parsed = parse_topic(topic)
             if parsed.device != CONTROL_DEVICE or parsed.kind not in ("DBIRTH", "DDATA"):
@@ -126,25 +157,29 @@ def _printable(topic: str) -> str:
 
 def desired_message(site_id: str, envelope: bytes, *, at: datetime, kind: str = "curve") -> tuple[str, bytes]:
     """Return topic and payload that ask a site to hold the assignment of a kind in a sealed envelope."""
-    name = DESIRED_STREAM if kind == "stream" else DESIRED
-    metric = Metric(name=name, type=MetricType.BYTES, value=envelope)
-    return device_topic("DCMD", site_id, CONTROL_DEVICE), _command(metric, at)
+    return _command_topic(site_id), sealed_command(
+        DESIRED_STREAM if kind == "stream" else DESIRED, envelope, now_ms=_ms(at)
+    )
 
 
 def command_message(site_id: str, envelope: bytes, *, at: datetime) -> tuple[str, bytes]:
     """Return topic and payload that ask a site for the request in a sealed envelope."""
-    metric = Metric(name=COMMAND, type=MetricType.BYTES, value=envelope)
-    return device_topic("DCMD", site_id, CONTROL_DEVICE), _command(metric, at)
+    return _command_topic(site_id), sealed_command(COMMAND, envelope, now_ms=_ms(at))
 
 
 def rebirth_message(site_id: str, *, at: datetime) -> tuple[str, bytes]:
     """Return topic and payload that ask a site for all its births."""
     metric = Metric(name=REBIRTH, type=MetricType.BOOLEAN, value=True)
-    return node_topic("NCMD", site_id), _command(metric, at)
+    return node_topic("NCMD", site_id), encode_payload(Payload(timestamp_ms=_ms(at), seq=None, metrics=[metric]))
 
 
-def _command(metric: Metric, at: datetime) -> bytes:
-    return encode_payload(Payload(timestamp_ms=int(at.timestamp() * 1000), seq=None, metrics=[metric]))
+@lru_cache(MAX_SITES)
+def _command_topic(site_id: str) -> str:
+    return device_topic("DCMD", site_id, CONTROL_DEVICE)
+
+
+def _ms(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
 
 
 def _values(message: Payload, names: dict[int, str]) -> dict[str, Any]:

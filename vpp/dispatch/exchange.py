@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from vpp.dispatch.reports import SiteReport
+from vpp.dispatch.reports import CURVE, SiteReport
 
 REORDER_S: Final = 0.05
 """Once a site that was sent so much later has answered, an earlier one is taken for gone [s]."""
@@ -32,7 +32,7 @@ class DesiredRow:
     ends_at: datetime
     acknowledged: bool
     refused: bool
-    kind: str = "curve"
+    kind: str = CURVE
 
 
 class Outcome(StrEnum):
@@ -138,12 +138,16 @@ class Exchange:
             self._fresh.move_to_end(key, last=False)
         return Outcome.DIFFERS
 
-    def drop(self, site_id: str, kind: str = "curve") -> None:
+    def drop(self, site_id: str, kind: str = CURVE) -> None:
         """Forget what is desired of a site: a command that was answered is never sent again, whatever comes."""
         key = (site_id, kind)
         if key in self._desires:
             self._settle(self._desires[key], Outcome.AGREED, None)
             del self._desires[key]
+
+    def asks(self, site_id: str, kind: str = CURVE) -> bool:
+        """Tell whether anything is desired of a site."""
+        return (site_id, kind) in self._desires
 
     def next_due(self, *, at: datetime) -> float:
         """Return the time after which something may be due without an answer coming [s]."""
@@ -154,8 +158,8 @@ class Exchange:
 
     @property
     def is_storming(self) -> bool:
-        """Tell whether many sites wait for their first sending: answers come thick and fast."""
-        return len(self._fresh) > FIRST_WINDOW
+        """Tell whether many sites wait for their first sending or have not answered it: answers come thick and fast."""
+        return len(self._fresh) + len(self._flying) > FIRST_WINDOW
 
     @property
     def open_count(self) -> int:

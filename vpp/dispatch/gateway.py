@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter, deque
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Final
 from urllib.parse import SplitResult
 
@@ -40,6 +42,8 @@ IN_FLIGHT: Final = 2_048
 BIRTHS_WITHIN_S: Final = 2.0
 """Time after connecting in which births come unasked, because the ingest asked or the site is new [s]."""
 REBIRTHS_PER_S: Final = 200.0
+BURST: Final = 64
+"""Assignments that are signed and sent before answers are read again: sites and broker work meanwhile."""
 
 
 class Gateway:
@@ -66,6 +70,7 @@ class Gateway:
         """Site's id -> hash of the last command whose answer was handed over."""
         self._reports: list[SiteReport] = []
         self._inbox: deque[tuple[str, bytes, datetime]] = deque()
+        self._storm_began_s: float | None = None
         self._wake = asyncio.Event()
         self._came_up = asyncio.Event()
         self._connection = Connection(
@@ -92,9 +97,15 @@ class Gateway:
         return self._connection.down_reason
 
     @property
-    def is_storming(self) -> bool:
-        """Whether many sites are being armed right now; what else can wait a little should."""
-        return self._exchange.is_storming
+    def storms_for_s(self) -> float | None:
+        """For how long many sites have been armed at once [s], None while they are not: what can wait then should."""
+        if not self._exchange.is_storming:
+            self._storm_began_s = None
+            return None
+        now_s = time.monotonic()
+        if self._storm_began_s is None:
+            self._storm_began_s = now_s
+        return now_s - self._storm_began_s
 
     def desire(self, rows: Iterable[DesiredRow]) -> None:
         """Take newly decided assignments; they go out at once when the broker is there."""
@@ -111,6 +122,7 @@ class Gateway:
     def expect(self, site_ids: Collection[str]) -> None:
         """Name the sites whose control devices shall be known before anything is asked of them."""
         self._expected = frozenset(site_ids)
+        self._session.expect(site_ids)
 
     def take_sendings(self) -> list[Sending]:
         """Hand over what was sent since the last call."""
@@ -146,10 +158,15 @@ class Gateway:
             wait_s = 1.0
             if self._connection.is_up:
                 at = datetime.now(UTC)
-                for row in self._exchange.due(at=at):
-                    self._send(row)
                 for row in self._commands.due(at=at):
                     self._send_command(row)
+                burst = list(islice(self._exchange.due(at=at), BURST))
+                for row in burst:
+                    self._send(row)
+                if len(burst) == BURST:
+                    self._connection.flush()
+                    await asyncio.sleep(0)
+                    continue
                 due_s = min(self._exchange.next_due(at=at), self._commands.next_due(at=at))
                 wait_s = max(0.005, min(due_s, wait_s))
             try:
@@ -191,6 +208,9 @@ class Gateway:
 
     def _take_answer(self, report: SiteReport, *, is_birth: bool) -> None:
         """Compare a report's answer with the command that is open; every birth repeats the last answer."""
+        is_told = self._answered.get(report.site_id, "") == report.answer_hash
+        if is_told and not self._commands.asks(report.site_id):
+            return
         refused = report.answer == SiteCommand.Answer.REFUSED
         said = replace(
             report,
@@ -199,7 +219,7 @@ class Gateway:
         )
         if self._commands.receive(said, is_birth=is_birth) in (Outcome.AGREED, Outcome.REFUSED):
             self._commands.drop(report.site_id)
-        if report.answer_hash and self._answered.get(report.site_id) != report.answer_hash:
+        if report.answer_hash and not is_told:
             self._answered[report.site_id] = report.answer_hash
             self._answers.append(report)
 

@@ -34,8 +34,8 @@ Result = TypeVar("Result")
 
 WRITE_EVERY_S: Final = 0.1
 """Sendings and acknowledgements go to the database in batches so often [s]."""
-STORM_WRITE_EVERY_S: Final = 1.0
-"""While many sites are armed at once, only so often [s]."""
+STORM_WRITE_EVERY_S: Final = 3.0
+"""While many sites are armed at once, only so often [s]; looking after the fleet waits as long."""
 REVIEW_EVERY_S: Final = 1.0
 """Refused, silent, stale and lapsed assignments are looked at at most so often [s]."""
 REVIEW_REST: Final = 5.0
@@ -124,7 +124,7 @@ class Leader:
                 self._tick(gateway, token),
                 self._write(gateway, token),
                 self._write_commands(gateway, token),
-                self._review(token),
+                self._review(gateway, token),
                 self._expect(gateway),
             )
         ]
@@ -179,7 +179,7 @@ class Leader:
             await asyncio.sleep(WRITE_EVERY_S)
             # The database's thread takes the interpreter from the gateway: while many sites are armed it waits.
             # Nothing is lost by that: what may have been sent counts from the decision on.
-            if gateway.is_storming and time.monotonic() - written_s < STORM_WRITE_EVERY_S:
+            if _can_wait(gateway, since_s=written_s):
                 continue
             written_s = time.monotonic()
             sendings += gateway.take_sendings()
@@ -215,12 +215,16 @@ class Leader:
             if await self._try(lambda s=sendings, a=answers: _record_commands(s, a, token)):  # type: ignore[misc]
                 sendings, answers = [], []
 
-    async def _review(self, token: int) -> None:
+    async def _review(self, gateway: Gateway, token: int) -> None:
         freeze = FreezeWatch()
         # Turns go by the monotonic clock: a step of the wall clock must not give all sites their turn at once.
         turned_s = time.monotonic()
         while True:
             began_s = time.monotonic()
+            if _can_wait(gateway, since_s=turned_s):
+                # What was sent and answered is not written yet: nothing to look at.
+                await asyncio.sleep(WRITE_EVERY_S)
+                continue
             turns = operations.Turns(settings.REARM_EVERY_S, turned_s, began_s)
             if await self._try(lambda t=turns: self._look_after(token, freeze, t)):  # type: ignore[misc]
                 turned_s = began_s
@@ -310,6 +314,12 @@ class Leader:
 
     async def _call(self, operation: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._database, operation)
+
+
+def _can_wait(gateway: Gateway, *, since_s: float) -> bool:
+    """Tell whether the database may be left alone while many sites are armed at once; ``since_s``: last done [s]."""
+    storms_for_s = gateway.storms_for_s
+    return storms_for_s is not None and min(storms_for_s, time.monotonic() - since_s) < STORM_WRITE_EVERY_S
 
 
 def _record(sendings: list[Sending], reports: list[SiteReport], token: int) -> bool:

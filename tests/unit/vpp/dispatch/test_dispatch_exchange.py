@@ -188,3 +188,25 @@ class TestClockSteps:
         assert len(list(exchange.due(at=after(300)))) == 1
         assert list(exchange.due(at=after(300.5))) == []
         assert list(exchange.due(at=after(900))) == []
+
+
+class TestStorm:
+    def test_it_lasts_from_the_decision_until_nearly_all_have_answered(self) -> None:
+        sites = [f"s{number}" for number in range(200)]
+        exchange = an_exchange(*(a_row(site) for site in sites), in_flight=200)
+        assert exchange.is_storming
+        seen = 0
+        while exchange.open_count:
+            for row in list(exchange.due(at=after(0.001 * seen))):
+                exchange.receive(a_report(row.content_hash, site_id=row.site_id, at_s=0.001 * seen), is_birth=False)
+            seen += 1
+        assert not exchange.is_storming
+
+    def test_answers_that_are_on_their_way_belong_to_it_and_sites_that_are_gone_do_not_prolong_it(self) -> None:
+        exchange = an_exchange(*(a_row(f"s{number}") for number in range(130)), in_flight=100)
+        sent(exchange, 0.0)
+        sent(exchange, RESEND_S)
+        # All are sent once; those of the second round are on their way.
+        assert exchange.is_storming
+        sent(exchange, 3 * RESEND_S)
+        assert not exchange.is_storming
