@@ -149,7 +149,7 @@ DATABASES: dict[str, Any] = {"default": _database}
 # --- the wire --------------------------------------------------------------------------------
 BROKER = environment.url("VPP_BROKER_URL", "mqtt://127.0.0.1:1883", ("mqtt", "mqtts"))
 try:
-    BrokerAddress.of(BROKER)
+    BrokerAddress.of(BROKER).require_closed(open_allowed=environment.flag("VPP_OPEN_BROKER", False))
 except BrokerAddressError as error:
     raise ImproperlyConfigured(f"VPP_BROKER_URL: {error}") from None
 HOST_ID = environment.text("VPP_HOST_ID", "vpp")

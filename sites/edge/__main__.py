@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import logging
 import os
 import sys
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from sites.edge import site_commands
 from sites.edge.config import KEY_HEX, SITE_ID, ConfigError, EdgeConfig, load_config
 from sites.edge.studies.output_files import OutputError
-from sites.mqtt.address import BrokerAddress, BrokerAddressError
+from sites.mqtt.address import OPEN_ALLOWED, BrokerAddress, BrokerAddressError
 from sites.observability.logs import JsonLines, speak_as
 
 if TYPE_CHECKING:
@@ -83,7 +84,9 @@ def _parser(wanted: str) -> argparse.ArgumentParser:
     simulate.add_argument(
         "--broker", metavar="URL", help=f"mqtt://user:password@host:port; better in {BROKER_VARIABLE}, unseen by others"
     )
-    simulate.add_argument("--identities", type=Path, metavar="DIR", help="each site's certificate, in DIR/SITE")
+    simulate.add_argument(
+        "--identities", type=Path, metavar="DIR", help="each site's certificate, in DIR/SITE; waited for"
+    )
     simulate.add_argument("--host-id", default="vpp", metavar="ID")
     simulate.add_argument("--platform-key", action="append", default=[], metavar="HEX", help="public key, repeatable")
     simulate.add_argument("--runtime-dir", type=Path, metavar="DIR")
@@ -193,6 +196,9 @@ def _simulate(options: argparse.Namespace, environment: Mapping[str, str]) -> in
 
     if options.manifest is not None:
         write_manifest(sites=options.sites, seed=options.seed, path=options.manifest)
+        # Whoever enrols the fleet need not wait for the simulation.
+        sys.stdout.write(json.dumps({"event": "manifest", "path": str(options.manifest)}) + "\n")
+        sys.stdout.flush()
     url = options.broker or environment.get(BROKER_VARIABLE, "")
     if not url:
         if options.manifest is not None:
@@ -208,24 +214,29 @@ def _simulate(options: argparse.Namespace, environment: Mapping[str, str]) -> in
     if 3600 % options.interval_s:
         raise ConfigError(f"--interval-s is {options.interval_s}, accepted: a divisor of 3600")
     broker = BrokerAddress.parse(url)
+    broker.require_closed(open_allowed=environment.get(OPEN_ALLOWED, "") == "1")
     if broker.asks_certificate and options.identities is None:
         raise ConfigError("--identities is missing, accepted: a folder of certificates, or cert=FILE in the URL")
     # Imported here: writing a manifest needs no compiled kernels.
+    from sites.edge.link.identity import IdentityError
     from sites.edge.studies.simulate import Simulation, run_simulation
 
-    return run_simulation(
-        Simulation(
-            sites=options.sites,
-            seed=options.seed,
-            broker=broker,
-            host_id=options.host_id,
-            platform_keys=tuple(bytes.fromhex(key) for key in keys),
-            runtime_dir=options.runtime_dir,
-            interval_s=options.interval_s,
-            identities=options.identities,
-            keep_stored_s=options.keep_stored_days * 86_400.0,
-        )
+    simulation = Simulation(
+        sites=options.sites,
+        seed=options.seed,
+        broker=broker,
+        host_id=options.host_id,
+        platform_keys=tuple(bytes.fromhex(key) for key in keys),
+        runtime_dir=options.runtime_dir,
+        interval_s=options.interval_s,
+        identities=options.identities,
+        keep_stored_s=options.keep_stored_days * 86_400.0,
     )
+    try:
+        return run_simulation(simulation)
+    except IdentityError as error:
+        sys.stderr.write(f"vpp-edge simulate: {error.name}: {error}\n")
+        return 3
 
 
 def _make_runtime(config: EdgeConfig) -> Path:

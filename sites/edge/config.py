@@ -17,7 +17,7 @@ from sites.core.readings import METER_CLASSES
 from sites.edge.drivers.inputs import FAIL_SAFE, InputLine
 from sites.edge.link.fallback import LinkLossPolicy, LossOfLink
 from sites.edge.link.profile import AssetNameplate, SiteProfile
-from sites.mqtt.address import ACCEPTED, BrokerAddress, BrokerAddressError
+from sites.mqtt.address import ACCEPTED, OPEN_ALLOWED, BrokerAddress, BrokerAddressError
 
 SITE_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 KEY_HEX: Final = re.compile(r"[0-9a-f]{64}\Z")
@@ -144,7 +144,9 @@ def _broker(link: _Table, environment: Mapping[str, str]) -> BrokerAddress:
     if not url:
         raise link.wrong("broker_url", None, f"{ACCEPTED} here or in VPP_EDGE_BROKER_URL")
     try:
-        return BrokerAddress.parse(url)
+        broker = BrokerAddress.parse(url)
+        broker.require_closed(open_allowed=environment.get(OPEN_ALLOWED, "") == "1")
+        return broker
     except BrokerAddressError as error:
         raise ConfigError(f"{link.path}: link.broker_url: {error}") from None
 

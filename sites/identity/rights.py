@@ -16,7 +16,7 @@ from sites.wire.topics import (
     state_topic,
 )
 
-SERVICE_NAMES: Final = ("vpp.ingest", "vpp.host", "vpp.dispatch", "vpp.web", "vpp.broker")
+SERVICE_NAMES: Final = ("vpp.ingest", "vpp.host", "vpp.dispatch", "vpp.stream", "vpp.web", "vpp.broker")
 """A dot, which no site's id may hold, keeps services and sites apart on brokers that look at the CN alone."""
 
 
@@ -59,7 +59,12 @@ def named_rights(name: str) -> Rights:
             *(f"{NAMESPACE}/+/{kind}/{name}" for kind in UPWARD_NODE_KINDS),
             *(f"{NAMESPACE}/+/{kind}/{name}/+" for kind in UPWARD_DEVICE_KINDS),
         ),
-        subscribe=(f"{NAMESPACE}/+/NCMD/{name}", f"{NAMESPACE}/+/DCMD/{name}/+", f"{NAMESPACE}/STATE/+"),
+        subscribe=(
+            f"{NAMESPACE}/+/NCMD/{name}",
+            f"{NAMESPACE}/+/DCMD/{name}/+",
+            f"{NAMESPACE}/STATE/+",
+            f"{SIGNALS}+",
+        ),
     )
 
 
@@ -81,6 +86,7 @@ def service_rights(host_id: str) -> Mapping[str, Rights]:
             (f"{NAMESPACE}/+/DCMD/+/{CONTROL_DEVICE}", node_commands, proof),
             tuple(f"{NAMESPACE}/+/{kind}/+/{CONTROL_DEVICE}" for kind in ("DBIRTH", "DDATA")),
         ),
+        "vpp.stream": Rights((f"{SIGNALS}+",), ()),
         "vpp.web": Rights((proof,), ("vpp/live/#",)),
         "vpp.broker": Rights((), ()),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,8 @@ PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 FILES: Final = ("ca", "cert", "key")
 ALSO: Final = "also"
 MOST_NODES: Final = 16
+OPEN_ALLOWED: Final = "VPP_OPEN_BROKER"
+"""The variable by which platform and site are told that plain MQTT beyond this machine is meant."""
 
 
 class BrokerAddressError(ValueError):
@@ -57,6 +60,19 @@ class BrokerAddress:
         """Whether the broker is reached over TLS and the address does not say by which certificate or password."""
         return self.tls is not None and self.tls.cert is None and not self.user
 
+    @property
+    def is_open(self) -> bool:
+        """Whether passwords and values would leave this machine for everybody on the way to read and change."""
+        return self.tls is None and not all(_is_loopback(host) for host, _ in self.nodes)
+
+    def require_closed(self, *, open_allowed: bool) -> None:
+        """Raise BrokerAddressError for an open address, unless somebody said that this is a trial."""
+        if self.is_open and not open_allowed:
+            raise BrokerAddressError(
+                f"broker address {self.host}:{self.port} is plain MQTT beyond this machine, accepted: mqtts://…, "
+                f"mqtt:// on the loopback interface, or {OPEN_ALLOWED}=1 for a trial"
+            )
+
     @classmethod
     def parse(cls, url: str) -> BrokerAddress:
         """Read an address; the error never shows the password."""
@@ -90,6 +106,13 @@ class BrokerAddress:
         tls = _tls_files(parts.scheme, [option for option in options if option[0] != ALSO])
         also = tuple(_node(text, PORTS[parts.scheme]) for text in others)
         return cls(parts.hostname, port, user, password, tls, also=also)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _node(text: str, default_port: int) -> tuple[str, int]:

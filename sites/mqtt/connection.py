@@ -8,6 +8,7 @@ one process can hold many clients.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 import secrets
@@ -99,6 +100,8 @@ class Connection:
         self.refused_by_broker = 0
         """Connections that the broker answered with a refusal."""
         self._tls = None if broker.tls is None else TlsContext(broker.tls)
+        if self._tls is None:
+            _tell_plain(broker.host, broker.port)
         self._client = self._new_client()
 
     async def run(self) -> None:
@@ -404,6 +407,15 @@ class Connection:
         if self._is_watched():
             self._waiting_since_s = None
             self._loop.remove_writer(self._socket.fileno())
+
+
+@functools.cache
+def _tell_plain(host: str, port: int) -> None:
+    """Say once in a process what plain MQTT means."""
+    log.warning(
+        "%s broker=%s:%d: not encrypted, and who knows a password can be any site: for a trial, in service mqtts://",
+        observe.BROKER_PLAIN, host, port,
+    )  # fmt: skip
 
 
 async def _comes(event: asyncio.Event, within_s: float) -> bool:

@@ -25,7 +25,7 @@ def test_every_command_that_is_started_exists(path):
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
 def test_a_unit_runs_as_its_own_user_with_nothing_to_gain(path):
     text = path.read_text()
-    assert re.search(r"^User=(vpp|vpp-edge|mosquitto)$", text, re.MULTILINE)
+    assert re.search(r"^User=(vpp|vpp-edge|vpp-sign|mosquitto)$", text, re.MULTILINE)
     for line in ("NoNewPrivileges=yes", "ProtectSystem=strict", "ProtectHome=yes", "UMask=0077"):
         assert line in text
 
@@ -41,8 +41,8 @@ def test_units_that_are_wanted_are_there():
 
 def test_settings_that_are_given_are_ones_that_are_read():
     read = set(re.findall(r'"(VPP_[A-Z_]+|DATABASE_URL)"', (ROOT / "vpp/settings.py").read_text()))
-    # The broker's own, and where compose.yml lets it listen.
-    brokers = {"VPP_BROKER_PASSWORD", "VPP_BROKER_LISTEN", "VPP_BROKER_BIND"}
+    # Under which name sites reach the broker, and where compose.yml lets it listen.
+    brokers = {"VPP_BROKER_HOST", "VPP_BROKER_BIND"}
     for name in ("compose.yml", "compose.env.example", "Dockerfile"):
         assert set(re.findall(r"\b(VPP_[A-Z_]+)\b", (DEPLOY / name).read_text())) <= read | brokers, name
 

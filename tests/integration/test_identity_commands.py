@@ -16,7 +16,7 @@ from sites.core.certificates import make_request, new_key
 from sites.edge.link.identity import IdentityError, IdentityFolder
 from sites.identity import operations
 from sites.identity.models import CertificateRequest, SiteCertificate
-from sites.mqtt.address import BrokerAddress
+from sites.mqtt.address import BrokerAddress, TlsFiles
 from sites.registry.operations import enrol_sites
 
 pytestmark = pytest.mark.django_db
@@ -39,17 +39,56 @@ def test_authorities_are_made_once_and_their_keys_are_private(authorities: Path)
         call_command("make_site_ca", folder=authorities)
 
 
-def test_broker_and_services_get_what_they_are(authorities: Path) -> None:
-    call_command("make_service_certificate", "broker", folder=authorities, host=["broker.example", "10.0.0.1"])
-    call_command("make_service_certificate", "vpp.ingest", folder=authorities)
+def test_authorities_that_are_there_are_well_when_asked_so(authorities: Path) -> None:
+    before = {path.name: path.read_bytes() for path in authorities.iterdir()}
+    call_command("make_site_ca", folder=authorities, if_absent=True)
+    assert {path.name: path.read_bytes() for path in authorities.iterdir()} == before
+    (authorities / "site-ca.pem").write_bytes(before["service-ca.pem"])
+    with pytest.raises(CommandError, match="is not the key of"):
+        call_command("make_site_ca", folder=authorities, if_absent=True)
+
+
+def test_broker_and_services_get_what_they_are_in_a_folder_each(authorities: Path, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    call_command(
+        "make_service_certificate", "broker", "vpp.ingest",
+        folder=authorities, into=keys, host=["broker.example", "10.0.0.1"], url="mqtts://broker.example:8884",
+    )  # fmt: skip
     signer = x509.load_pem_x509_certificate((authorities / "service-ca.pem").read_bytes())
     for name, subject in (("broker", "CN=broker.example"), ("vpp.ingest", "CN=vpp.ingest")):
-        made = x509.load_pem_x509_certificate((authorities / f"{name}.pem").read_bytes())
+        made = x509.load_pem_x509_certificate((keys / name / f"{name}.pem").read_bytes())
         made.verify_directly_issued_by(signer)
         assert made.subject.rfc4514_string() == subject
-    for name, hosts in (("broker", []), ("vpp.ingest", ["broker.example"])):
-        with pytest.raises(CommandError, match="--host"):
-            call_command("make_service_certificate", name, folder=authorities, host=hosts)
+        assert stat.S_IMODE((keys / name / f"{name}.key").stat().st_mode) == 0o600
+        assert (keys / name / "service-ca.pem").read_bytes() == (authorities / "service-ca.pem").read_bytes()
+    both = (authorities / "site-ca.pem").read_bytes() + (authorities / "service-ca.pem").read_bytes()
+    assert (keys / "broker" / "authorities.pem").read_bytes() == both
+    assert not list(keys.glob("*/*-ca.key"))
+    name, _, url = (keys / "vpp.ingest" / "broker.env").read_text().strip().partition("=")
+    own = keys / "vpp.ingest"
+    assert name == "VPP_BROKER_URL"
+    assert BrokerAddress.parse(url).tls == TlsFiles(
+        own / "service-ca.pem", own / "vpp.ingest.pem", own / "vpp.ingest.key"
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "message"),
+    [
+        (["broker"], {}, "--host"),
+        (["vpp.ingest"], {"host": ["broker.example"]}, "--host"),
+        (["vpp.ingest"], {"url": "mqtt://broker.example"}, "accepted: mqtts://host:port"),
+        (["vpp.ingest"], {"url": "mqtts://broker.example?ca=/x"}, "accepted: mqtts://host:port"),
+        (["vpp.ingest"], {"url": "mqtts://me:secret@broker.example"}, "accepted: mqtts://host:port"),
+    ],
+)
+def test_a_service_certificate_asked_for_wrongly_is_refused(
+    authorities: Path, names: list[str], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(CommandError, match=message) as caught:
+        call_command("make_service_certificate", *names, folder=authorities, **options)
+    assert not list(authorities.glob("*/*.key"))
+    assert "secret" not in str(caught.value)
 
 
 def test_a_request_is_decided_by_its_fingerprint(authorities: Path, capsys: pytest.CaptureFixture[str]) -> None:

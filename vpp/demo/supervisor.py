@@ -31,6 +31,8 @@ class Child:
     process: subprocess.Popen[str] | None = None
     restarts: int = 0
     said: queue.Queue[dict[str, Any]] = field(default_factory=queue.Queue)
+    last_said: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The newest line of each event, by its name."""
 
     def start(self) -> None:
         """Start the process; its errors (and what it prints, unless it speaks) go to its log."""
@@ -54,6 +56,7 @@ class Child:
             except ValueError:
                 continue
             if isinstance(said, dict):
+                self.last_said[str(said.get("event"))] = said
                 self.said.put(said)
 
     def tell(self, line: str) -> None:

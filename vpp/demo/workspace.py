@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import socket
 import sys
@@ -27,8 +26,6 @@ class Workspace:
     mqtt_port: int
     web_port: int
     vtn_port: int
-    platform_password: str
-    edge_password: str
 
     @property
     def logs(self) -> Path:
@@ -41,21 +38,36 @@ class Workspace:
         return self.folder / "certificates"
 
     @property
-    def platform_broker_url(self) -> str:
-        """The broker's address with the platform's rights."""
-        return f"mqtt://platform:{self.platform_password}@127.0.0.1:{self.mqtt_port}"
+    def keys(self) -> Path:
+        """Folder with both authorities and a folder for each of the broker and the services."""
+        return self.folder / "keys"
 
     @property
-    def edge_broker_url(self) -> str:
-        """The broker's address with a site's rights."""
-        return f"mqtt://edge:{self.edge_password}@127.0.0.1:{self.mqtt_port}"
+    def broker_folder(self) -> Path:
+        """The broker's own folder: its certificate, whom it trusts, and its users as the keeper writes them."""
+        return self.keys / "broker"
+
+    @property
+    def broker_pid(self) -> Path:
+        """Where the broker writes its process id."""
+        return self.folder / "nats.pid"
+
+    @property
+    def identities(self) -> Path:
+        """Folder with each site's key and certificate."""
+        return self.folder / "identities"
+
+    @property
+    def broker_url(self) -> str:
+        """The broker's address without a certificate; each site takes its own identity."""
+        return f"mqtts://127.0.0.1:{self.mqtt_port}"
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of every platform process of the run."""
+        """Return what every platform process of the run gets; none of it opens the broker (`service_environment`)."""
         settings = {
             "VPP_RUNTIME_DIR": str(self.folder),
             "DATABASE_URL": os.environ.get("VPP_DEMO_DATABASE_URL", f"sqlite:///{self.folder / 'vpp.sqlite3'}"),
-            "VPP_BROKER_URL": self.platform_broker_url,
+            "VPP_BROKER_URL": self.broker_url,
             "VPP_VTN_URL": f"https://127.0.0.1:{self.vtn_port}/OpenADR2/Simple/2.0b",
             "VPP_VEN_NAME": VEN_NAME,
             "VPP_VEN_CERT": str(self.certificates / "ven.pem"),
@@ -67,6 +79,19 @@ class Workspace:
         # A fleet on one machine shares two cores with everything else: no library may spread out.
         threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
         return {**os.environ, **threads, **settings}
+
+    def service_environment(self, service: str) -> dict[str, str]:
+        """Return a service's address of the broker: with its own certificate, as `make_service_certificate` wrote."""
+        name, _, value = (self.keys / service / "broker.env").read_text().strip().partition("=")
+        return {name: value}
+
+    def signing_environment(self) -> dict[str, str]:
+        """Return where the sites' authority is, for the two processes that sign: this one and the pages."""
+        return {
+            "VPP_SITE_CA_CERT": str(self.keys / "site-ca.pem"),
+            "VPP_SITE_CA_KEY": str(self.keys / "site-ca.key"),
+            "VPP_BROKER_CA": str(self.keys / "service-ca.pem"),
+        }
 
 
 def make_workspace(parent: Path) -> Workspace:
@@ -84,8 +109,6 @@ def make_workspace(parent: Path) -> Workspace:
         mqtt_port=mqtt_port,
         web_port=web_port,
         vtn_port=vtn_port,
-        platform_password=secrets.token_urlsafe(24),
-        edge_password=secrets.token_urlsafe(24),
     )
 
 

@@ -101,6 +101,11 @@ class IdentityFolder:
 
     # --- using it --------------------------------------------------------------------------------
 
+    @property
+    def is_enrolled(self) -> bool:
+        """Whether key and certificate are there; whether they are good `certificate` says."""
+        return (self.path / PAIR).exists()
+
     def certificate(self) -> x509.Certificate:
         """Return the present certificate; raise IdentityError when the site is not enrolled."""
         return self._checked(self._read(PAIR), self.key())

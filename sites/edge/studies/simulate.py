@@ -43,6 +43,8 @@ BEHIND_S: Final = 0.5
 TRACE: Final = "gb-20190809"
 JUMP_AT_S: Final = 3.5
 """Instant of the trace at which the phase jumps, too: as the frequency begins to fall."""
+IDENTITIES_WITHIN_S: Final = 300.0
+"""A fleet that is being enrolled is waited for so long."""
 LARGEST_JUMP_DEG: Final = 8.0
 """On 9 August 2019 vector-shift relays set at 6 to 12 degrees tripped some 150 MW; each site draws its own jump."""
 
@@ -92,8 +94,10 @@ class _Run:
         self._stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop.set)
-        # Built first, so that compiling the kernels does not count as lateness.
-        self._driver = await asyncio.to_thread(self._build_driver)
+        # Compiled and waited for first, so that neither counts as lateness.
+        await asyncio.to_thread(lambda: self._new_driver().advance(1))
+        identities = await self._identities()
+        self._driver = await asyncio.to_thread(self._new_driver)
         self._control = ControlLoop(self._driver, self._exchange, LoopSettings(TICK_S, self._simulation.interval_s))
         uplink = Uplink(
             [profile_of(site) for site in self._fleet],
@@ -110,7 +114,7 @@ class _Run:
             events=EventFolder(
                 self._simulation.runtime_dir / "events", [recorded_site_of(site) for site in self._fleet]
             ),
-            identities=self._identities(),
+            identities=identities,
         )
         self._uplink = uplink
         worker = threading.Thread(target=self._work, name="plant", daemon=True)
@@ -126,20 +130,27 @@ class _Run:
         _say("stopped", samples_late=self._control.samples_late)
         return 0
 
-    def _identities(self) -> list[IdentityFolder]:
+    async def _identities(self) -> list[IdentityFolder]:
+        """Return each site's identity, once all of them are there.
+
+        Raises IdentityError naming the first that did not come.
+        """
         folder = self._simulation.identities
         if folder is None or not self._simulation.broker.asks_certificate:
             return []
-        return [IdentityFolder(folder / site.site_id, site.site_id) for site in self._fleet]
+        identities = [IdentityFolder(folder / site.site_id, site.site_id) for site in self._fleet]
+        deadline_s = time.monotonic() + IDENTITIES_WITHIN_S
+        # The last file of a folder to be written, and each is complete from its first moment.
+        while absent := [identity for identity in identities if not identity.is_enrolled]:
+            if self._stop.is_set() or time.monotonic() > deadline_s:
+                absent[0].certificate()
+            await asyncio.sleep(0.1)
+        return identities
 
-    def _build_driver(self) -> SimulatedSites:
-        def build() -> SimulatedSites:
-            return SimulatedSites(
-                self._fleet, seed=self._simulation.seed, starts_at_us=time.time_ns() // 1000, grid=self._grid
-            )
-
-        build().advance(1)
-        return build()
+    def _new_driver(self) -> SimulatedSites:
+        return SimulatedSites(
+            self._fleet, seed=self._simulation.seed, starts_at_us=time.time_ns() // 1000, grid=self._grid
+        )
 
     def _work(self) -> None:
         try:

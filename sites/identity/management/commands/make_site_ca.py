@@ -22,12 +22,18 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the folder."""
         parser.add_argument("--folder", type=Path, required=True)
+        parser.add_argument("--if-absent", action="store_true", help="well when both are there already, and usable")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Make both; tell where they are."""
         folder: Path = options["folder"]
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
+            if options["if_absent"] and any((folder / f"{stem}.key").exists() for stem in AUTHORITIES):
+                for stem in AUTHORITIES:
+                    Authority.load(folder / f"{stem}.pem", folder / f"{stem}.key")
+                self.stdout.write(f"{folder}: site-ca and service-ca are there")
+                return
             for stem, name in AUTHORITIES.items():
                 Authority.create(name, at=timezone.now()).save(folder / f"{stem}.pem", folder / f"{stem}.key")
         except (AuthorityError, OSError) as error:

@@ -37,9 +37,16 @@ def test_what_is_known_of_a_meter_is_told_in_the_births(tmp_path: Path) -> None:
 
 
 def test_the_environment_names_the_broker_first(tmp_path: Path) -> None:
-    config = load_config(a_file(tmp_path), {"VPP_EDGE_BROKER_URL": "mqtt://edge:secret@10.0.0.1:1884"})
+    config = load_config(a_file(tmp_path), {"VPP_EDGE_BROKER_URL": "mqtts://edge:secret@10.0.0.1:1884"})
     assert (config.broker.host, config.broker.port, config.broker.user) == ("10.0.0.1", 1884, "edge")
     assert "secret" not in repr(config)
+
+
+def test_plain_mqtt_beyond_this_machine_has_to_be_meant(tmp_path: Path) -> None:
+    told = {"VPP_EDGE_BROKER_URL": "mqtt://edge:secret@10.0.0.1:1884"}
+    with pytest.raises(ConfigError, match=r"10\.0\.0\.1:1884 is plain MQTT beyond this machine.*VPP_OPEN_BROKER=1"):
+        load_config(a_file(tmp_path), told)
+    assert load_config(a_file(tmp_path), {**told, "VPP_OPEN_BROKER": "1"}).broker.is_open
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from paho.mqtt.client import topic_matches_sub
 
 from sites.identity.brokers.texts import emqx_acl, mosquitto_acl, nats_subjects, nats_users
 from sites.identity.rights import SERVICE_NAMES, LiveSite, Rights, named_rights, service_rights, site_rights
-from sites.wire.topics import device_topic, group_of, node_topic, state_topic
+from sites.wire.topics import device_topic, group_of, node_topic, signal_topic, state_topic
 
 SITES = [LiveSite("site-1", "a" * 32), LiveSite("site_2", "b" * 32)]
 SITE_IDS = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
@@ -42,6 +42,8 @@ def test_a_site_speaks_and_hears_for_itself_alone(site: str, other: str) -> None
     assert may_hear(rights, node_topic("NCMD", site))
     assert may_hear(rights, device_topic("DCMD", other, "control")) is (site == other)
     assert may_hear(rights, state_topic("vpp"))
+    assert may_hear(rights, signal_topic("regd"))
+    assert not may_publish(rights, signal_topic("regd"))
     assert not may_hear(rights, node_topic("NDATA", other))
 
 
@@ -55,6 +57,7 @@ def test_each_service_may_what_it_needs_and_no_more() -> None:
     assert [name for name in rights if may_hear(rights[name], device_topic("DDATA", "s", "pv"))] == ["vpp.ingest"]
     assert [name for name in rights if may_hear(rights[name], "vpp/live/ingest-0")] == ["vpp.web"]
     assert [name for name in rights if may_publish(rights[name], node_topic("NDATA", "site-1"))] == []
+    assert [name for name in rights if may_publish(rights[name], signal_topic("regd"))] == ["vpp.stream"]
     assert rights["vpp.broker"] == Rights((), ())
 
 
@@ -67,8 +70,9 @@ def test_mosquitto_has_a_block_for_each_service_and_patterns_for_sites() -> None
     assert [block.splitlines()[0] for block in blocks] == [*SERVICE_NAMES, "site-9"]
     denied, *patterns = blocks[-1].splitlines()[1:]
     assert denied == "topic deny #"
-    assert len(patterns) == 9
-    assert all(line.startswith("pattern ") and ("%u" in line or line.endswith("STATE/+")) for line in patterns)
+    assert len(patterns) == 10
+    everybodys = ("STATE/+", "vpp/setpoint/+")
+    assert all(line.startswith("pattern ") and ("%u" in line or line.endswith(everybodys)) for line in patterns)
 
 
 def test_nats_has_a_user_for_each_and_no_empty_allow_list() -> None:
@@ -78,7 +82,7 @@ def test_nats_has_a_user_for_each_and_no_empty_allow_list() -> None:
         f"{site.identity}.sites.vpp.invalid" for site in SITES
     ]
     assert "allow: []" not in text
-    assert text.count('{ deny: [">"] }') == 2
+    assert text.count('{ deny: [">"] }') == 3
 
 
 def test_emqx_denies_what_it_does_not_name() -> None:
@@ -88,7 +92,7 @@ def test_emqx_denies_what_it_does_not_name() -> None:
     rule = re.compile(rf'\{{(allow|deny), {who}, (publish|subscribe|all), \["[^"]+"(, "[^"]+")*\]\}}\.')
     assert all(rule.fullmatch(line) for line in lines[1:-1])
     assert lines[1] == '{deny, {username, "site-9"}, all, ["#"]}.'
-    assert len(lines) == 1 + 1 + 8 + 2 + 1
+    assert len(lines) == 1 + 1 + 9 + 2 + 1
 
 
 @given(site=SITE_IDS, other=SITE_IDS)
@@ -99,6 +103,8 @@ def test_a_pattern_gives_a_site_nothing_of_another(site: str, other: str) -> Non
     assert may_publish(named, device_topic("DDATA", other, "pv")) is (site == other)
     assert not may_publish(named, device_topic("DCMD", site, "control"))
     assert may_hear(named, device_topic("DCMD", other, "control")) is (site == other)
+    assert may_hear(named, signal_topic("regd"))
+    assert not may_publish(named, signal_topic("regd"))
 
 
 @pytest.mark.parametrize(

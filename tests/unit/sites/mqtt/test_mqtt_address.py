@@ -52,3 +52,26 @@ def test_a_wrong_address_is_told_without_its_password(url: str, message: str) ->
     with pytest.raises(BrokerAddressError, match=message) as caught:
         BrokerAddress.parse(url)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "is_open"),
+    [
+        ("mqtt://broker.example", True),
+        ("mqtt://10.0.0.1", True),
+        ("mqtt://localhost:1884", False),
+        ("mqtt://127.0.0.9", False),
+        ("mqtt://[::1]", False),
+        ("mqtt://127.0.0.1?also=10.0.0.1", True),
+        ("mqtts://broker.example", False),
+    ],
+)
+def test_plain_mqtt_beyond_this_machine_is_accepted_only_for_a_trial(url: str, is_open: bool) -> None:
+    address = BrokerAddress.parse(url)
+    assert address.is_open is is_open
+    address.require_closed(open_allowed=True)
+    if is_open:
+        with pytest.raises(BrokerAddressError, match="accepted: mqtts://"):
+            address.require_closed(open_allowed=False)
+    else:
+        address.require_closed(open_allowed=False)

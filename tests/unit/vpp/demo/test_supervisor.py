@@ -1,5 +1,6 @@
 """The supervisor: a killed child comes back, one that cannot start is given up and named, all end by id."""
 
+import json
 import os
 import signal
 import sys
@@ -7,6 +8,7 @@ import time
 
 import pytest
 
+from vpp.demo.processes import Processes
 from vpp.demo.supervisor import Child, Supervisor
 from vpp.demo.workspace import DemoError, free_ports, make_workspace
 
@@ -61,6 +63,19 @@ def test_waiting_for_a_child_that_ended_says_so_at_once(supervisor, tmp_path):
     child = supervisor.add(a_child(tmp_path, code="raise SystemExit(4)", speaks=True, restartable=False))
     with pytest.raises(DemoError, match="ended with code 4 before: a word"):
         child.await_said(lambda said: True, within_s=30, what="a word")
+
+
+def test_a_simulation_that_cannot_keep_up_is_named_and_one_that_has_caught_up_is_not(supervisor, tmp_path):
+    processes = Processes(make_workspace(tmp_path))
+    processes.simulator = supervisor.add(a_child(tmp_path, speaks=True))
+    for lag_s, fails in ((0.7, False), (12.4, True), (0.0, False)):
+        processes.simulator.tell(json.dumps({"event": "behind", "lag_s": lag_s}))
+        until(lambda lag_s=lag_s: processes.simulator.last_said.get("behind", {}).get("lag_s") == lag_s)
+        if fails:
+            with pytest.raises(DemoError, match="12 s behind the clock: this machine is too busy"):
+                processes.require_real_time()
+        else:
+            processes.require_real_time()
 
 
 def test_stopping_ends_every_child(tmp_path):
