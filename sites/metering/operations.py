@@ -39,6 +39,9 @@ class Stored:
     """What one committed batch did."""
 
     readings: int = 0
+    """Readings that were new."""
+    readings_repeated: int = 0
+    """Readings whose place and instant stood already: the first stays, whatever the second says."""
     numbered: int = 0
     """Numbered items that were new, revisions included."""
     repeated: int = 0
@@ -73,7 +76,7 @@ def store_batch(
         outcome = numbered.store_numbered(
             items=batch.numbered, refused=batch.refused_numbers, known=states, received_at=at
         )
-        readings.insert_readings(batch.readings)
+        new_readings = readings.insert_readings(batch.readings)
         readings.note_due(batch.due, at=at)
         _upsert_live(batch.live)
         _upsert_standing(batch.standing)
@@ -84,7 +87,8 @@ def store_batch(
             counts[error] = counts.get(error, 0) + count
         _add_counts(counts)
     return Stored(
-        readings=len(batch.readings),
+        readings=new_readings,
+        readings_repeated=len(batch.readings) - new_readings,
         numbered=outcome.stored,
         repeated=outcome.repeated,
         states=outcome.states,

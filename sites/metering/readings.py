@@ -24,15 +24,12 @@ _COPY_END: Final = b"\xff\xff"
 _STAGING: Final = "metering_reading_in"
 
 
-def insert_readings(readings: list[ReadingItem]) -> None:
-    """Insert readings; what stands already for that place, instant and shape stays as it is."""
+def insert_readings(readings: list[ReadingItem]) -> int:
+    """Insert readings; what stands already for that place, instant and shape stays as it is. Return the new ones."""
     if not readings:
-        return
+        return 0
     shapes = shape_ids({item[2] for item in readings})
-    if connection.vendor == "postgresql":
-        _copy(readings, shapes)
-    else:
-        _execute_many(readings, shapes)
+    return _copy(readings, shapes) if connection.vendor == "postgresql" else _execute_many(readings, shapes)
 
 
 def note_due(due: Iterable[tuple[int, int]], *, at: datetime) -> None:
@@ -61,13 +58,14 @@ def shape_ids(shapes: set[tuple[str, ...]]) -> dict[tuple[str, ...], int]:
     return {names[text]: pk for text, pk in found.items()}
 
 
-def _copy(readings: list[ReadingItem], shapes: dict[tuple[str, ...], int]) -> None:
+def _copy(readings: list[ReadingItem], shapes: dict[tuple[str, ...], int]) -> int:
     """Copy rows into a table of this connection, and from there what is new: COPY itself knows no conflicts."""
     table = connection.ops.quote_name(Reading._meta.db_table)
     names = ", ".join(connection.ops.quote_name(name) for name in COLUMNS)
     with connection.cursor() as cursor:
         copy_staged(cursor, _STAGING, readings, shapes)
         cursor.execute(f"INSERT INTO {table} ({names}) SELECT * FROM {_STAGING} ON CONFLICT DO NOTHING")  # noqa: S608
+        return int(cursor.rowcount)
 
 
 def copy_staged(cursor: Any, staging: str, readings: list[ReadingItem], shapes: dict[tuple[str, ...], int]) -> None:
@@ -77,7 +75,8 @@ def copy_staged(cursor: Any, staging: str, readings: list[ReadingItem], shapes: 
     cursor.execute(
         f"CREATE TEMP TABLE IF NOT EXISTS {staging} ON COMMIT DELETE ROWS AS SELECT {names} FROM {table} LIMIT 0"  # noqa: S608
     )
-    with cursor.copy(f"COPY {staging} FROM STDIN (FORMAT BINARY)") as copy:
+    # Django does not turn the faults of a copy into its own, by which the ingest knows a database that went away.
+    with connection.wrap_database_errors, cursor.copy(f"COPY {staging} FROM STDIN (FORMAT BINARY)") as copy:
         copy.write(_COPY_HEAD)
         for part in _binary_rows(readings, shapes):
             copy.write(part)
@@ -116,7 +115,7 @@ def _binary_rows(readings: list[ReadingItem], shapes: dict[tuple[str, ...], int]
         yield rows.tobytes()
 
 
-def _execute_many(readings: list[ReadingItem], shapes: dict[tuple[str, ...], int]) -> None:
+def _execute_many(readings: list[ReadingItem], shapes: dict[tuple[str, ...], int]) -> int:
     table = connection.ops.quote_name(Reading._meta.db_table)
     names = ", ".join(connection.ops.quote_name(name) for name in COLUMNS)
     marks = ", ".join(["%s"] * len(COLUMNS))
@@ -136,3 +135,4 @@ def _execute_many(readings: list[ReadingItem], shapes: dict[tuple[str, ...], int
                 for site, asset, shape, measured, received, values in readings
             ],
         )
+        return int(cursor.rowcount)

@@ -68,7 +68,9 @@ class _TrafficCollector(Collector):
 REGISTRY.register(_TrafficCollector())
 
 # --- ingest --------------------------------------------------------------------------------------
-INGEST_ROWS: Final = Counter("vpp_ingest_rows", "rows committed", ["kind"], registry=REGISTRY)
+INGEST_ROWS: Final = Counter(
+    "vpp_ingest_rows", "rows committed; of what is repeated, those that stood already", ["kind"], registry=REGISTRY
+)
 INGEST_REFUSED: Final = Counter("vpp_ingest_refused", "messages or metrics refused", ["error"], registry=REGISTRY)
 INGEST_INBOX: Final = Gauge("vpp_ingest_inbox_messages", "messages that wait to be read", registry=REGISTRY)
 INGEST_QUARANTINED: Final = Gauge("vpp_ingest_quarantined_sites", "sites that are cut off", registry=REGISTRY)

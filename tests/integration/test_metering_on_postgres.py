@@ -83,14 +83,17 @@ print("@" + json.dumps(found))
 """
 
 BATCH = """
-import json, sys
+import json, os, sys
 sys.path.insert(0, "tests")
 from datetime import timedelta
 import numpy as np
+import psycopg
+from django.db import DatabaseError, connection
 from django.utils import timezone
 from support.meters import START, START_MS, a_batch, a_record, an_interval
 from sites.core.intervals import Interval
 from sites.metering import audit, operations, queries
+from sites.metering import readings as copying
 from sites.metering.batches import LiveRow
 from sites.metering.models import LiveState, MeterInterval, Reading
 from sites.registry.models import Asset
@@ -108,10 +111,24 @@ def batch():
     made = a_batch(*items, readings=list(readings), live=dict(live))
     made.refuse(error="payload_malformed", topic="a\\x00b", detail="x", payload=b"\\x00\\xff", received_at=START)
     return made
-states = {}
+# The database goes away in the middle of a copy: told as the ingest knows it, and nothing of the batch stands.
+def cut_off(*given):
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
+    return whole(*given)
+whole, copying._binary_rows = copying._binary_rows, cut_off
+try:
+    operations.store_batch(batch=batch(), states={}, at=START)
+except DatabaseError as error:
+    fault = type(error).__name__
+copying._binary_rows = whole
+operations.close_database()
+left = MeterInterval.objects.count() + Reading.objects.count()
+states, new = {}, []
 for _ in range(2):
     stored = operations.store_batch(batch=batch(), states=states, at=timezone.now())
     states |= stored.states
+    new.append([stored.readings, stored.readings_repeated])
 late = a_batch(an_interval(battery, 3), an_interval(battery, 1, into_bus_uwh=5))
 operations.store_batch(batch=late, states={}, at=START)
 hour = Interval(START, START + timedelta(hours=1))
@@ -120,6 +137,8 @@ hour = Interval(START, START + timedelta(hours=1))
 lease = operations.take_host_lease
 print("@" + json.dumps({
     "readings": Reading.objects.count(),
+    "new": new,
+    "fault": [fault, left],
     "powers": list(
         queries.metric_values(site_id="site-0001", asset="battery", metric="power_kw", period=Interval(
             START + timedelta(seconds=97), START + timedelta(hours=1)
@@ -184,6 +203,8 @@ def test_a_batch_on_postgres(platform: Platform) -> None:
     found = run(platform, BATCH)
     assert found == {
         "readings": 100,
+        "new": [[100, 0], [0, 100]],
+        "fault": ["OperationalError", 0],
         "powers": ["2026-03-01 12:01:38+00:00", 98.0],
         "unknown": [],
         "intervals": 5,

@@ -79,6 +79,12 @@ def test_a_repeat_changes_nothing(site: Site) -> None:
     assert spans("power_kw") == [(0, 1, 1.0, 1.0, 1.0)]
 
 
+def test_a_second_message_of_one_instant_is_counted_and_is_no_row(site: Site) -> None:
+    batch = a_batch(readings=[(site.pk, "battery", NAMES, START_MS + s, START_MS, (7.0, 0.5)) for s in (0, 0, 1)])
+    stored = operations.store_batch(batch=batch, states={}, at=AT)
+    assert (stored.readings, stored.readings_repeated) == (2, 1)
+
+
 def test_a_minute_is_made_when_it_has_ended_and_settled(site: Site) -> None:
     store(site, (30, (1.0, 0.5)))
     assert rolled(at=timedelta(seconds=74)) == 0

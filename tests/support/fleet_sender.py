@@ -145,7 +145,10 @@ def run(job: Job) -> None:
             born = EdgeSession(session.site_id, "vpp", TEN_METRICS, {})
             born.will(1)
             first = born.births(_now_ms(), {}, {})
-            started = [born.node_data(_now_ms() - 1_000 * (8 - n), values_of(index, n)) for n in range(8)]
+            # Instants that no sender before this one used: a site's second message of one instant is a repeat to the
+            # ingest, and no row.
+            born_ms = _now_ms()
+            started = [born.node_data(born_ms - 8 + n, values_of(index, n)) for n in range(8)]
             publisher.send([_packed(message) for message in [*first, *started]])
     _say(born=job.sites, before=8 * len(encoded))
     sys.stdin.readline()
@@ -164,7 +167,8 @@ def run(job: Job) -> None:
 def _blast(job: Job, publisher: RawPublisher, encoded: list[EncodedSite], began_ms: int) -> float:
     rounds = []
     for number in range(job.messages):
-        stamp = _varint(began_ms - 10 * (job.messages - number))
+        # Behind the births', by a millisecond each: sent later than that, and still each message's own.
+        stamp = _varint(began_ms + number)
         rounds.append([site.packet(number, stamp) for site in encoded])
     _say(encoded=job.messages * job.sites)
     sys.stdin.readline()

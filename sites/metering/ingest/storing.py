@@ -142,6 +142,7 @@ class Storing:
         metrics.INGEST_WRITE_S.observe(wall_s)
         metrics.INGEST_INBOX.set(self._waiting())
         metrics.INGEST_ROWS.labels("reading").inc(stored.readings)
+        metrics.INGEST_ROWS.labels("reading_repeated").inc(stored.readings_repeated)
         metrics.INGEST_ROWS.labels("numbered").inc(stored.numbered)
         metrics.INGEST_ROWS.labels("repeated").inc(stored.repeated)
         if batch.first_at is not None:
