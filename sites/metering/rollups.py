@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from django.db import connection, transaction
 
-from sites.core.intervals import Interval
-from sites.metering.models import MinuteRollUp, QuarterRollUp, Reading, ReadingShape, RollUp, RollUpDue
+from sites.metering.models import MinuteRollUp, QuarterRollUp, Reading, RollUp, RollUpDue
 from sites.registry.models import Site
 
 MINUTE: Final = timedelta(minutes=1)
@@ -35,17 +34,6 @@ class RolledUp:
     """Minutes of partitions that were due."""
     rows: int
     """Rows written, of minutes and of quarters of an hour."""
-
-
-@dataclass(frozen=True, slots=True)
-class MetricSpan:
-    """One metric over one minute or quarter of an hour."""
-
-    starts_at: datetime
-    count: int
-    mean: float
-    low: float
-    high: float
 
 
 @dataclass(slots=True)
@@ -105,46 +93,6 @@ def _roll_up_partition(partition: int, at: datetime, oldest: datetime) -> tuple[
             for quarter in sorted({_quarter_of(minute) for minute in minutes}):
                 rows += _write(QuarterRollUp, quarter, _of_minutes(chunk, quarter))
     return len(waiting), rows
-
-
-def metric_spans(
-    *, site_id: str, asset: str, metric: str, period: Interval, span: timedelta = MINUTE
-) -> list[MetricSpan]:
-    """Return one metric's roll-ups of the spans that start within a period; ``span`` is MINUTE or QUARTER.
-
-    Raises ValueError for another span.
-    """
-    models: dict[timedelta, type[RollUp]] = {MINUTE: MinuteRollUp, QUARTER: QuarterRollUp}
-    if span not in models:
-        raise ValueError(f"span is {span}, accepted: {MINUTE} or {QUARTER}")
-    places = {
-        pk: names.split(",").index(metric)
-        for pk, names in ReadingShape.objects.values_list("pk", "names")
-        if metric in names.split(",")
-    }
-    rows = models[span].objects.filter(  # type: ignore[attr-defined]
-        site__site_id=site_id, asset=asset, shape__in=places,
-        starts_at__gte=period.starts_at, starts_at__lt=period.ends_at,
-    )  # fmt: skip
-    sums: dict[datetime, _Sums] = {}
-    for shape, starts_at, *vectors in rows.values_list("shape", "starts_at", "counts", "totals", "lows", "highs"):
-        here = _Sums(*(np.array([vector[places[shape]]]) for vector in vectors))
-        # One metric may stand in messages of several shapes.
-        if starts_at in sums:
-            sums[starts_at].add(here)
-        else:
-            sums[starts_at] = here
-    return [
-        MetricSpan(
-            at,
-            int(found.counts[0]),
-            float(found.totals[0] / found.counts[0]),
-            float(found.lows[0]),
-            float(found.highs[0]),
-        )
-        for at, found in sorted(sums.items())
-        if found.counts[0]
-    ]
 
 
 def _of_readings(sites: Sequence[int], minute: datetime) -> dict[_Place, _Sums]:

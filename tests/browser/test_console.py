@@ -144,10 +144,72 @@ class TestDispatcher:
     @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
     def test_no_page_scrolls_sideways(self, sign_in, console: Console, size: tuple[int, int]) -> None:  # type: ignore[no-untyped-def]
         page = sign_in("dispatcher", size).page
-        for address in ("/", "/sites/", f"/sites/{ISLANDED}/", "/books/"):
+        for address in ("/", "/sites/", f"/sites/{ISLANDED}/", "/books/", "/enrolment/"):
             page.goto(console.url + address)
             page.wait_for_load_state("networkidle")
             assert stays_within(page), address
+
+
+# Ten minutes of 50 Hz, ten of silence, ten of 50 Hz, and silence until a while ago.
+SEED_HISTORY = """
+import time
+from datetime import UTC, datetime
+from sites.metering import operations
+from sites.metering.batches import Batch
+from sites.registry.models import Site
+site, now = Site.objects.get(site_id="site-0007"), int(time.time())
+batch = Batch()
+for s in (*range(now - 3000, now - 2400), *range(now - 1800, now - 1200)):
+    batch.take_readings([(site.pk, "", ("frequency_hz",), s * 1000, s * 1000, (50.0,))])
+operations.store_batch(batch=batch, states={}, at=datetime.now(UTC))
+"""
+# Where a chart's first series is drawn, as shares of the plot's width.
+DRAWN_AT = """(place) => {
+  const canvas = place.querySelector("canvas"), over = place.querySelector(".u-over");
+  const scale = canvas.width / canvas.clientWidth, left = over.offsetLeft * scale, width = over.offsetWidth * scale;
+  const probe = document.createElement("i");
+  probe.style.color = "var(--series-1)";
+  document.body.append(probe);
+  const wanted = getComputedStyle(probe).color.match(/[0-9]+/g).map(Number);
+  probe.remove();
+  const found = [], { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  for (let share = 0.02; share < 1; share += 0.02) {
+    for (let i = 4 * Math.round(left + share * width); i < data.length; i += 4 * canvas.width) {
+      if (data[i + 3] > 200 && wanted.every((part, at) => Math.abs(data[i + at] - part) < 40)) {
+        found.push(Math.round(share * 100));
+        break;
+      }
+    }
+  }
+  return found;
+}"""
+
+
+class TestHistory:
+    def test_a_gap_is_a_gap_and_a_span_without_data_says_so(self, sign_in, console: Console) -> None:  # type: ignore[no-untyped-def]
+        console.platform.manage("shell", "-v", "0", "-c", SEED_HISTORY)
+        page = sign_in("owner").page
+        page.goto(f"{console.url}/sites/{OWNED[1]}/")
+        expect(page.locator("#history-note")).to_contain_text("by the second, times in Europe/London")
+        expect(page.locator("#history-frequency .empty")).to_be_hidden()
+        drawn = set(page.locator("#history-frequency").evaluate(DRAWN_AT))
+        # The hour ends now: its 17th to 33rd and its 50th to 67th hundredths were measured, and nothing between them.
+        assert {20, 24, 28, 32, 52, 56, 60, 64} <= drawn
+        assert not drawn & {4, 8, 12, 36, 40, 44, 48, 70, 74, 78, 82}
+        page.click('[data-span="day"]')
+        expect(page.locator("#history-note")).to_contain_text("means of a minute")
+        # Nothing rolls up here, so that there are no minutes.
+        expect(page.locator("#history-frequency .empty")).to_have_text("Nothing was measured in this time.")
+
+    def test_the_pages_follow_the_device_between_dark_and_light(self, sign_in, console: Console) -> None:  # type: ignore[no-untyped-def]
+        page = sign_in("owner").page
+        page.goto(f"{console.url}/sites/{OWNED[1]}/")
+        grounds = []
+        for scheme in ("dark", "light"):
+            page.emulate_media(color_scheme=scheme)
+            grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+            expect(page.locator("#history-power canvas")).to_be_visible()
+        assert grounds == ["rgb(14, 20, 27)", "rgb(238, 241, 245)"]
 
 
 class TestOwner:

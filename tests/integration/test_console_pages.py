@@ -57,6 +57,8 @@ TABLE = [
     (f"/api/v1/sites/{OTHERS}/", (200, 200, 404, 403, 403)),
     (f"/api/v1/sites/{OWN}/intervals/", (200, 200, 200, 403, 403)),
     (f"/api/v1/sites/{OTHERS}/intervals/", (200, 200, 404, 403, 403)),
+    (f"/api/v1/sites/{OWN}/history/?metric=frequency_hz", (200, 200, 200, 403, 403)),
+    (f"/api/v1/sites/{OTHERS}/history/?metric=frequency_hz", (200, 200, 404, 403, 403)),
     ("/api/v1/quarantines/", (200, 200, 200, 403, 403)),
     ("/api/v1/dispatches/", (200, 200, 403, 403, 403)),
     ("/login/", (302, 302, 302, 302, 200)),

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from datetime import timedelta
 
+import numpy as np
 import pytest
 from support.manifests import a_manifest
 from support.meters import START, START_MS, a_batch
 
 from sites.core.intervals import Interval
 from sites.metering import operations
+from sites.metering.history import history
 from sites.metering.models import MinuteRollUp, QuarterRollUp, RollUpDue
-from sites.metering.rollups import MINUTE, QUARTER, metric_spans, roll_up
+from sites.metering.rollups import roll_up
 from sites.registry.models import Site
 from sites.registry.operations import enrol_sites
 
@@ -39,9 +41,14 @@ def store(
     operations.store_batch(batch=batch, states={}, at=AT)
 
 
-def spans(metric: str, span: timedelta = MINUTE) -> list[tuple[int, int, float, float, float]]:
-    found = metric_spans(site_id="site-0001", asset="battery", metric=metric, period=HOUR, span=span)
-    return [((s.starts_at - START) // MINUTE, s.count, s.mean, s.low, s.high) for s in found]
+def spans(metric: str, resolution: str = "1min") -> list[tuple[int, float, float, float, float]]:
+    """Return (minute, count, mean, least, greatest) of the steps in which something was measured."""
+    asked = {f"battery/{metric}": ""}
+    found = history(site=Site.objects.get(), metrics=asked, period=HOUR, resolution=resolution)
+    step_min = found.step // timedelta(minutes=1)
+    (series,) = found.series
+    columns = (series.counts, series.means, series.lows, series.highs)
+    return [(step * step_min, *(float(column[step]) for column in columns)) for step in np.flatnonzero(series.counts)]
 
 
 def rolled(at: timedelta = timedelta(hours=1), oldest: timedelta = timedelta(0)) -> int:
@@ -54,9 +61,9 @@ def test_minutes_and_quarters_hold_count_mean_least_and_greatest(site: Site) -> 
     assert spans("power_kw") == [
         (0, 2, 2.0, 1.0, 3.0), (1, 1, 10.0, 10.0, 10.0), (14, 1, 2.0, 2.0, 2.0), (15, 1, 5.0, 5.0, 5.0),
     ]  # fmt: skip
-    assert spans("power_kw", QUARTER) == [(0, 4, 4.0, 1.0, 10.0), (15, 1, 5.0, 5.0, 5.0)]
+    assert spans("power_kw", "15min") == [(0, 4, 4.0, 1.0, 10.0), (15, 1, 5.0, 5.0, 5.0)]
     # A value that the site did not know counts nowhere.
-    assert spans("soc_ratio", QUARTER) == [(0, 1, 0.5, 0.5, 0.5), (15, 1, 0.1, 0.1, 0.1)]
+    assert spans("soc_ratio", "15min") == [(0, 1, 0.5, 0.5, 0.5), (15, 1, 0.1, 0.1, 0.1)]
     assert rolled() == 0
 
 
@@ -66,7 +73,7 @@ def test_late_data_changes_the_figures_by_revision_and_only_its_own(site: Site) 
     store(site, (30, (9.0, 0.5)))
     assert rolled() == 2
     assert spans("power_kw") == [(0, 2, 5.0, 1.0, 9.0), (1, 1, 2.0, 2.0, 2.0)]
-    assert spans("power_kw", QUARTER) == [(0, 3, 4.0, 1.0, 9.0)]
+    assert spans("power_kw", "15min") == [(0, 3, 4.0, 1.0, 9.0)]
     assert list(MinuteRollUp.objects.order_by("starts_at").values_list("revision", flat=True)) == [1, 0]
     assert QuarterRollUp.objects.get().revision == 1
 
@@ -111,12 +118,7 @@ def test_many_minutes_are_worked_off_in_pieces(site: Site) -> None:
     store(site, *[(60.0 * minute, (float(minute), 0.5)) for minute in range(23)])
     rolled()
     assert len(spans("power_kw")) == 23
-    assert spans("power_kw", QUARTER) == [(0, 15, 7.0, 0.0, 14.0), (15, 8, 18.5, 15.0, 22.0)]
-
-
-def test_another_span_is_refused_by_name(site: Site) -> None:
-    with pytest.raises(ValueError, match="accepted: 0:01:00 or 0:15:00"):
-        spans("power_kw", timedelta(minutes=5))
+    assert spans("power_kw", "15min") == [(0, 15, 7.0, 0.0, 14.0), (15, 8, 18.5, 15.0, 22.0)]
 
 
 def test_roll_ups_of_minutes_have_an_end_and_those_of_quarters_stay(site: Site) -> None:

@@ -60,6 +60,18 @@ def asset_row(asset: Any) -> dict[str, str]:
     }
 
 
+def history_panel(assets: Iterable[Asset]) -> dict[str, Any]:
+    """Return what the history's script needs of a site: its assets, and its battery's nameplate [kWh]."""
+    known = list(assets)
+    batteries = [asset for asset in known if asset.name == "battery"]
+    return {
+        "spans": (("hour", "Last hour"), ("day", "Day"), ("month", "30 days")),
+        "assets": ",".join(asset.name for asset in known),
+        "capacity_kwh": f"{sum(asset.capacity_kwh for asset in batteries):g}",
+        "reserve_kwh": f"{sum(asset.reserve_kwh for asset in batteries):g}",
+    }
+
+
 def waveform_row(record: WaveformRecord, zone: ZoneInfo) -> dict[str, Any]:
     """Return one line of a site's islanding records."""
     return {
@@ -217,5 +229,5 @@ def quarantine_row(row: Quarantine) -> dict[str, Any]:
         "overdrawn": row.reason,
         "started_at": instant(row.started_at),
         "last_at": instant(row.last_at),
-        "dropped": row.dropped,
+        "dropped": f"{row.dropped:,}",
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from vpp.console import api, enrolment_api, enrolment_views, quarantine_api, views
+from vpp.console import api, enrolment_api, enrolment_views, history_api, quarantine_api, views
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.fleet, name="fleet"),
@@ -30,6 +30,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/sites/", api.SiteList.as_view(), name="api-sites"),
     path("api/v1/sites/<slug:site_id>/", api.SiteDetail.as_view(), name="api-site"),
     path("api/v1/sites/<slug:site_id>/intervals/", api.SiteIntervals.as_view(), name="api-intervals"),
+    path("api/v1/sites/<slug:site_id>/history/", history_api.SiteHistory.as_view(), name="api-history"),
     path("api/v1/sites/<slug:site_id>/enrolment-token/", enrolment_api.TokenIssue.as_view(), name="api-token"),
     path("api/v1/sites/<slug:site_id>/enrolment-events/", enrolment_api.EventList.as_view(), name="api-events"),
     path("api/v1/sites/<slug:site_id>/revocation/", enrolment_api.Revocation.as_view(), name="api-revocation"),

@@ -114,6 +114,7 @@ def site(request: HttpRequest, site_id: str) -> HttpResponseBase:
         "site": found,
         "row": presenters.site_row(found, at=at),
         "assets": [presenters.asset_row(asset) for asset in found.assets.all()],
+        "history": presenters.history_panel(found.assets.all()),
         "waveforms": [presenters.waveform_row(record, zone) for record in waveforms],
         "entries": [presenters.entry_row(entry, zone) for entry in entries],
         "unmapped": queries.unmapped_metrics(site=found),

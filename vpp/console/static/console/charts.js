@@ -1,8 +1,12 @@
 // uPlot with the console's colors; a chart that has no data says so.
 
-const GRID = { stroke: "#243040", width: 1 };
 const FONT = '12px system-ui, "DejaVu Sans", sans-serif';
-export const COLORS = ["#6fd0ff", "#f2b84b", "#57c99a", "#c78bff"];
+const grid = { stroke: () => color("--line"), width: 1 };
+
+// Read anew whenever something is drawn: the page may change between dark and light.
+export function color(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
 
 async function library() {
   try {
@@ -13,32 +17,50 @@ async function library() {
 }
 
 function axis(values, extra = {}) {
-  return { stroke: "#9aa8b7", font: FONT, grid: GRID, ticks: { ...GRID, size: 4 }, values, ...extra };
+  return { stroke: () => color("--muted"), font: FONT, grid, ticks: { ...grid, size: 4 }, values, ...extra };
+}
+
+function figure(value) {
+  return value.toLocaleString("en-US", { maximumFractionDigits: 3 }).replace("-", "−");
+}
+
+// Values between two gaps would be seen nowhere: a line needs two of them.
+function alone(plot, index, _show, gaps) {
+  if (!gaps || !gaps.length) return null;
+  // What is undefined is drawn over: it parts nothing.
+  const told = [...plot.data[index].entries()].filter(([, value]) => value !== undefined);
+  const known = (entry) => entry !== undefined && entry[1] !== null;
+  const found = told.filter((entry, at) => known(entry) && !known(told[at - 1]) && !known(told[at + 1]));
+  return found.length ? found.map(([at]) => at) : null;
 }
 
 export class Chart {
-  // series: [{label, color, digits, unit}], x: "utc" (seconds) or "ms" (milliseconds from an instant)
-  static async in(id, { series, x = "utc", minSpan = 0, legend = true, emptyText }) {
+  // series: [{label, color, digits, unit}], colors by the style sheet's names.
+  // x: "ms" (milliseconds from an instant), or instants in seconds with a zone and a function that writes them.
+  static async in(id, { series, x = "time", zone = "Etc/UTC", time = utcClock, minSpan = 0, legend = true, emptyText, bands = [] }) {
     const place = document.getElementById(id);
     const chart = new Chart(place, emptyText);
+    chart.time = time;
     const UPlot = await library();
     if (!UPlot) {
       chart.say("The chart library is not installed here; `make install` fetches it.");
       return chart;
     }
+    const isTime = x === "time";
     // The plot has a fixed height by style sheet; the legend below it may take more than one line.
     const height = () => Number(getComputedStyle(place).getPropertyValue("--plot-height")) || 230;
     chart.say(emptyText);
     const options = {
       width: place.clientWidth,
       height: height(),
-      tzDate: (ts) => UPlot.tzDate(new Date(ts * 1e3), "Etc/UTC"),
+      tzDate: (ts) => UPlot.tzDate(new Date(ts * 1e3), zone),
       // Room for half a time label at the right end.
       padding: [10, 34, 0, 0],
       legend: { show: legend },
-      cursor: { y: false, drag: { x: x === "ms", y: false } },
+      cursor: { y: false, drag: { x: !isTime, y: false } },
+      bands: bands.map((pair) => ({ series: pair, fill: () => color("--band") })),
       scales: {
-        x: { time: x === "utc" },
+        x: { time: isTime },
         y: {
           // Noise of a few millihertz must not fill the whole height.
           range: (_self, low, high) => {
@@ -50,18 +72,18 @@ export class Chart {
         },
       },
       axes: [
-        axis(x === "utc" ? (_self, splits) => splits.map((s) => new Date(s * 1000).toISOString().slice(11, 19)) : (_self, splits) => splits.map((s) => `${s} ms`.replace("-", "−")), { space: 90, size: 34 }),
-        axis((_self, splits) => splits.map((s) => s.toLocaleString("en-US", { maximumFractionDigits: 3 }).replace("-", "−")), { size: 62 }),
+        axis((_self, splits) => splits.map((at) => (isTime ? chart.time(at) : `${at} ms`.replace("-", "−"))), { space: 90, size: 34 }),
+        axis((_self, splits) => splits.map(figure), { size: 62 }),
       ],
       series: [
-        { label: x === "utc" ? "UTC" : "From the decision", value: (_self, v) => (v === null ? "–" : x === "utc" ? new Date(v * 1000).toISOString().slice(11, 19) : `${v.toFixed(1)} ms`) },
-        ...series.map((one, index) => ({
+        { label: isTime ? "Time" : "From the decision", value: (_self, v) => (v === null ? "–" : isTime ? chart.time(v, true) : `${v.toFixed(1)} ms`) },
+        ...series.map((one) => ({
           label: one.label,
-          stroke: one.color || COLORS[index],
-          width: one.width || 2,
+          stroke: () => color(one.color || "--accent"),
+          width: one.width ?? 2,
           dash: one.dash,
-          points: { show: false },
-          value: (_self, v) => (v === null || v === undefined ? "–" : `${v.toFixed(one.digits ?? 1)} ${one.unit}`),
+          points: { show: false, ...(one.isolated ? { size: 5, filter: alone } : {}) },
+          value: (_self, v) => (v === null || v === undefined ? "–" : `${v.toFixed(one.digits ?? 1).replace("-", "−")} ${one.unit}`),
         })),
       ],
     };
@@ -70,6 +92,7 @@ export class Chart {
       const size = { width: place.clientWidth, height: height() };
       if (size.width !== chart.plot.width || size.height !== chart.plot.height) chart.plot.setSize(size);
     }).observe(place);
+    matchMedia("(prefers-color-scheme: light)").addEventListener("change", () => chart.plot.redraw(false, true));
     chart.draw();
     return chart;
   }
@@ -105,4 +128,8 @@ export class Chart {
     note.hidden = !text;
     if (this.plot) this.plot.root.style.visibility = text ? "hidden" : "visible";
   }
+}
+
+function utcClock(seconds) {
+  return new Date(seconds * 1000).toISOString().slice(11, 19);
 }

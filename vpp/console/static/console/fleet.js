@@ -18,8 +18,8 @@ const frequencyChart = Chart.in("frequency-chart", {
 });
 const powerChart = Chart.in("power-chart", {
   series: [
-    { label: "Required", unit: "kW", color: "#f2b84b", width: 3 },
-    { label: "Delivered", unit: "kW", color: "#6fd0ff" },
+    { label: "Required", unit: "kW", color: "--series-2", width: 3 },
+    { label: "Delivered", unit: "kW", color: "--series-1" },
   ],
   minSpan: 10,
   emptyText: "No site has reported its service yet.",

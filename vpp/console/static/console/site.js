@@ -1,7 +1,7 @@
 // One site's page: live values, and the waveform of an islanding.
 
-import { COLORS, Chart } from "./charts.js";
-import { STALE_AFTER_S, age, mark, modeName, put, quantity } from "./format.js";
+import { Chart } from "./charts.js";
+import { NOTHING, STALE_AFTER_S, age, mark, modeName, put, quantity } from "./format.js";
 import { Link } from "./socket.js";
 
 const siteId = document.getElementById("site").dataset.site;
@@ -29,7 +29,10 @@ function receive(message) {
 
 function showStanding(standing) {
   for (const [name, text] of Object.entries(standing)) put(`s-${name}`, text);
-  const isLatched = !["none", "–"].includes(standing.alarms);
+  const isTold = standing.alarms !== NOTHING;
+  document.getElementById("told").hidden = !isTold;
+  document.getElementById("not-told").hidden = isTold;
+  const isLatched = !["none", NOTHING].includes(standing.alarms);
   mark(document.getElementById("standing"), "level", isLatched ? "lockout" : "");
 }
 
@@ -64,7 +67,7 @@ function tick() {
 }
 
 function phases(prefix) {
-  return ["a", "b", "c"].map((phase, index) => ({ label: `${prefix} ${phase.toUpperCase()}`, unit: "pu", digits: 3, color: COLORS[index], width: 1.5 }));
+  return ["a", "b", "c"].map((phase, index) => ({ label: `${prefix} ${phase.toUpperCase()}`, unit: "pu", digits: 3, color: `--series-${index + 1}`, width: 1.5 }));
 }
 
 const buttons = [...document.querySelectorAll("[data-waveform]")];
