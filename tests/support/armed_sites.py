@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 import time
@@ -31,6 +32,8 @@ class ArmedSite:
         self.held: Assignment | None = None
         self.refused: tuple[str, str, int] = ("", "", 0)
         self.received: list[int] = []
+        self.contents: dict[int, set[str]] = {}
+        """Content hashes of what came under each sequence."""
         self.taken: list[int] = []
         self.locked_out = False
         self.answers = True
@@ -67,6 +70,7 @@ class ArmedSite:
 
     def _take(self, assignment: Assignment) -> None:
         self.received.append(assignment.sequence)
+        self.contents.setdefault(assignment.sequence, set()).add(assignment.content_hash)
         refusal = judge(
             assignment, held=self.held, envelope=self.envelope, locked_out=self.locked_out, at=datetime.now(UTC)
         )
@@ -88,6 +92,8 @@ class ArmedSites:
     ) -> None:
         self.sites = {site_id: ArmedSite(site_id, [platform_key, *more_keys], discharge_kw) for site_id in site_ids}
         self.faults: list[BaseException] = []
+        self.most_held_kw = 0.0
+        """The most that all sites together have held at any instant."""
         self._lock = threading.Lock()
         self._filters_open = 0
         self._ready = threading.Event()
@@ -128,6 +134,8 @@ class ArmedSites:
         try:
             with self._lock:
                 answers = site.receive(topic, payload)
+                held_kw = math.fsum(site.held.power_kw for site in self.sites.values() if site.held)
+                self.most_held_kw = max(self.most_held_kw, held_kw)
         except BaseException as error:  # noqa: BLE001 - told by the test that waits
             self.faults.append(error)
             return
