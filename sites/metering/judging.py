@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from sites.metering.instants import OLDEST, instant_of_ms
 from sites.wire.metrics import (
     ASSET_DECLARED,
     NAMEPLATE_NAMES,
+    NAMES_TEXT,
     NODE_METRICS,
     STANDING_METRICS,
     SYSTEM_METRICS,
@@ -31,8 +31,6 @@ LIVE_FIELDS: Final = (
 STANDING_FIELDS: Final = tuple(declaration.name for declaration in STANDING_METRICS)
 STANDING: Final = frozenset(STANDING_FIELDS)
 _LIVE: Final = frozenset(LIVE_FIELDS)
-STANDING_TEXT: Final = re.compile(r"[a-z0-9_:, ]{0,200}\Z")
-"""Names of alarms, contacts and causes: what a page shows of them comes from a site."""
 
 
 def problem_with(
@@ -55,7 +53,7 @@ def problem_with(
             if value in declared.choices:
                 return None
             return "value_out_of_range", f"{value!r:.60}, accepted: {', '.join(declared.choices)}"
-        if isinstance(value, str) and STANDING_TEXT.match(value):
+        if isinstance(value, str) and NAMES_TEXT.match(value):
             return None
         return "value_out_of_range", f"{value!r:.60}, accepted: up to 200 of a-z 0-9 _ : , and blanks"
     if isinstance(value, bool) or not isinstance(value, int | float):

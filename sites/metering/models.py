@@ -70,6 +70,16 @@ class SiteStanding(models.Model):
     ticks_overrun = models.BigIntegerField(null=True)
     samples_caught_up = models.BigIntegerField(null=True)
     """Samples run behind their time."""
+    outbox_state = models.CharField(max_length=12, blank=True)
+    """Whether what waits at the site is safe: ``ok``, or why it is not."""
+    outbox_rows = models.BigIntegerField(null=True)
+    """Numbered rows that have waited at the site for more than a minute."""
+    outbox_oldest_at = models.DateTimeField(null=True)
+    outbox_used_ratio = models.FloatField(null=True)
+    """Of the site's bound on records and waveforms."""
+    outbox_dropped_records = models.BigIntegerField(null=True)
+    outbox_dropped_waveforms = models.BigIntegerField(null=True)
+    """Whose samples the site has given up so far."""
 
 
 class ReadingShape(models.Model):

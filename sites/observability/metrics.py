@@ -74,6 +74,9 @@ INGEST_ROWS: Final = Counter(
 INGEST_REFUSED: Final = Counter("vpp_ingest_refused", "messages or metrics refused", ["error"], registry=REGISTRY)
 INGEST_INBOX: Final = Gauge("vpp_ingest_inbox_messages", "messages that wait to be read", registry=REGISTRY)
 INGEST_QUARANTINED: Final = Gauge("vpp_ingest_quarantined_sites", "sites that are cut off", registry=REGISTRY)
+INGEST_OUTBOXES: Final = Gauge(
+    "vpp_ingest_site_outboxes", "sites by the state of their outbox, as they tell it", ["state"], registry=REGISTRY
+)
 INGEST_WRITE_S: Final = Histogram(
     "vpp_ingest_write_seconds", "time of one batch in the database", buckets=_ANSWER_S, registry=REGISTRY
 )
@@ -109,6 +112,18 @@ WEB_REQUEST_S: Final = Histogram(
 # --- at a site -----------------------------------------------------------------------------------
 EDGE_BORN: Final = Gauge("vpp_edge_sites_born", "sites of this process whose births were sent", registry=REGISTRY)
 EDGE_OUTBOX_ROWS: Final = Gauge("vpp_edge_outbox_rows", "rows that are kept at the site", registry=REGISTRY)
+EDGE_OUTBOX_USED: Final = Gauge(
+    "vpp_edge_outbox_used_ratio", "share of the bound that records and waveforms take", registry=REGISTRY
+)
+EDGE_OUTBOX_AGE_S: Final = Gauge(
+    "vpp_edge_outbox_oldest_seconds", "age of the oldest row that waits for more than a minute", registry=REGISTRY
+)
+EDGE_OUTBOX_DROPPED: Final = Gauge(
+    "vpp_edge_outbox_dropped", "rows whose samples were given up so far", ["stream"], registry=REGISTRY
+)
+EDGE_OUTBOX_UNWRITABLE: Final = Gauge(
+    "vpp_edge_outbox_unwritable", "1 while the disk takes nothing more", registry=REGISTRY
+)
 EDGE_DROPPED: Final = Gauge("vpp_edge_messages_dropped", "messages dropped at a full queue so far", registry=REGISTRY)
 EDGE_REFUSED: Final = Gauge("vpp_edge_refused", "messages and assignments refused so far", registry=REGISTRY)
 EDGE_CONTROL_AGE_S: Final = Gauge("vpp_edge_control_age_seconds", "age of the last measured values", registry=REGISTRY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sites.wire.errors import MetricTypeMismatch, TimestampInFuture, ValueOutOfRange
-from sites.wire.metrics import MAX_TEXT_CHARS, MetricDeclaration, MetricType
+from sites.wire.metrics import MAX_TEXT_CHARS, NAMES_TEXT, MetricDeclaration, MetricType
 from sites.wire.payload import Metric, Value, typed_value
 
 
@@ -48,5 +48,9 @@ def _judge_text(value: Value, declaration: MetricDeclaration) -> None:
     if declaration.choices:
         if text not in declaration.choices:
             raise ValueOutOfRange(f"{declaration.name} is {text[:80]!r}, accepted: {', '.join(declaration.choices)}")
+    elif declaration.names:
+        if not NAMES_TEXT.match(text):
+            accepted = "up to 200 of a-z 0-9 _ : , and blanks"
+            raise ValueOutOfRange(f"{declaration.name} is {text[:80]!r}, accepted: {accepted}")
     elif len(text) > MAX_TEXT_CHARS:
         raise ValueOutOfRange(f"{declaration.name} has {len(text)} characters, accepted: up to {MAX_TEXT_CHARS}")

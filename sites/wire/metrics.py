@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
+
+from sites.core.readings import METER_CLASSES
 
 WIRE_VERSION: Final = 2
 SUPPORTED_VERSIONS: Final = range(1, 3)
 """Window of wire versions that a host takes; a birth announces its own."""
 MAX_TEXT_CHARS: Final = 1024
+NAMES_TEXT: Final = re.compile(r"[a-z0-9_:, ]{0,200}\Z")
+"""Names of alarms, contacts and causes: what a page shows of them comes from a site."""
 
 
 class MetricType(IntEnum):
@@ -67,6 +72,8 @@ class MetricDeclaration:
     """What it means, for people."""
     choices: tuple[str, ...] = ()
     """Accepted texts; empty when any text is."""
+    names: bool = False
+    """A text of names, as NAMES_TEXT accepts it."""
 
 
 _D, _I, _B, _S, _T = (
@@ -99,6 +106,7 @@ CONTROL_DEVICE: Final = "control"
 MODES: Final = ("grid_tied", "islanding", "islanded", "resynchronizing", "black_start", "lockout", "maintenance")
 QUALITIES: Final = ("good", "questionable", "invalid")
 TIME_QUALITIES: Final = ("synchronized", "unsynchronized", "stepped", "unknown")
+OUTBOX_STATES: Final = ("ok", "filling", "dropping", "unwritable")
 LIMITS: Final = ("none", "energy", "export", "import", "rating")
 ANSWER_STATES: Final = ("none", "accepted", "refused")
 REPORTED_STATES: Final = ("idle", "armed", "refused")
@@ -130,18 +138,29 @@ NODE_METRICS: Final = (
 """Live values of a site, once a second by alias."""
 
 STANDING_METRICS: Final = (
-    MetricDeclaration("alarms", _S, text="latched alarms by name; only the key at the site clears them"),
-    MetricDeclaration("warnings", _S, text="warnings by name; they may be acknowledged from afar"),
-    MetricDeclaration("lockout_cause", _S, text="mode and event that locked the site out, empty for none"),
-    MetricDeclaration("inputs", _S, text="protection contacts that are tripped, turned or closed, by name"),
+    MetricDeclaration("alarms", _S, text="latched alarms by name; only the key at the site clears them", names=True),
+    MetricDeclaration("warnings", _S, text="warnings by name; they may be acknowledged from afar", names=True),
+    MetricDeclaration(
+        "lockout_cause",
+        _S,
+        names=True,
+        text="mode and event that locked the site out, such as `islanded: bus_fault`; empty for none",
+    ),
+    MetricDeclaration("inputs", _S, text="protection contacts that are tripped, turned or closed, by name", names=True),
     MetricDeclaration("tiers_closed", _I, "", 0, 3, "tiers of load that are fed: critical, essential, deferrable"),
     MetricDeclaration("limited_by", _S, text="what holds the response back now", choices=LIMITS),
     MetricDeclaration("decided_at", _T, "ms", text="last decision to leave the grid; null before the first"),
-    MetricDeclaration("decision_cause", _S, text="why, empty before the first"),
-    MetricDeclaration("decision_path", _S, text="which path of the detector saw it, empty where none did"),
+    MetricDeclaration("decision_cause", _S, text="why, empty before the first", names=True),
+    MetricDeclaration("decision_path", _S, text="which path of the detector saw it, empty where none did", names=True),
     MetricDeclaration("requests_refused", _I, "", 0, _REGISTER, "requests that mode, latch or grid did not allow"),
     MetricDeclaration("ticks_overrun", _I, "", 0, _REGISTER, "control ticks that took longer than their period"),
     MetricDeclaration("samples_caught_up", _I, "", 0, _REGISTER, "samples run behind their time; none is skipped"),
+    MetricDeclaration("outbox_state", _S, text="whether what waits at the site is safe", choices=OUTBOX_STATES),
+    MetricDeclaration("outbox_rows", _I, "", 0, _COUNT, "numbered rows that have waited for more than a minute"),
+    MetricDeclaration("outbox_oldest_at", _T, "ms", text="instant of the oldest of them; null for none"),
+    MetricDeclaration("outbox_used_ratio", _D, "1", 0.0, 1.0, "of the bound on records and waveforms"),
+    MetricDeclaration("outbox_dropped_records", _I, "", 0, _COUNT, "records whose samples were given up so far"),
+    MetricDeclaration("outbox_dropped_waveforms", _I, "", 0, _COUNT, "waveforms whose samples were given up so far"),
 )
 """What a site stands at: in births, and in a second's live data when it has changed. Lists are comma separated."""
 
@@ -149,7 +168,7 @@ _POWER = MetricDeclaration("power_kw", _D, "kW", -_KW, _KW, "active power, posit
 _RATED = MetricDeclaration("rated_kw", _D, "kW", 0.0, _KW, "nameplate power; at the PCC the agreed import capacity")
 
 METER_METRICS: Final = (
-    MetricDeclaration("meter_class", _S, text="accuracy class of the asset's meter, such as 0.5S or B"),
+    MetricDeclaration("meter_class", _S, text="accuracy class of the asset's meter", choices=METER_CLASSES),
     MetricDeclaration("meter_calibrated_at", _T, "ms", text="when that meter was last calibrated"),
     MetricDeclaration("meter_uncertainty_ratio", _D, "1", 0.0, 1.0, "of its energy, at two standard deviations"),
 )
@@ -197,7 +216,12 @@ CONTROL_METRICS: Final = (
             ("refused_sequence", _I, (0, _COUNT), "sequence of the last refused {}, 0 for none", ()),
         )
     ),
-    MetricDeclaration("answer/state", _S, text="what became of the last command", choices=ANSWER_STATES),
+    MetricDeclaration(
+        "answer/state",
+        _S,
+        choices=ANSWER_STATES,
+        text="what became of the last command; accepted is taken up, the mode shows the rest",
+    ),
     MetricDeclaration("answer/hash", _S, text="content hash of the last command, empty for none"),
     MetricDeclaration("answer/sequence", _I, "", 0, _COUNT, "highest sequence that the site has answered, 0 for none"),
     MetricDeclaration("answer/error", _S, text="why it was refused, empty when it was not"),

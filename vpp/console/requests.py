@@ -102,6 +102,12 @@ LIMITS: Final = {
     "import": "held back by the import limit",
     "rating": "held back by the converter's rating",
 }
+OUTBOXES: Final = {
+    "ok": "safe",
+    "filling": "nearly full: samples will be given up soon",
+    "dropping": "samples were given up within the last hour",
+    "unwritable": "the disk takes nothing more: intervals wait in memory",
+}
 TIERS: Final = ("none: the load is dark", "critical only", "critical and essential", "all three")
 SOON_S: Final = 86_400.0
 
@@ -109,7 +115,7 @@ SOON_S: Final = 86_400.0
 def standing_texts(standing: SiteStanding | None, *, saturates_in_s: float | None, zone: ZoneInfo) -> dict[str, str]:
     """Return what a site stands at, in words; dashes for a site that told nothing of it."""
     if standing is None:
-        names = ("alarms", "warnings", "lockout", "inputs", "tiers", "limit", "decision", "counters")
+        names = ("alarms", "warnings", "lockout", "inputs", "tiers", "limit", "decision", "counters", "outbox")
         return dict.fromkeys(names, texts.NOTHING)
     mode, _, event = standing.lockout_cause.partition(": ")
     limit = LIMITS.get(standing.limited_by, texts.NOTHING)
@@ -125,6 +131,7 @@ def standing_texts(standing: SiteStanding | None, *, saturates_in_s: float | Non
         "limit": limit,
         "decision": _decision(standing, zone),
         "counters": _counters(standing),
+        "outbox": _outbox(standing, zone),
     }
 
 
@@ -165,6 +172,20 @@ def _decision(standing: SiteStanding, zone: ZoneInfo) -> str:
         return "none yet"
     path = f", seen by the {_spaced(standing.decision_path)} path" if standing.decision_path else ""
     return f"{_spaced(standing.decision_cause)} at {texts.instant(standing.decided_at, zone, digits=3)}{path}"
+
+
+def _outbox(standing: SiteStanding, zone: ZoneInfo) -> str:
+    if not standing.outbox_state:
+        return texts.NOTHING
+    parts = [OUTBOXES.get(standing.outbox_state, _spaced(standing.outbox_state))]
+    if standing.outbox_rows and standing.outbox_oldest_at is not None:
+        oldest = texts.instant(standing.outbox_oldest_at, zone)
+        parts.append(f"{standing.outbox_rows:,} rows wait, the oldest from {oldest}")
+    if standing.outbox_used_ratio:
+        parts.append(f"{standing.outbox_used_ratio:.0%} of its bound taken")
+    dropped = ((standing.outbox_dropped_records, "records"), (standing.outbox_dropped_waveforms, "waveforms"))
+    parts += [f"samples of {count:,} {name} given up" for count, name in dropped if count]
+    return "; ".join(parts)
 
 
 def _counters(standing: SiteStanding) -> str:

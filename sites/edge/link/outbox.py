@@ -43,6 +43,8 @@ MAX_WAVEFORMS_DUE: Final = 50
 MAX_ASKED: Final = 10_000
 """Rows brought back by one request."""
 MAX_DROPPED_AT_ONCE: Final = 500
+WAITING_MS: Final = 60_000
+"""A row that has waited for less is on its way."""
 AHEAD_MS: Final = 2_000
 """Rows of instants this far ahead of the site's own clock may be refused by the platform's."""
 MAX_ADOPTED: Final = 1_000_000_000
@@ -65,6 +67,15 @@ class OutboxError(Exception):
     """A mark that does not fit what this site ever numbered, or ever could have."""
 
     name = "stored_through_ahead"
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What of one site waits for longer than a healthy link lets it."""
+
+    rows: int = 0
+    oldest_at_ms: int | None = None
+    """When the oldest of them was made; None without any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +294,29 @@ class Outbox(OutboxFile):
         (count,) = self._database.execute(f"SELECT count(*) FROM outbox {where}", key).fetchone()  # noqa: S608
         return int(count)
 
+    def backlogs(self, *, at_ms: int) -> dict[str, Backlog]:
+        """Return what waits for more than a minute, by site; those without are left out. Reads the whole table."""
+        rows = self._database.execute(
+            "SELECT site_id, count(*), min(created_at_ms) FROM outbox WHERE created_at_ms NOT BETWEEN ? AND ? "
+            "GROUP BY site_id",
+            (at_ms - WAITING_MS, at_ms + AHEAD_MS),
+        )
+        return {site_id: Backlog(count, oldest_at_ms) for site_id, count, oldest_at_ms in rows}
+
+    @property
+    def used_ratio(self) -> float:
+        """How much of the bound records and waveforms take, 0 to 1."""
+        return min(1.0, self._droppable_bytes / self._max_bytes)
+
+    def dropped(self, site_id: str, stream: str) -> int:
+        """Return how many rows of a stream lost their samples at this site, over all processes."""
+        return self.counter(site_id, f"dropped/{stream}")
+
+    def note_dropped(self, site_id: str, stream: str) -> None:
+        """Count a row whose samples found no place."""
+        self.dropped_count += 1
+        self._count_up(site_id, f"dropped/{stream}")
+
     def _make_room(self, needed_bytes: int) -> None:
         while self._droppable_bytes + needed_bytes > self._max_bytes:
             if not self._drop_oldest():
@@ -306,6 +340,6 @@ class Outbox(OutboxFile):
             (self._empty(payload), site_id, stream, number),
         )
         self._droppable_bytes -= len(payload)
-        self.dropped_count += 1
+        self.note_dropped(site_id, stream)
         log.warning("%s site_id=%s stream=%s number=%d", observe.SAMPLES_DROPPED, site_id, stream, number)
         return True

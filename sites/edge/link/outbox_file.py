@@ -57,6 +57,8 @@ class OutboxFile:
         self._reserve, self._reserve_bytes = path.with_name(f"{path.name}.reserve"), reserve_bytes
         self.unwritable_count = 0
         """Transactions that the disk did not take since the start."""
+        self.is_unwritable = False
+        """The disk did not take the last one."""
         self._database = sqlite3.connect(path, isolation_level=None)
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.execute("PRAGMA synchronous=NORMAL")
@@ -88,6 +90,7 @@ class OutboxFile:
             yield
             self._save_counters()
             self._database.execute("COMMIT")
+            self.is_unwritable = False
         except BaseException as error:
             if self._database.in_transaction:
                 # SQLite takes back by itself what a full disk stopped.
@@ -97,6 +100,7 @@ class OutboxFile:
             if not _is_disk_full(error):
                 raise
             self._depth = 0
+            self._unsaved.clear()
             self._give_up_room()
             raise OutboxUnwritable(f"{error}, accepted: room on the disk of the outbox") from error
         finally:
@@ -121,6 +125,7 @@ class OutboxFile:
     def _give_up_room(self) -> None:
         """Give up the reserve and rows: what is freed inside the file serves those that may not be lost."""
         self.unwritable_count += 1
+        self.is_unwritable = True
         self._reserve.unlink(missing_ok=True)
         try:
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -159,6 +164,16 @@ class OutboxFile:
             self._database.execute(
                 "INSERT OR REPLACE INTO kept (site_id, name, value) VALUES (?, ?, ?)", (site_id, name, value)
             )
+
+    def _count_up(self, site_id: str, name: str) -> None:
+        """Add one to a counter, also while room is made outside of any transaction."""
+        key = (site_id, name)
+        self._undo.note(key, self._counters.get(key))
+        self._counters[key] = self.counter(site_id, name) + 1
+        self._unsaved.add(key)
+        if not self._depth:
+            self._save_counters()
+            self._unsaved.clear()
 
     def _save_counters(self) -> None:
         self._database.executemany(

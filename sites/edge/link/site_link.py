@@ -18,6 +18,7 @@ from sites.core import observe
 from sites.edge.control.exchange import ControllerPort, Counts
 from sites.edge.link.outbox import Outbox
 from sites.edge.link.outbox_file import OutboxUnwritable
+from sites.edge.link.outbox_watch import OutboxWatch
 from sites.edge.link.presence import Presence
 from sites.edge.link.profile import SiteProfile
 from sites.edge.link.site_orders import SiteOrders
@@ -87,6 +88,7 @@ class SiteLink:
         self._told_at_us = 0
         self._bd_seq = -1
         self._counts = Counts()
+        self.outbox_watch = OutboxWatch(self.site_id)
         self._standing_told: dict[str, Any] = {}
         self.refused_count = 0
         """Messages refused by name since the start."""
@@ -172,7 +174,7 @@ class SiteLink:
             return []
         self._told_at_us = self._measured_at_us
         at_ms = self._measured_at_us // 1000
-        standing = standing_values(self._measured, self._counts)
+        standing = self._standing(self._measured)
         news = {name: value for name, value in standing.items() if self._standing_told.get(name) != value}
         self._standing_told = standing
         messages = [self._session.node_data(at_ms, node_values(self._measured, self._counts) | news)]
@@ -202,9 +204,12 @@ class SiteLink:
         device_values: dict[str, dict[str, Any]] = {CONTROL_DEVICE: dict(self.orders.reported())}
         for asset in self.profile.assets:
             device_values[asset.name] = asset_values(asset.kind, self._measured) | nameplate_values(asset)
-        self._standing_told = standing_values(self._measured, self._counts)
+        self._standing_told = self._standing(self._measured)
         values = node_values(self._measured, self._counts) | self._standing_told
         return self._session.births(now_ms, values, device_values)
+
+    def _standing(self, measured: np.void) -> dict[str, Any]:
+        return standing_values(measured, self._counts) | self.outbox_watch.values
 
     def _note_away(self, now_ms: int) -> None:
         if self._presence.away_since_ms is None:

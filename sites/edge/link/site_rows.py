@@ -147,7 +147,7 @@ class SiteRows:
         self._chunks_put = 0
         while len(self._chunks) > MAX_CHUNKS_WAITING:
             chunk = self._chunks.pop(0)
-            self._outbox.dropped_count += 1
+            self._outbox.note_dropped(self.site_id, RECORD_STREAM)
             log.warning(
                 "%s site_id=%s stream=record at_us=%d", observe.SAMPLES_DROPPED, self.site_id, chunk.starts_at_us
             )
@@ -245,6 +245,7 @@ class SiteRows:
                 site_id=self.site_id, stream=stream, number=number, payload=payload, at_ms=max(now_ms, at_ms)
             )
         except OutboxFull as error:
+            self._outbox.note_dropped(self.site_id, stream)
             self._refuse(error.name, str(error))
             return False
         return True

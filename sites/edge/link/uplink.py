@@ -21,8 +21,9 @@ from sites.edge.control.exchange import CapturedWaveform, ControllerPort, Image,
 from sites.edge.link.clock import ClockWatch
 from sites.edge.link.event_folder import EventFolder
 from sites.edge.link.identity import IdentityFolder
-from sites.edge.link.outbox import Outbox
+from sites.edge.link.outbox import DROP_ORDER, Backlog, Outbox
 from sites.edge.link.outbox_file import OutboxUnwritable
+from sites.edge.link.outbox_watch import OutboxFigures
 from sites.edge.link.profile import SiteProfile
 from sites.edge.link.renewal import keep_renewed
 from sites.edge.link.silence import SilenceWatch
@@ -43,6 +44,8 @@ MAX_QUEUED: Final = 20_000
 """Messages noted but not worked off; beyond it new ones are dropped and counted, the platform repeats."""
 FAREWELL_S: Final = 3.0
 FULL_PAUSE_S: Final = 1.0
+OUTBOX_EVERY_S: Final = 20.0
+"""How often the outbox is looked through: a year of minutes takes some tenths of a second."""
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +83,7 @@ class Uplink:
         self._noted = asyncio.Event()
         self._image: Image | None = None
         self._waiting = [Waiting() for _ in profiles]
-        self._house_due_s = 0.0
+        self._house_due_s = self._outbox_due_s = 0.0
         self._epoch_us = 0
         """When the controller started whose boundaries come now."""
         self.clock = ClockWatch()
@@ -280,6 +283,7 @@ class Uplink:
             self._serve_all(range(slot, len(self.links), SLOTS))
             if slot == 0:
                 self._keep_house()
+                self._watch_outbox()
 
     def _serve_all(self, indexes: Sequence[int]) -> None:
         """Serve some sites in one transaction; on a full disk only what needs none of it."""
@@ -311,6 +315,30 @@ class Uplink:
         with contextlib.suppress(OutboxUnwritable):
             self._outbox.prune_stored(at_ms=_now_ms())
         self._outbox.take_reserve()
+
+    def _watch_outbox(self) -> None:
+        """Look how much waits, and tell it with each site's live data."""
+        if (now_s := time.monotonic()) < self._outbox_due_s:
+            return
+        self._outbox_due_s = now_s + OUTBOX_EVERY_S
+        now_ms = _now_ms()
+        backlogs = self._outbox.backlogs(at_ms=now_ms)
+        for link in self.links:
+            backlog = backlogs.get(link.site_id, Backlog())
+            link.outbox_watch.look(self._outbox, backlog, at_ms=now_ms, at_s=now_s)
+
+    def outbox_figures(self) -> OutboxFigures:
+        """Return what all sites of the process have in their outbox."""
+        watched = [link.outbox_watch.values for link in self.links if link.outbox_watch.values]
+        oldest_ms = min((values["outbox_oldest_at"] for values in watched if values["outbox_oldest_at"]), default=None)
+        return OutboxFigures(
+            used_ratio=self._outbox.used_ratio,
+            oldest_s=0.0 if oldest_ms is None else max(0.0, (_now_ms() - oldest_ms) / 1000.0),
+            dropped={
+                stream: sum(self._outbox.dropped(link.site_id, stream) for link in self.links) for stream in DROP_ORDER
+            },
+            is_unwritable=self._outbox.is_unwritable,
+        )
 
     def _tell(self, index: int) -> list[Message]:
         link, now_ms = self.links[index], _now_ms()

@@ -46,6 +46,12 @@ def watch_uplink(uplink: Uplink, health: Health) -> Callable[[], None]:
             metrics.EDGE_CONTROL_AGE_S.set(control_age_s())
         if reports % COUNT_EVERY == 0:
             metrics.EDGE_OUTBOX_ROWS.set(uplink.waiting_rows())
+            figures = uplink.outbox_figures()
+            metrics.EDGE_OUTBOX_USED.set(figures.used_ratio)
+            metrics.EDGE_OUTBOX_AGE_S.set(figures.oldest_s)
+            metrics.EDGE_OUTBOX_UNWRITABLE.set(figures.is_unwritable)
+            for stream, count in figures.dropped.items():
+                metrics.EDGE_OUTBOX_DROPPED.labels(stream).set(count)
         reports += 1
 
     return report

@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -35,6 +35,7 @@ from sites.wire.foreign import Unmapped
 from sites.wire.host_events import DeviceBorn, DeviceData, NodeBorn, NodeData, NodeDied, RebirthNeeded, Refused
 from sites.wire.host_session import HostSession
 from sites.wire.messages import Message
+from sites.wire.metrics import OUTBOX_STATES
 
 logger = logging.getLogger(__name__)
 
@@ -201,6 +202,9 @@ class IngestWorker:
             await asyncio.sleep(1.0)
             gates = self._shared.gates.shut_gates
             metrics.INGEST_QUARANTINED.set(len(gates))
+            outboxes = Counter(row.values.get("outbox_state") for row in self._shared.sorter.standing.values())
+            for state in OUTBOX_STATES:
+                metrics.INGEST_OUTBOXES.labels(state).set(outboxes[state])
             if not gates:
                 continue
             quiet = [gate.site_id for gate in self._shared.gates.quiet(time.monotonic())]

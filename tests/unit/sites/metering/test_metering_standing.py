@@ -52,3 +52,14 @@ def test_a_text_that_no_site_of_ours_would_say_is_refused(text: str) -> None:
     batch = tell(a_sorter(), alarms=text)
     assert batch.standing == {}
     assert batch.counts["value_out_of_range"] == 1
+
+
+def test_the_state_of_a_site_s_outbox_is_kept_with_it() -> None:
+    batch = tell(
+        a_sorter(), is_birth=True, outbox_state="filling", outbox_rows=12, outbox_oldest_at=NOW_MS - 1000,
+        outbox_used_ratio=0.83, outbox_dropped_records=None,
+    )  # fmt: skip
+    assert batch.standing[7].values == {
+        "outbox_state": "filling", "outbox_rows": 12, "outbox_oldest_at": datetime(2026, 3, 1, 11, 59, 59, tzinfo=UTC),
+        "outbox_used_ratio": 0.83, "outbox_dropped_records": None,
+    }  # fmt: skip

@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from sites.metering.models import SiteStanding
 from sites.registry.models import Site
-from vpp.console import texts
+from vpp.console import requests, texts
 
 
 @pytest.mark.parametrize(
@@ -67,3 +68,25 @@ class TestMoneyAndCarbon:
     )
     def test_a_posting_has_a_unit_that_people_read(self, amount, unit, text):
         assert texts.booked(amount, unit) == text
+
+
+class TestWhatASiteSaysOfItsOutbox:
+    def told(self, **values: object) -> str:
+        standing = SiteStanding(**values)  # type: ignore[misc]
+        return requests.standing_texts(standing, saturates_in_s=None, zone=ZoneInfo("UTC"))["outbox"]
+
+    def test_an_older_edge_says_nothing(self) -> None:
+        assert self.told() == texts.NOTHING
+
+    def test_safe(self) -> None:
+        assert self.told(outbox_state="ok", outbox_rows=0, outbox_used_ratio=0.0) == "safe"
+
+    def test_what_waits_and_what_was_given_up(self) -> None:
+        text = self.told(
+            outbox_state="dropping", outbox_rows=1234, outbox_oldest_at=datetime(2026, 3, 1, 11, 0, tzinfo=UTC),
+            outbox_used_ratio=0.97, outbox_dropped_records=3, outbox_dropped_waveforms=0,
+        )  # fmt: skip
+        assert text == (
+            "samples were given up within the last hour; 1,234 rows wait, the oldest from 2026-03-01 11:00:00 UTC; "
+            "97% of its bound taken; samples of 3 records given up"
+        )

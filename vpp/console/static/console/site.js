@@ -34,6 +34,8 @@ function showStanding(standing) {
   document.getElementById("not-told").hidden = isTold;
   const isLatched = !["none", NOTHING].includes(standing.alarms);
   mark(document.getElementById("standing"), "level", isLatched ? "lockout" : "");
+  const isSafe = standing.outbox === "–" || standing.outbox.startsWith("safe");
+  mark(document.getElementById("s-outbox"), "level", isSafe ? "" : "warn");
 }
 
 let commandsShown = "";
