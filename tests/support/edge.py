@@ -311,6 +311,16 @@ class Simulator:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(10.0)
 
+    def stop(self) -> None:
+        """End it in order; kill it when it does not go."""
+        if self.process.poll() is not None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(15.0)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
     @property
     def log_text(self) -> str:
         """What it logged so far."""
@@ -341,9 +351,4 @@ def simulator(broker: Broker, sites: int, seed: bytes, folder: Path, *, interval
     try:
         yield running
     finally:
-        if running.process.poll() is None:
-            running.process.terminate()
-            try:
-                running.process.wait(15.0)
-            except subprocess.TimeoutExpired:
-                running.kill()
+        running.stop()

@@ -86,7 +86,7 @@ def postgres_database(*, durable: bool = False) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def postgres_server(*, durable: bool = False) -> Iterator[PostgresServer]:
+def postgres_server(*, durable: bool = False, connections: int = 20) -> Iterator[PostgresServer]:
     """Yield a cluster with an empty database; skip or fail when PostgreSQL is absent.
 
     ``durable`` keeps what was committed through a power cut, as in use; a test's cluster need not.
@@ -108,7 +108,7 @@ def postgres_server(*, durable: bool = False) -> Iterator[PostgresServer]:
     try:
         _run(folder, programs / "initdb", "-D", data, "-U", USER_NAME, "-A", "scram-sha-256", "--pwfile", password_file,
              "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")  # fmt: skip
-        port, options = _start(folder, programs, data, durable)
+        port, options = _start(folder, programs, data, durable, connections)
         started = True
         yield PostgresServer(folder, programs, port, password, options)
     finally:
@@ -117,12 +117,13 @@ def postgres_server(*, durable: bool = False) -> Iterator[PostgresServer]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(folder: Path, programs: Path, data: Path, durable: bool) -> tuple[int, str]:
+def _start(folder: Path, programs: Path, data: Path, durable: bool, connections: int) -> tuple[int, str]:
     """Start the cluster; return its port and options; another port when somebody took the first one meanwhile."""
     for attempt in range(5):
         port = _free_port()
         options = (
-            f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder} -c max_connections=20"
+            f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder} "
+            f"-c max_connections={connections}"
         )
         if not durable:
             options += " -c fsync=off -c synchronous_commit=off -c full_page_writes=off"

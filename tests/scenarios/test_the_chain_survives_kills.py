@@ -1,0 +1,93 @@
+"""Kill -9 of any process of the chain, from controller to database, at random instants: nothing metered is lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from support.chain import VICTIMS, Chain, Round, a_chain, told
+from support.chain_truth import STORED, assert_nothing_lost
+
+WITHIN_S = 90.0
+"""Until everything is as before; a busy machine starts a process in several seconds."""
+LONGEST_QUIET_S = 4.0
+
+pytestmark = pytest.mark.postgres
+
+
+def deals(chance: random.Random, rounds: int) -> list[tuple[str, ...]]:
+    """Return whom each round kills: every process as often as any other, in every fourth round two at once."""
+    deck: list[str] = []
+    dealt: list[tuple[str, ...]] = []
+    while len(dealt) < rounds:
+        if not deck:
+            deck = chance.sample(VICTIMS, len(VICTIMS))
+        first = deck.pop()
+        others = [victim for victim in VICTIMS if victim != first]
+        dealt.append((first, chance.choice(others)) if len(dealt) % 4 == 3 else (first,))
+    return dealt
+
+
+def assert_whole(chain: Chain) -> int:
+    """Compare platform and sites; return how many intervals agree."""
+    stored = chain.stored()
+    count = assert_nothing_lost(chain.truths, stored, chain.rows(STORED))
+    chain.watch.assert_consistent()
+    return count
+
+
+def audited(chain: Chain) -> str:
+    """Ask the platform's own audit over all the time in which every asset was metered."""
+    own = [stream for truth in chain.truths.values() for stream in truth.intervals().values()]
+    last = {key: number for key, number in chain.stored().items() if key[1] not in {"record", "waveform"}}
+    ends = [chain.truths[site_id].intervals()[asset][number]["ends_at"] for (site_id, asset), number in last.items()]
+    starts_ms = max(stream[1]["starts_at"] for stream in own)
+    return chain.platform.manage("audit_gaps", "--energy", "--from", _iso(starts_ms), "--to", _iso(min(ends))).strip()
+
+
+def played(tmp_path: Path, dealt: list[tuple[str, ...]], chance: random.Random) -> list[Round]:
+    """Play the rounds; a failure names the round."""
+    rounds: list[Round] = []
+    with a_chain(tmp_path) as chain:
+        for number, victims in enumerate(dealt):
+            time.sleep(chance.uniform(0.0, LONGEST_QUIET_S))  # the instant is what is random
+            try:
+                rounds.append(chain.play(victims, chance, within_s=WITHIN_S))
+            except AssertionError as error:
+                error.add_note(f"round {number}: {victims}")
+                raise
+            print(f"round {number}: {rounds[-1]}", flush=True)
+            if number % 10 == 9:
+                print(f"{assert_whole(chain)} intervals agree", flush=True)
+        count = assert_whole(chain)
+        assert audited(chain) == "no gaps"
+        refused = chain.rows("SELECT error, count FROM metering_refusalcount")
+        assert [error for error, _ in refused if error not in {"alias_unknown", "birth_missing"}] == []
+    print(f"{len(rounds)} rounds, {count} intervals, lost 0\n{told(rounds)}", flush=True)
+    return rounds
+
+
+def test_each_process_is_killed_once(tmp_path: Path) -> None:
+    chance = random.Random(4)
+    dealt = [(victim,) for victim in chance.sample(VICTIMS, len(VICTIMS))]
+    played(tmp_path, dealt, chance)
+
+
+@pytest.mark.long
+def test_many_rounds(tmp_path: Path) -> None:
+    seed = int(os.environ.get("VPP_TEST_SEED", "20261122"))
+    rounds = int(os.environ.get("VPP_TEST_ROUNDS", "60"))
+    chance = random.Random(seed)
+    try:
+        played(tmp_path, deals(chance, rounds), chance)
+    except AssertionError as error:
+        error.add_note(f"VPP_TEST_SEED={seed}")
+        raise
+
+
+def _iso(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000.0, UTC).isoformat()
