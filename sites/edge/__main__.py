@@ -140,6 +140,7 @@ def _control(options: argparse.Namespace, environment: Mapping[str, str]) -> int
             lock_path=config.runtime_dir / f"{config.site_id}.control.lock",
             interval_s=config.interval_s,
             before=exchange.last_image(),
+            metered=exchange.last_registers(),
             inputs=InputCard(config.inputs),
         )
     except (AlreadyRunning, SharedBlockError) as error:

@@ -34,10 +34,12 @@ INTERVAL_S = 2
 SIMULATED = 3
 HALVES = ("0-31", "32-63")
 STARTED_AGAIN_S = {"control": 0.2, "uplink": 1.0, "simulate": 1.0, "ingest": 1.0, "dispatch": 1.0, "host": 1.0}
-"""As RestartSec in deploy's units [s]; broker and database are another machine's matter and take up to SERVER_AWAY_S."""
+"""As RestartSec in deploy's units [s]; broker and database are on other machines and take up to SERVER_AWAY_S."""
 SERVER_AWAY_S = 3.0
 VICTIMS = ("broker", "database", "ingest", "dispatch", "host", "uplink", "control", "simulate")
 WINDOW_S = 3 * 3600.0
+PUT_BY_MS = 1_000
+"""Registers are put by five times a second; a busy machine is late with it."""
 OWED_SHARE = 0.4
 """Of what the sites could hold for the whole window."""
 
@@ -71,7 +73,8 @@ class Chain:
     truths: dict[str, SiteTruth]
     workers: dict[str, list[Any]] = field(default_factory=dict)
     dispatch_id: str = "DC-chain"
-    first_ms: int = 0
+    kills_ms: dict[str, list[int]] = field(default_factory=dict)
+    """Site -> when its controller was killed."""
     _connection: psycopg.Connection[Any] | None = None
 
     # --- the platform's answers -------------------------------------------------------------------
@@ -166,6 +169,8 @@ class Chain:
         """Kill some processes now, start them again, and return when all is as before; fail when it is not in time."""
         before = self.desired()
         killed_s = time.time()
+        for site_id in self._without_controller(victims):
+            self.kills_ms.setdefault(site_id, []).append(round(killed_s * 1000))
         back = [self._kill(victim, chance) for victim in victims]
         threads = [threading.Timer(delay_s, start) for delay_s, start in back]
         for thread in threads:
@@ -210,6 +215,10 @@ class Chain:
         self.platform.kill(self.workers[victim][index])
         return after_s, lambda: self._start(victim, index)
 
+    def _without_controller(self, victims: tuple[str, ...]) -> list[str]:
+        simulated = [site_id for site_id in self.truths if site_id != SITE_ID]
+        return [SITE_ID] * ("control" in victims) + simulated * ("simulate" in victims)
+
     def _start(self, name: str, index: int) -> None:
         arguments = ["run_" + name]
         if name == "ingest":
@@ -251,7 +260,8 @@ event = MarketEvent.objects.create(
 )
 Obligation.objects.create(
     dispatch_id="{dispatch_id}", program=event.program, event=event, power_kw={power_kw},
-    starts_at=now + timedelta(seconds=3), ends_at=now + timedelta(seconds=3 + {lasts_s}), created_at=now, changed_at=now,
+    starts_at=now + timedelta(seconds=3), ends_at=now + timedelta(seconds=3 + {lasts_s}), created_at=now,
+    changed_at=now,
 )
 """
 
@@ -274,8 +284,11 @@ def a_chain(folder: Path, **settings: str) -> Iterator[Chain]:
         simulator = Simulator(broker, SIMULATED, seed, fleet_folder, INTERVAL_S, keep_stored_days=1)
         watch = FleetWatch(platform)
         lab = site.block_path.parent / f"{SITE_ID}.outbox.sqlite3"
-        truths = {SITE_ID: SiteTruth(SITE_ID, lab, site.block_path)}
-        truths |= {one.site_id: SiteTruth(one.site_id, fleet_folder / "outbox.sqlite3", None) for one in fleet}
+        truths = {SITE_ID: SiteTruth(SITE_ID, lab, site.block_path, PUT_BY_MS)}
+        # Their plants die with their process: what they did since the last boundary is in nobody's register.
+        put_by_ms = INTERVAL_S * 1000 + PUT_BY_MS
+        for one in fleet:
+            truths[one.site_id] = SiteTruth(one.site_id, fleet_folder / "outbox.sqlite3", None, put_by_ms)
         chain = Chain(folder, broker, database, platform, site, simulator, watch, truths)
         try:
             for name in ("control", "uplink"):
@@ -310,7 +323,9 @@ def told(rounds: list[Round]) -> str:
     """Return the rounds' times by what was killed, for a report."""
     by_victim: dict[str, list[Round]] = {}
     for one in rounds:
-        by_victim.setdefault(" + ".join(sorted(one.victims)) if len(one.victims) == 1 else "two at once", []).append(one)
+        by_victim.setdefault(" + ".join(sorted(one.victims)) if len(one.victims) == 1 else "two at once", []).append(
+            one
+        )
     lines = []
     for victim, found in sorted(by_victim.items()):
         figures = {}

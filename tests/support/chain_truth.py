@@ -12,7 +12,7 @@ from typing import Any
 
 from sites.edge.link.holding import ENVELOPE_HEAD_BYTES
 from sites.edge.link.shared_block import SharedBlock, UplinkSide
-from sites.edge.link.site_link import HELD
+from sites.edge.link.site_orders import HELD
 from sites.wire.payload import decode_payload
 
 FIELDS = (
@@ -29,6 +29,7 @@ ORDER BY s.site_id, a.name, i.number, i.revision
 """The platform's rows, as (site, asset, number, revision, FIELDS...)."""
 
 Stream = dict[int, dict[str, Any]]
+LONGEST_DEAD_MS = 60_000
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class SiteTruth:
     outbox: Path
     block: Path | None
     """What control and uplink share; None where both are one process."""
+    put_by_ms: int
+    """How old what a killed controller had put by may be [ms]."""
 
     def intervals(self) -> dict[str, Stream]:
         """Return every interval that the site ever closed, by asset and number."""
@@ -93,11 +96,37 @@ class SiteTruth:
             connection.close()
 
 
-def assert_nothing_lost(truths: dict[str, SiteTruth], stored_through: dict[tuple[str, str], int], rows: list[Any]) -> int:
-    """Compare the platform's rows with the sites' own; return how many intervals agree.
+@dataclass(frozen=True, order=True)
+class Unmetered:
+    """Time in which a site's controller was dead, so that nobody metered."""
+
+    site_id: str
+    asset: str
+    starts_ms: int
+    ends_ms: int
+    lost_ms: int
+    """How much of it lies before the kill: metered, and not put by any more."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What the comparison found."""
+
+    intervals: int
+    unmetered: list[Unmetered]
+
+
+def assert_nothing_lost(
+    truths: dict[str, SiteTruth],
+    stored_through: dict[tuple[str, str], int],
+    rows: list[Any],
+    kills_ms: dict[str, list[int]],
+) -> Compared:
+    """Compare the platform's rows with the sites' own.
 
     Each number once and in revision 0, with the site's content; none that the site did not send; none missing up to
-    the mark that let the site forget it. Registers go on from each number to the next, and so does time.
+    the mark that let the site forget it. Registers go on from each number to the next, and so does time but for
+    what lies around the site's ``kills_ms``, the instants at which its controller died.
     """
     platform: dict[tuple[str, str], Stream] = {}
     for site_id, asset, number, revision, *values in rows:
@@ -106,6 +135,7 @@ def assert_nothing_lost(truths: dict[str, SiteTruth], stored_through: dict[tuple
         assert number not in stream
         stream[number] = dict(zip(FIELDS, values, strict=True))
     count = 0
+    unmetered = []
     for site_id, truth in truths.items():
         for asset, own in truth.intervals().items():
             there = platform.pop((site_id, asset), {})
@@ -116,10 +146,19 @@ def assert_nothing_lost(truths: dict[str, SiteTruth], stored_through: dict[tuple
                 assert values == own[number], f"{site_id}/{asset} {number}"
             for number in range(2, len(own) + 1):
                 before, after = own[number - 1], own[number]
-                assert after["starts_at"] == before["ends_at"], f"{site_id}/{asset} {number}"
+                if after["starts_at"] != before["ends_at"]:
+                    between = (before["ends_at"], after["starts_at"])
+                    unmetered.append(_unmetered(truth, asset, *between, kills_ms.get(site_id, [])))
                 for way in ("into", "from"):
                     step = after[f"register_{way}_uwh"] - before[f"register_{way}_uwh"]
                     assert step == after[f"{way}_bus_uwh"] >= 0, f"{site_id}/{asset} {number}"
             count += len(there)
     assert platform == {}
-    return count
+    return Compared(count, sorted(unmetered))
+
+
+def _unmetered(truth: SiteTruth, asset: str, starts_ms: int, ends_ms: int, kills_ms: list[int]) -> Unmetered:
+    for kill_ms in kills_ms:
+        if kill_ms - truth.put_by_ms <= starts_ms <= ends_ms and kill_ms < ends_ms <= kill_ms + LONGEST_DEAD_MS:
+            return Unmetered(truth.site_id, asset, starts_ms, ends_ms, max(0, kill_ms - starts_ms))
+    raise AssertionError(f"{truth.site_id}/{asset} was not metered from {starts_ms} to {ends_ms}, killed at {kills_ms}")

@@ -48,13 +48,16 @@ class Platform:
             **self.settings,
         }
 
-    def manage(self, *arguments: str) -> str:
-        """Run a command to its end and return its output; raise with the output when it fails."""
+    def manage(self, *arguments: str, accepts: tuple[int, ...] = (0,)) -> str:
+        """Run a command to its end and return its output; raise with the output when it fails.
+
+        ``accepts`` are the exit codes that are no failure: a check says 1 when it finds something.
+        """
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=CHECKOUT, env=self.environment, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
-        if done.returncode:
+        if done.returncode not in accepts:
             raise RuntimeError(f"manage.py {arguments} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done.stdout
 

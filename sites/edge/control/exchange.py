@@ -249,6 +249,9 @@ class Exchange(Protocol):
     def take_requests(self) -> Sequence[tuple[int, Assignment | None]]:
         """Return new requests (site's index, what to hold), oldest first; never waits."""
 
+    def publish_registers(self, boundary: Boundary) -> None:
+        """Put by the newest registers for the process after this one: nothing metered dies with the controller."""
+
     def take_asks(self) -> Sequence[Ask]:
         """Return new asks, oldest first; never waits."""
 
@@ -350,6 +353,9 @@ class InProcessExchange:
     def publish_image(self, image: Image) -> None:
         """See Exchange."""
         self._image = image
+
+    def publish_registers(self, boundary: Boundary) -> None:
+        """See Exchange. The registers of this process end with it, and so do its plants."""
 
     def publish_boundary(self, boundary: Boundary) -> None:
         """See Exchange."""

@@ -33,6 +33,8 @@ SERVE_EVERY_S: Final = 0.005
 """How often requests are taken and what was measured is handed over beside a paced driver."""
 STREAM_RELEASE_KW_PER_S: Final = 1e6
 """A stream that is withdrawn by its sender is left at once; one that falls silent is left on its ramp."""
+REGISTERS_EVERY_S: Final = 0.2
+"""How often a paced driver's registers are put by: as much as a killed controller loses of what it metered."""
 NOTICE_EVERY_S: Final = 1.0
 """How often the supervisor is told that the loop runs, and the samples' clock is compared with UTC."""
 CLOCK_OFF_MS: Final = 5
@@ -166,7 +168,10 @@ class ControlLoop:
         first_ns = time.monotonic_ns() - round((self._elapsed_s() - driver.sample / rate) * NS_PER_S)
         pace = Pace(period_ns=self._tick_samples * NS_PER_S // rate, starts_ns=first_ns)
         # Everything is allocated before the thread asks for real time and locks the memory.
-        driver.prepare_pace(pace, self._tick_samples, self._next_boundary, self._interval_samples)
+        every = round(REGISTERS_EVERY_S * rate)
+        # On the way to a boundary and with it: an interval is a whole number of them.
+        first = self._next_boundary - (self._next_boundary - driver.sample - 1) // every * every
+        driver.prepare_pace(pace, self._tick_samples, first, every)
         failures: list[BaseException] = []
 
         def work() -> None:
@@ -222,8 +227,13 @@ class ControlLoop:
         self._take_streams()
         self._lapse()
         self._lapse_grants()
+        newest: Boundary | None = None
         for sample, registers in driver.drain_boundaries():
-            self._exchange.publish_boundary(Boundary(driver.starts_at_us, self._us_at(sample), registers))
+            newest = Boundary(driver.starts_at_us, self._us_at(sample), registers)
+            if (sample - self._next_boundary) % self._interval_samples == 0:
+                self._exchange.publish_boundary(newest)
+        if newest is not None:
+            self._exchange.publish_registers(newest)
         self._publish()
 
     def _take_requests(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from sites.edge.control.exchange import MODE_NAMES, Exchange, Image
+from sites.edge.control.exchange import MODE_NAMES, Boundary, Exchange, Image
 from sites.edge.control.loop import ControlLoop, Inputs, LoopSettings
 from sites.edge.control.realtime import single_instance
 from sites.edge.control.watchdog import LoopStuck
@@ -28,11 +28,13 @@ def run_control(
     lock_path: Path,
     interval_s: int,
     before: Image | None = None,
+    metered: Boundary | None = None,
     inputs: Inputs | None = None,
 ) -> int:
     """Run one site's controller until SIGTERM or SIGINT; return the process's exit status.
 
     ``before``: the last image of the process that ran before this one; a lockout or maintenance that it shows goes on.
+    ``metered``: the last registers that it put by; what they count since its last boundary becomes an interval.
 
     A loop whose samples stop advancing ends the process with status 4, for systemd to start it again: the
     switch's state is read anew then. Raises AlreadyRunning before the driver is touched when another process
@@ -42,6 +44,8 @@ def run_control(
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
+        if metered is not None:
+            exchange.publish_boundary(metered)
         driver = make_driver()
         # Read back from the switch itself: what was true before the restart need not be true now.
         closed = bool(driver.switch_closed()[0])

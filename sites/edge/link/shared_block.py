@@ -9,6 +9,7 @@ part           written by           holds
 =============  ===================  ==========================================================
 image          control              the last measurements, late ticks and held hashes
 boundaries     control              registers at the ends of metering intervals
+registers      control              the registers of a moment ago, for the control process after this one
 services       control              dispatches that the site begins to serve, with the registers then
 records        control              100 Hz rows in batches
 request        uplink               the assignment that the controller shall hold
@@ -57,7 +58,7 @@ from sites.edge.control.exchange import (
 from sites.edge.link.slots import Slots, newest_sequence
 from sites.edge.link.waveform_spool import take_waveforms, waveform_path, write_waveform
 
-MAGIC: Final = b"VPPBLOK3"
+MAGIC: Final = b"VPPBLOK4"
 IMAGE_HEAD: Final = struct.Struct("<q7q64s64s")
 COUNT_FIELDS: Final = tuple(field.name for field in fields(Counts))
 ASK_HEAD: Final = struct.Struct("<qq")
@@ -96,6 +97,7 @@ class SharedBlock:
             "stream": (2, MAX_BODY_BYTES + 1),
             "setpoint": (2, SETPOINT.size),
             "boundaries": (BOUNDARY_SLOTS, BOUNDARY_HEAD.size + REGISTER_DTYPE.itemsize),
+            "registers": (2, BOUNDARY_HEAD.size + REGISTER_DTYPE.itemsize),
             "services": (SERVICE_SLOTS, SERVICE_HEAD.size + MAX_ID_BYTES),
             "records": (RECORD_SLOTS, RECORD_HEAD.size + MAX_RECORD_ROWS * len(RECORD_COLUMNS) * 4),
         }
@@ -135,6 +137,7 @@ class SharedBlock:
         self.stream = parts["stream"]
         self.setpoint = parts["setpoint"]
         self.boundaries = parts["boundaries"]
+        self.registers = parts["registers"]
         self.services = parts["services"]
         self.records = parts["records"]
 
@@ -176,6 +179,11 @@ class ControlSide:
         """Return what the process before this one showed last; None before the first."""
         newest = self._block.image.newest()
         return None if newest is None else read_image(newest[1])
+
+    def last_registers(self) -> Boundary | None:
+        """Return the registers that the process before this one put by last; None before the first."""
+        newest = self._block.registers.newest()
+        return None if newest is None else _read_boundary(newest[1])
 
     def take_asks(self) -> Sequence[Ask]:
         """See Exchange."""
@@ -227,8 +235,11 @@ class ControlSide:
 
     def publish_boundary(self, boundary: Boundary) -> None:
         """See Exchange."""
-        head = BOUNDARY_HEAD.pack(boundary.epoch_us, boundary.at_us)
-        self._block.boundaries.write(head + boundary.registers[0].tobytes())
+        self._block.boundaries.write(_pack_boundary(boundary))
+
+    def publish_registers(self, boundary: Boundary) -> None:
+        """See Exchange."""
+        self._block.registers.write(_pack_boundary(boundary))
 
     def publish_service(self, begin: ServiceBegin) -> None:
         """See Exchange."""
@@ -298,9 +309,7 @@ class UplinkSide:
                 update.answers.append(answer)
         for sequence, data in self._block.boundaries.after(self._boundary_seen):
             self._boundary_seen = sequence
-            epoch_us, at_us = BOUNDARY_HEAD.unpack_from(data)
-            registers = np.frombuffer(data, REGISTER_DTYPE, 1, BOUNDARY_HEAD.size)
-            update.boundaries.append(Boundary(epoch_us, at_us, registers))
+            update.boundaries.append(_read_boundary(data))
         for sequence, data in self._block.services.after(self._service_seen):
             self._service_seen = sequence
             epoch_us, at_us, into_j, from_j = SERVICE_HEAD.unpack_from(data)
@@ -323,6 +332,15 @@ def read_image(data: bytes) -> Image:
     at_us, *counts, held, stream = IMAGE_HEAD.unpack_from(data)
     measured = np.frombuffer(data, MEASURED_DTYPE, 1, IMAGE_HEAD.size)
     return Image(at_us, measured, Counts(*counts), (_hash(held),), (_hash(stream),))
+
+
+def _pack_boundary(boundary: Boundary) -> bytes:
+    return BOUNDARY_HEAD.pack(boundary.epoch_us, boundary.at_us) + boundary.registers[0].tobytes()
+
+
+def _read_boundary(data: bytes) -> Boundary:
+    epoch_us, at_us = BOUNDARY_HEAD.unpack_from(data)
+    return Boundary(epoch_us, at_us, np.frombuffer(data, REGISTER_DTYPE, 1, BOUNDARY_HEAD.size))
 
 
 def pack_ask(ask: Ask) -> bytes:

@@ -70,7 +70,8 @@ class SelfPacedDriver(CountingDriver):
 
     def prepare_pace(self, pace: Pace, tick_samples: int, next_boundary: int, interval_samples: int) -> None:
         self.pace, self.tick_samples = pace, tick_samples
-        self.boundaries = [(next_boundary, np.full(1, 7.0, self.registers().dtype))]
+        self.kept_at = range(next_boundary, next_boundary + 10 * interval_samples, interval_samples)
+        self.boundaries = [(sample, np.full(1, sample, self.registers().dtype)) for sample in self.kept_at]
 
     def run_paced(self) -> None:
         q = self.pace.record[0]
@@ -87,8 +88,19 @@ class SelfPacedDriver(CountingDriver):
         return taken
 
 
-def run_for(driver: SelfPacedDriver, seconds: float) -> InProcessExchange:
-    exchange, stop = InProcessExchange(), threading.Event()
+class KeepingExchange(InProcessExchange):
+    """Notes what is put by for the process after this one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.put_by: list[Boundary] = []
+
+    def publish_registers(self, boundary: Boundary) -> None:
+        self.put_by.append(boundary)
+
+
+def run_for(driver: SelfPacedDriver, seconds: float) -> KeepingExchange:
+    exchange, stop = KeepingExchange(), threading.Event()
     started_s = time.monotonic()
     loop = ControlLoop(driver, exchange, LoopSettings(0.001, 1), elapsed_s=lambda: time.monotonic() - started_s)
     timer = threading.Timer(seconds, stop.set)
@@ -102,13 +114,18 @@ def run_for(driver: SelfPacedDriver, seconds: float) -> InProcessExchange:
 
 def test_a_driver_that_paces_itself_runs_every_sample_and_is_served() -> None:
     driver = SelfPacedDriver()
-    update = run_for(driver, 0.3).poll()
+    exchange = run_for(driver, 0.3)
+    update = exchange.poll()
     assert set(driver.batches) == {10}
     assert 0.2 < driver.sample / 10_000 < 5.0
     assert update.image is not None
     assert update.image.counts.samples_late == driver.pace.late_or_overrun
-    assert [(b.at_us, float(b.registers["pcc_into_j"][0])) for b in update.boundaries] == [(START_US + 500_000, 7.0)]
-    assert isinstance(update.boundaries[0], Boundary)
+    # Registers are kept five times a second; an interval ends with those on its grid, the newest is put by.
+    assert driver.kept_at == range(1_000, 21_000, 2_000)
+    assert [(b.at_us, float(b.registers["pcc_into_j"][0])) for b in update.boundaries] == [
+        (START_US + 500_000, 5_000.0), (START_US + 1_500_000, 15_000.0)
+    ]  # fmt: skip
+    assert [(b.epoch_us, b.at_us) for b in exchange.put_by] == [(START_US, START_US + 1_900_000)]
 
 
 def test_a_loop_that_stands_still_is_noticed_within_seconds() -> None:

@@ -56,6 +56,17 @@ def test_what_a_site_begins_to_serve_comes_through_and_again_to_a_new_uplink(tmp
     assert both_sides(tmp_path)[1].poll().services == begun
 
 
+def test_registers_that_were_put_by_outlive_their_controller_and_are_no_boundary_yet(tmp_path: Path) -> None:
+    control, uplink = both_sides(tmp_path)
+    assert control.last_registers() is None
+    for at_us in (5, 9):
+        control.publish_registers(a_boundary(at_us))
+    assert uplink.poll().boundaries == []
+    found = both_sides(tmp_path)[0].last_registers()
+    assert found is not None
+    assert (found.epoch_us, found.at_us, found.registers["pcc_into_j"][0]) == (1, 9, 9.0)
+
+
 def test_an_image_arrives_as_it_was_written(tmp_path: Path) -> None:
     control, uplink = both_sides(tmp_path)
     measured = np.zeros(1, MEASURED_DTYPE)
