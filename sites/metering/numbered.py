@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import Q
+from django.db.models import Model, Q
 
 from sites.core.readings import Quality
+from sites.metering.copying import insert_rows
 from sites.metering.models import HighRateRecord, MeterInterval, RefusedNumber, StreamMark, WaveformRecord
 from sites.metering.streams import (
     RECORD,
@@ -64,6 +65,7 @@ class _Version:
 
 
 Held = dict[tuple[StreamKey, int], list[_Version]]
+Rows = dict[type[Model], list[dict[str, Any]]]
 
 
 def store_numbered(
@@ -86,12 +88,11 @@ def store_numbered(
         return outcome
     states = _states_of(keys, known)
     held = _held_versions(groups, states)
-    rows: list[Any] = []
+    rows: Rows = defaultdict(list)
     for key, group in groups.items():
         states[key] = _add_group(key, group, states[key], held, rows, outcome)
-    models: tuple[Any, ...] = (MeterInterval, HighRateRecord, WaveformRecord)
-    for model in models:
-        model.objects.bulk_create([row for row in rows if isinstance(row, model)], batch_size=500)
+    for model, of_model in rows.items():
+        insert_rows(model, of_model)
     RefusedNumber.objects.bulk_create(
         [
             RefusedNumber(site_id=key[0], stream=key[1], number=number, error=error, received_at=received_at)
@@ -116,7 +117,7 @@ def store_numbered(
         batch_size=500,
     )
     outcome.states = states
-    outcome.stored = len(rows)
+    outcome.stored = sum(map(len, rows.values()))
     return outcome
 
 
@@ -183,7 +184,7 @@ def _cross(keys: Iterable[int], numbers: dict[int, set[int]]) -> Iterator[tuple[
 
 
 def _add_group(
-    key: StreamKey, group: list[NumberedItem], state: StreamState, held: Held, rows: list[Any], outcome: Outcome
+    key: StreamKey, group: list[NumberedItem], state: StreamState, held: Held, rows: Rows, outcome: Outcome
 ) -> StreamState:
     """Append the rows of one stream that are new; return the state with the last registers."""
     last = state.last
@@ -205,7 +206,8 @@ def _add_group(
             if last is None or item.number >= last[0]:
                 last = (item.number, *version.registers)
         versions.append(version)
-        rows.append(_row(item, version))
+        model, row = _row(item, version)
+        rows[model].append(row)
     return replace(state, last=last)
 
 
@@ -222,7 +224,7 @@ def _judged_quality(item: IntervalItem, last: tuple[int, int, int] | None, key: 
     return item.quality
 
 
-def _row(item: NumberedItem, version: _Version) -> MeterInterval | HighRateRecord | WaveformRecord:
+def _row(item: NumberedItem, version: _Version) -> tuple[type[Model], dict[str, Any]]:
     common: dict[str, Any] = {
         "number": item.number,
         "revision": version.revision,
@@ -230,7 +232,7 @@ def _row(item: NumberedItem, version: _Version) -> MeterInterval | HighRateRecor
         "received_at": item.received_at,
     }
     if isinstance(item, IntervalItem):
-        return MeterInterval(
+        return MeterInterval, dict(
             asset_id=item.asset_pk,
             ends_at=item.ends_at,
             into_bus_uwh=item.into_bus_uwh,
@@ -248,11 +250,11 @@ def _row(item: NumberedItem, version: _Version) -> MeterInterval | HighRateRecor
         )
     common["site_id"] = item.site_pk
     if isinstance(item, RecordItem):
-        return HighRateRecord(
+        return HighRateRecord, dict(
             ends_at=item.ends_at, rate_hz=item.rate_hz, columns=list(item.columns), samples=item.samples, **common
         )
     if isinstance(item, WaveformItem):
-        return WaveformRecord(
+        return WaveformRecord, dict(
             trigger_at=item.trigger_at,
             rate_hz=item.rate_hz,
             cause=item.cause,

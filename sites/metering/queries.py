@@ -26,10 +26,8 @@ from sites.metering.models import (
     ReadingShape,
     RefusalCount,
     RefusedMessage,
-    StreamMark,
     WaveformRecord,
 )
-from sites.metering.numbered import StreamKey, StreamState, numbers_above
 from sites.registry.models import Asset, Site
 from sites.wire.records import unpack_samples
 
@@ -331,33 +329,6 @@ def refusals(*, newest: int = 50) -> Refusals:
     """Return how often each reason refused a message, and the newest refused messages."""
     counts = dict(RefusalCount.objects.order_by("error").values_list("error", "count"))
     return Refusals(counts=counts, newest=list(RefusedMessage.objects.order_by("-pk")[:newest]))
-
-
-def stream_states(*, partitions: Iterable[int]) -> dict[StreamKey, StreamState]:
-    """Return where the streams of some partitions stand, as an ingest worker starts with it."""
-    marks = StreamMark.objects.filter(site__partition__in=list(partitions))
-    rows = marks.values_list("site_id", "stream", "stored_through")
-    return {(site_pk, stream): StreamState(stored_through=mark) for site_pk, stream, mark in rows}
-
-
-def marks_of(*, site_pks: Iterable[int]) -> dict[StreamKey, int]:
-    """Return how far the streams of some sites are stored; a stream without a row has no entry."""
-    marks: dict[StreamKey, int] = {}
-    pks = sorted(site_pks)
-    for start in range(0, len(pks), 500):
-        rows = StreamMark.objects.filter(site_id__in=pks[start : start + 500])
-        marks |= {(pk, stream): mark for pk, stream, mark in rows.values_list("site_id", "stream", "stored_through")}
-    return marks
-
-
-def first_holes(*, states: Mapping[StreamKey, StreamState]) -> dict[StreamKey, tuple[int, int]]:
-    """Return the first hole (first, last number) of those streams that have rows beyond one."""
-    holes = {}
-    for key, state in states.items():
-        above = numbers_above(key, state.stored_through, limit=1)
-        if above and above[0] > state.stored_through + 1:
-            holes[key] = (state.stored_through + 1, above[0] - 1)
-    return holes
 
 
 def newest_rows(*, partitions: Iterable[int]) -> dict[int, LiveRow]:

@@ -20,11 +20,12 @@ from typing import Any
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
-from benchmarks import fleet_dispatch, fleet_ingest, fleet_reconnect
+from benchmarks import fleet_dispatch, fleet_ingest, fleet_numbered, fleet_reconnect
 from benchmarks.fleet_rows import Benchmark, Options, Row
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     *fleet_ingest.BENCHMARKS,
+    *fleet_numbered.BENCHMARKS,
     *fleet_dispatch.BENCHMARKS,
     *fleet_reconnect.BENCHMARKS,
 )

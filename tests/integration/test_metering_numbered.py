@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from support.manifests import a_manifest
 from support.meters import START, START_MS, a_batch, a_record, an_interval
 
 from sites.core.intervals import Interval
-from sites.metering import audit, operations, queries
+from sites.metering import audit, marks, operations, queries
 from sites.metering.batches import MAX_KEPT_REFUSALS, Batch
 from sites.metering.models import (
     HighRateRecord,
@@ -29,6 +30,7 @@ from sites.metering.models import (
     RefusedNumber,
     StreamMark,
 )
+from sites.metering.numbered import StreamState
 from sites.registry.models import Asset, Site
 from sites.registry.operations import enrol_sites
 
@@ -123,6 +125,48 @@ class TestNumbers:
         Worker().store(a_batch(an_interval(battery, 2, register_into_uwh=999)))
         assert MeterInterval.objects.get(number=2).quality == "questionable"
 
+    def test_a_worker_starts_with_what_it_would_have_looked_up(
+        self, battery: Asset, django_assert_num_queries: Any
+    ) -> None:
+        other = Asset.objects.get(site__site_id="site-0002", name="battery")
+        worker = Worker()
+        worker.store(a_batch(*(an_interval(battery, number) for number in (1, 2))))
+        worker.store(
+            a_batch(
+                an_interval(battery, 2, register_into_uwh=2_500),
+                a_record(battery.site, 2, np.ones((5, 2)), starts_at=START),
+            )
+        )
+        worker.store(a_batch(*(an_interval(other, number) for number in (1, 3))))
+        with django_assert_num_queries(3):
+            states = marks.stream_states(partitions=range(64))
+        assert states[battery.site_id, "battery"] == StreamState(2, has_above=False, last=(2, 2_500, 0))
+        assert states[battery.site_id, "record"] == StreamState(0, has_above=True)
+        assert states[battery.site_id, "waveform"] == StreamState(0, has_above=False)
+        assert states[other.site_id, "battery"] == StreamState(1, has_above=True)
+        assert marks.stream_states(partitions=set(range(64)) - {battery.site.partition}).keys() >= {
+            (other.site_id, "pcc")
+        }
+
+    def test_the_first_batch_of_such_a_worker_asks_nothing_more_of_streams_without_a_hole(
+        self, battery: Asset, django_assert_max_num_queries: Any
+    ) -> None:
+        batteries = list(Asset.objects.filter(name="battery"))
+        Worker().store(a_batch(*(an_interval(asset, 1) for asset in batteries)))
+        worker = Worker()
+        worker.states = marks.stream_states(partitions=range(64))
+        # Savepoint and its end, the rows, the marks.
+        with django_assert_max_num_queries(5):
+            worker.store(a_batch(*(an_interval(asset, 2) for asset in batteries)))
+        assert [mark_of(asset) for asset in batteries] == [2, 2]
+
+    def test_a_register_that_runs_backward_is_seen_by_a_worker_that_starts(self, battery: Asset) -> None:
+        Worker().store(a_batch(an_interval(battery, 1, register_into_uwh=5_000)))
+        worker = Worker()
+        worker.states = marks.stream_states(partitions=range(64))
+        worker.store(a_batch(an_interval(battery, 2, register_into_uwh=4_999)))
+        assert MeterInterval.objects.get(number=2).quality == "questionable"
+
     def test_a_number_refused_for_good_does_not_hold_the_stream(self, battery: Asset) -> None:
         batch = a_batch(an_interval(battery, 1), an_interval(battery, 3))
         batch.refused_numbers[battery.site_id, "battery", 2] = "interval_invalid"
@@ -153,7 +197,7 @@ class TestNumbers:
             assert mark_of(battery) == expected
             if restarts[index]:
                 worker = Worker()
-                worker.states = queries.stream_states(partitions=range(64))
+                worker.states = marks.stream_states(partitions=range(64))
         assert list(MeterInterval.objects.order_by("number").values_list("number", "revision")) == [
             (number, 0) for number in range(1, 13)
         ]

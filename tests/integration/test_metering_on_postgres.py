@@ -92,7 +92,7 @@ from django.db import DatabaseError, connection
 from django.utils import timezone
 from support.meters import START, START_MS, a_batch, a_record, an_interval
 from sites.core.intervals import Interval
-from sites.metering import audit, operations, queries
+from sites.metering import audit, marks, operations, queries
 from sites.metering import readings as copying
 from sites.metering.batches import LiveRow
 from sites.metering.models import LiveState, MeterInterval, Reading
@@ -135,6 +135,7 @@ hour = Interval(START, START + timedelta(hours=1))
 (energy,) = queries.interval_energy(period=hour)
 (record,) = queries.records_of(period=hour)
 lease = operations.take_host_lease
+stood = marks.stream_states(partitions=[site.partition])
 print("@" + json.dumps({
     "readings": Reading.objects.count(),
     "new": new,
@@ -149,7 +150,7 @@ print("@" + json.dumps({
     ),
     "intervals": MeterInterval.objects.count(),
     "repeated": stored.repeated,
-    "mark": [state.stored_through for key, state in sorted(queries.stream_states(partitions=range(64)).items())],
+    "mark": {key[1]: state.stored_through for key, state in stood.items() if state.stored_through},
     "energy": [energy.into_bus_uwh, energy.intervals],
     "record_rows": len(record.samples),
     "counts": queries.refusals().counts,
@@ -209,7 +210,7 @@ def test_a_batch_on_postgres(platform: Platform) -> None:
         "unknown": [],
         "intervals": 5,
         "repeated": 4,
-        "mark": [4, 1],
+        "mark": {"battery": 4, "record": 1},
         "energy": [3_005, 4],
         "record_rows": 100,
         "counts": {"number_revised": 1, "payload_malformed": 2},

@@ -11,7 +11,7 @@ from typing import Final
 
 from django.db.utils import DatabaseError, InterfaceError
 
-from sites.metering import leases, operations, queries
+from sites.metering import leases, marks, operations, queries
 from sites.metering.ingest.shared import Shared
 from sites.metering.ingest.telling import Telling
 from sites.metering.quarantine import quarantined
@@ -90,7 +90,7 @@ class Holding:
     async def _take(self, taken: frozenset[int]) -> None:
         """Read where the sites of new partitions stand, then listen to them."""
         directory = await self._shared.in_thread(lambda: site_directory(partitions=taken))
-        states = await self._shared.in_thread(lambda: queries.stream_states(partitions=taken))
+        states = await self._shared.in_thread(lambda: marks.stream_states(partitions=taken))
         rows = await self._shared.in_thread(lambda: queries.newest_rows(partitions=taken))
         cut_off = await self._shared.in_thread(lambda: quarantined(partitions=taken))
         for site_id, reason in cut_off.items():

@@ -12,7 +12,7 @@ from typing import Final
 from django.db.utils import DatabaseError, InterfaceError
 
 from sites.core import observe
-from sites.metering import queries
+from sites.metering import marks as stored_marks
 from sites.metering.ingest.resends import MAX_ASKED, Resends
 from sites.metering.ingest.shared import Shared, ms
 from sites.metering.numbered import StreamKey, StreamState
@@ -67,7 +67,7 @@ class Telling:
             return
         try:
             pks = [keys.pk for keys in known.values()]
-            marks = await self._shared.in_thread(lambda: queries.marks_of(site_pks=pks))
+            marks = await self._shared.in_thread(lambda: stored_marks.marks_of(site_pks=pks))
         except (DatabaseError, InterfaceError) as error:
             logger.warning("ingest.births_wait sites=%d reason=%s", len(known), error)
             self._shared.batch.born |= set(known)
@@ -109,7 +109,7 @@ class Telling:
                 continue
             states = {key: shared.states[key] for key in keys if key in shared.states}
             with contextlib.suppress(DatabaseError, InterfaceError):
-                holes = await shared.in_thread(lambda states=states: queries.first_holes(states=states))  # type: ignore[misc]
+                holes = await shared.in_thread(lambda states=states: stored_marks.first_holes(states=states))  # type: ignore[misc]
                 for (site_pk, stream), (first, last) in holes.items():
                     site_id = shared.site_ids.get(site_pk)
                     if site_id is None:
