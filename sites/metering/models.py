@@ -198,7 +198,11 @@ class MeterInterval(models.Model):
                 name="metering_service_not_negative",
             ),
         ]
-        indexes = [models.Index(fields=["starts_at", "asset"], name="metering_interval_start")]
+        indexes = [
+            models.Index(fields=["starts_at", "asset"], name="metering_interval_start"),
+            # Few of very many: what came again with other content is looked for in closed periods.
+            models.Index(fields=["starts_at"], condition=models.Q(revision__gt=0), name="metering_interval_revised"),
+        ]
 
 
 class StreamMark(models.Model):

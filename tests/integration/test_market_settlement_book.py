@@ -3,57 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 
 import numpy as np
 import pytest
-from support.metered import RATE_HZ, STARTS_AT, a_metered_site, gb_like_hz
+from support.metered import STARTS_AT
+from support.settled import AT, a_fleet, an_obligation, settle
 
 from markets import operations, queries
 from markets.core import settlement
-from markets.core.events import Event, EventInterval, EventSignal
 from markets.core.products import Basis, LiveSettlementRefused
-from markets.core.settlement import ContractedShare
 from markets.models import GridSupportEntry, Obligation
 from sites.ledger.audit import books_audit
 from sites.metering.models import HighRateRecord, MeterInterval
 from sites.wire.records import pack_samples, unpack_samples
 
 pytestmark = pytest.mark.django_db
-
-SECONDS = 30.0
-AT = STARTS_AT + timedelta(hours=2)
-
-
-def an_obligation(power_kw: float = 100.0) -> Obligation:
-    operations.ensure_programs()
-    duration = timedelta(seconds=SECONDS)
-    signal = EventSignal("LOAD_DISPATCH", "delta", (EventInterval(STARTS_AT, duration, -power_kw),), "W", "k")
-    context = queries.program_named("neso-dc-low").market_context
-    event = Event("VTN", "e1", 0, "far", context, STARTS_AT, duration, (signal,))
-    at = STARTS_AT - timedelta(minutes=1)
-    operations.receive_event(raw=b"<raw/>", event=event, available_kw=1e6, at=at)
-    return Obligation.objects.get()
-
-
-def a_fleet(armed_kw: Sequence[float], *, lag_s: float = 0.3, gain: float = 1.0) -> list[ContractedShare]:
-    """Sites that follow the curve after a lag."""
-    frequency_hz = gb_like_hz(SECONDS)
-    share = np.interp(50.0 - frequency_hz, [0.015, 0.2, 0.5], [0.0, 0.05, 1.0])
-    lagged = np.concatenate((np.zeros(round(lag_s * RATE_HZ)), share))[: len(share)]
-    for number, kw in enumerate(armed_kw, 1):
-        a_metered_site(
-            f"site-{number}", starts_at=STARTS_AT, seconds=SECONDS, frequency_hz=frequency_hz,
-            service_kw=lagged * kw * gain, armed_kw=kw, baseline_kw=-3.0,
-        )  # fmt: skip
-    return [ContractedShare(f"site-{number}", kw, -3.0) for number, kw in enumerate(armed_kw, 1)]
-
-
-def settle(obligation: Obligation, shares: Sequence[ContractedShare], **changes):
-    arguments = {"obligation": obligation, "shares": shares, "basis": Basis.DEMONSTRATION, "at": AT, **changes}
-    return operations.settle_obligation(**arguments)
 
 
 def test_a_good_delivery_is_paid_in_full_and_the_book_adds_up():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from vpp.console import api, enrolment_api, enrolment_views, history_api, quarantine_api, views
+from vpp.console import api, enrolment_api, enrolment_views, history_api, late_api, quarantine_api, views
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.fleet, name="fleet"),
@@ -18,6 +18,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("sites/<slug:site_id>/waveforms/<int:number>.zip", views.waveform_download, name="waveform-download"),
     path("my-sites/", views.my_sites, name="my-sites"),
     path("books/", views.books, name="books"),
+    path("books/late/", late_api.late_page, name="late-data"),
     path("enrolment/", enrolment_views.enrolment, name="enrolment"),
     path("enrolment/requests/<int:pk>/", enrolment_views.decide, name="decide-request"),
     path("enrolment/alarms/<int:pk>/", enrolment_views.close_alarm, name="close-alarm"),
@@ -26,6 +27,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("quarantines/<int:pk>/release/", views.release_quarantine, name="release-quarantine"),
     path("api/v1/quarantines/", quarantine_api.QuarantineList.as_view(), name="api-quarantines"),
     path("api/v1/quarantines/<int:pk>/release/", quarantine_api.QuarantineRelease.as_view(), name="api-release"),
+    path("api/v1/late-data/", late_api.LateData.as_view(), name="api-late-data"),
     path("healthz", views.healthz, name="healthz"),
     path("api/v1/sites/", api.SiteList.as_view(), name="api-sites"),
     path("api/v1/sites/<slug:site_id>/", api.SiteDetail.as_view(), name="api-site"),

@@ -1,0 +1,119 @@
+"""Which settled figures of the grid-support book late metering touches, by the rows that each settlement used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from markets import evidence
+from markets.core import settlement
+from markets.core.products import product_named
+from markets.models import GridSupportEntry
+from sites.core.intervals import Interval
+from sites.ledger.touched import Figure, Touched, changed_figures
+from sites.metering.late import IN_FLIGHT, LateInterval, late_intervals
+from sites.metering.models import HighRateRecord, MeterInterval
+from sites.registry.models import Site
+
+PINS: Final = ("records", "intervals")
+"""Which rows were used; no figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class LateSettlement:
+    """One settled dispatch, the metering that came after it, and what it would change."""
+
+    fleet_entry: GridSupportEntry
+    intervals: tuple[LateInterval, ...]
+    records: tuple[tuple[str, int], ...]
+    """(site, number) of chunks of the high-rate record that the settlement did not have."""
+    touched: tuple[Touched, ...]
+    """The assets' entries by site, then the fleet's."""
+
+
+def late_settlements(*, period: Interval) -> list[LateSettlement]:
+    """Return the settlements that share time with a period and that late metering touches, first window first."""
+    found = []
+    entries = GridSupportEntry.objects.filter(
+        kind=settlement.FLEET_KIND, starts_at__lt=period.ends_at, ends_at__gt=period.starts_at
+    )
+    for entry in entries.order_by("starts_at", "dispatch_id"):
+        facts = json.loads(entry.body)["facts"]
+        shares = {share["site_id"]: share for share in facts["shares"]}
+        intervals, records = _late(entry, shares)
+        late_sites = sorted({row.site_id for row in intervals} | {site_id for site_id, _ in records})
+        now = {site_id: _share_now(facts, shares[site_id], entry.period) for site_id in late_sites}
+        touched = _touched(entry, facts, now)
+        if touched:
+            found.append(LateSettlement(entry, tuple(intervals), tuple(records), tuple(touched)))
+    return found
+
+
+def _late(
+    entry: GridSupportEntry, shares: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[LateInterval], list[tuple[str, int]]]:
+    """Return the batteries' intervals and the records' chunks in the window that were not used as they are now."""
+    pinned = {
+        (site_id, evidence.BATTERY): {
+            number: revision for first, last, revision in share["intervals"] for number in range(first, last + 1)
+        }
+        for site_id, share in shares.items()
+    }
+    rows = MeterInterval.objects.filter(
+        asset__name=evidence.BATTERY, asset__site__site_id__in=list(shares),
+        starts_at__lt=entry.ends_at, ends_at__gt=entry.starts_at,
+    )  # fmt: skip
+    intervals = late_intervals(rows=rows, booked_at=entry.booked_at, pinned=pinned)
+    chunks = HighRateRecord.objects.filter(
+        site__site_id__in=list(shares), rate_hz__gte=evidence.RATE_HZ, revision=0,
+        starts_at__lt=entry.ends_at, ends_at__gt=entry.starts_at, received_at__gt=entry.booked_at - IN_FLIGHT,
+    )  # fmt: skip
+    records = [
+        (site_id, number)
+        for site_id, number in chunks.order_by("site__site_id", "number").values_list("site__site_id", "number")
+        if not any(first <= number <= last for first, last, _ in shares[site_id]["records"])
+    ]
+    return intervals, records
+
+
+def _share_now(facts: Mapping[str, Any], booked: Mapping[str, Any], window: Interval) -> dict[str, Any]:
+    """Return an asset's facts from the meter book as it is now, its terms as booked."""
+    terms, share = facts["terms"], settlement.share_from_facts(booked)
+    found = evidence.site_evidence(site_id=share.site_id, window=window, dispatch_id=terms["dispatch_id"])
+    nominal_hz = Site.objects.values_list("nominal_hz", flat=True).get(site_id=share.site_id)
+    _, figures = evidence.measured_site(
+        share, found, product=product_named(terms["product"]), nominal_hz=nominal_hz, window=window
+    )
+    return settlement.in_form_of(booked, settlement.share_facts(share, figures))
+
+
+def _touched(entry: GridSupportEntry, facts: Mapping[str, Any], now: Mapping[str, dict[str, Any]]) -> list[Touched]:
+    """Return the assets' entries that would say something else, then the fleet's.
+
+    The total is taken as booked: what the operator owes needs the whole fleet's record computed again.
+    """
+    if not now:
+        return []
+    total, shares = Decimal(facts["amount"]), facts["shares"]
+    before = settlement.amounts_of(total, shares)
+    after = settlement.amounts_of(total, [now.get(share["site_id"], share) for share in shares])
+    rows: Sequence[GridSupportEntry] = GridSupportEntry.objects.filter(
+        kind=settlement.ASSET_KIND, dispatch_id=entry.dispatch_id
+    ).order_by("chain")  # type: ignore[assignment]
+    by_site = {row.chain.partition("/")[0]: row for row in rows}
+    touched = []
+    for share in shares:
+        site_id = share["site_id"]
+        figures = tuple(row for row in changed_figures(share, now.get(site_id, share)) if row.name not in PINS)
+        if before[site_id] != after[site_id]:
+            figures += (Figure("amount", str(before[site_id]), str(after[site_id])),)
+        if figures and site_id in by_site:
+            touched.append(Touched(by_site[site_id], site_id, figures))
+    if touched:
+        named = [(row.site_id, figure) for row in touched for figure in row.figures if figure.name != "amount"]
+        figures = tuple(Figure(f"{site_id}.{row.name}", row.booked, row.now) for site_id, row in named)
+        touched.append(Touched(entry, "", figures))
+    return touched
