@@ -123,8 +123,9 @@ NODE_METRICS: Final = (
     MetricDeclaration("voltage_pu", _D, "pu", 0.0, 4.0, "bus voltage, RMS over nominal"),
     MetricDeclaration("mode", _S, text="islanding mode", choices=MODES),
     MetricDeclaration(
-        "service_kw", _D, "kW", -_KW, _KW, "delivered above the declared baseline, positive into the bus"
+        "service_kw", _D, "kW", -_KW, _KW, "delivered for the armed curve above the baseline, positive into the bus"
     ),
+    MetricDeclaration("stream_kw", _D, "kW", -_KW, _KW, "delivered for the setpoint stream, positive into the bus"),
     MetricDeclaration("required_kw", _D, "kW", -_KW, _KW, "due by the armed curve at the site's own frequency"),
     MetricDeclaration("discharge_kw", _D, "kW", 0.0, _KW, "headroom for service into the bus"),
     MetricDeclaration("charge_kw", _D, "kW", 0.0, _KW, "headroom for service out of the bus"),
@@ -234,8 +235,10 @@ INTERVAL_METRICS: Final = (
     MetricDeclaration("interval/ends_at", _T, "ms", text="exclusive end"),
     MetricDeclaration("interval/into_bus_uwh", _I, "uWh", 0, _REGISTER, "energy into the bus"),
     MetricDeclaration("interval/from_bus_uwh", _I, "uWh", 0, _REGISTER, "energy out of the bus"),
-    MetricDeclaration("interval/service_into_uwh", _I, "uWh", 0, _REGISTER, "delivered above the baseline while armed"),
-    MetricDeclaration("interval/service_from_uwh", _I, "uWh", 0, _REGISTER, "taken below the baseline while armed"),
+    MetricDeclaration("interval/service_into_uwh", _I, "uWh", 0, _REGISTER, "given for curve and stream, into the bus"),
+    MetricDeclaration(
+        "interval/service_from_uwh", _I, "uWh", 0, _REGISTER, "taken for curve and stream, out of the bus"
+    ),
     MetricDeclaration("interval/served", MetricType.STRING_ARRAY, text="dispatch ids that the service was for"),
     MetricDeclaration(
         "interval/served_into_uwh", MetricType.INT64_ARRAY, "uWh", text="service into the bus, for each of them"

@@ -14,6 +14,7 @@ NODE_VALUES: dict[str, Any] = {
     "voltage_pu": 1.01,
     "mode": "grid_tied",
     "service_kw": 12.5,
+    "stream_kw": -2.5,
     "required_kw": 12.0,
     "discharge_kw": 80.0,
     "charge_kw": 60.0,

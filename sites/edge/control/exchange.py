@@ -42,6 +42,7 @@ MEASURED_FIELDS: Final = (
     "soc_ratio",
     "temperature_c",
     "service_kw",
+    "stream_kw",
     "required_kw",
     "discharge_kw",
     "charge_kw",
@@ -65,10 +66,13 @@ MEASURED_FIELDS: Final = (
     "decided_at_us",
     *(f"{name}_since_us" for name in ALARM_NAMES),
 )
+CURVE: Final = "service"
+STREAM: Final = "stream"
+SERVICES: Final = (CURVE, STREAM)
+"""What a site may serve side by side, one dispatch each; its registers are ``<service>_into_j`` and ``_from_j``."""
 REGISTER_FIELDS: Final = (
     *(f"{asset}_{way}_j" for asset in ASSETS for way in ("into", "from")),
-    "service_into_j",
-    "service_from_j",
+    *(f"{service}_{way}_j" for service in SERVICES for way in ("into", "from")),
     "fuel_ul",
 )
 MEASURED_DTYPE: Final = np.dtype([(name, "<f8") for name in MEASURED_FIELDS])
@@ -77,8 +81,11 @@ are 0 or 1; ``latched``, ``warnings`` and ``inputs`` are bits, ``alarm`` is what
 ``decided_*`` the last decision to leave the grid (0: none), ``…_since_us`` when an alarm that stands came up [us since
 the epoch]."""
 REGISTER_DTYPE: Final = np.dtype([(name, "<f8") for name in REGISTER_FIELDS])
-"""Cumulative since the controller's start: energy [J], fuel [ul]."""
-RECORD_COLUMNS: Final = ("frequency_hz", "battery_kw", "baseline_kw", "pcc_kw", "switch_closed", "armed_kw")
+"""Cumulative since the controller's start: energy [J], fuel [ul]; ``service`` is the armed curve's."""
+RECORD_COLUMNS: Final = (
+    "frequency_hz", "battery_kw", "baseline_kw", "pcc_kw", "switch_closed", "armed_kw", "stream_kw",
+)  # fmt: skip
+"""``stream_kw`` is what of ``battery_kw`` was for the setpoint stream, positive into the bus."""
 RECORD_RATE_HZ: Final = 100.0
 
 T = TypeVar("T")
@@ -172,7 +179,7 @@ class Boundary:
 
 @dataclass(frozen=True, slots=True)
 class ServiceBegin:
-    """From this instant on, service energy is for a dispatch; before it, for the one that the site served last."""
+    """From this instant on, energy of a service is for a dispatch; before it, for the one that it served last."""
 
     index: int
     """Which site of the process."""
@@ -181,7 +188,9 @@ class ServiceBegin:
     dispatch_id: str
     into_j: float
     from_j: float
-    """The service registers at that instant."""
+    """The service's registers at that instant."""
+    service: str = CURVE
+    """Whose registers these are: ``CURVE`` or ``STREAM``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,25 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from sites.core.assignments import Assignment
 from sites.core.requests import LOCAL_ONLY, RequestRefusal
 from sites.core.streams import StreamGrant
-from sites.edge.control.exchange import Answer, Ask, Boundary, Counts, Exchange, Image, ServiceBegin
+from sites.edge.control.exchange import (
+    CURVE,
+    SERVICES,
+    STREAM,
+    Answer,
+    Ask,
+    Boundary,
+    Counts,
+    Exchange,
+    Image,
+    ServiceBegin,
+)
 from sites.edge.control.pacing import NS_PER_S, Pace
 from sites.edge.control.realtime import ask_for_real_time
 from sites.edge.control.watchdog import ProgressWatch, notify_supervisor
@@ -31,8 +42,6 @@ MAX_CATCH_UP_TICKS: Final = 5
 """Ticks run in one go before requests are looked at again."""
 SERVE_EVERY_S: Final = 0.005
 """How often requests are taken and what was measured is handed over beside a paced driver."""
-STREAM_RELEASE_KW_PER_S: Final = 1e6
-"""A stream that is withdrawn by its sender is left at once; one that falls silent is left on its ramp."""
 REGISTERS_EVERY_S: Final = 0.2
 """How often a paced driver's registers are put by: as much as a killed controller loses of what it metered."""
 NOTICE_EVERY_S: Final = 1.0
@@ -97,8 +106,8 @@ class ControlLoop:
         self._held_hash = [""] * driver.sites
         self._ends_sample = [0] * driver.sites
         self._earliest_end: int | None = None
-        self._served = [""] * driver.sites
-        """Dispatch that each site served last: what its service registers count is for that one."""
+        self._served = {service: [""] * driver.sites for service in SERVICES}
+        """Dispatch that each site served last by curve and by stream: what the registers count is for that one."""
         self._grants: list[StreamGrant | None] = [None] * driver.sites
         self._grant_hash = [""] * driver.sites
         self._first_grant_end: int | None = None
@@ -237,35 +246,33 @@ class ControlLoop:
         self._publish()
 
     def _take_requests(self) -> None:
-        began: list[tuple[int, str]] = []
+        began: dict[int, str] = {}
         for index, assignment in self._exchange.take_requests():
             lapsed = assignment is not None and self._sample_of(assignment) <= self._driver.sample
             if assignment is None or lapsed or assignment.power_kw == 0.0:
                 self._driver.disarm(index)
             else:
                 self._driver.arm(index, assignment)
-                if assignment.dispatch_id != self._served[index]:
-                    self._served[index] = assignment.dispatch_id
-                    began.append((index, assignment.dispatch_id))
+                began[index] = assignment.dispatch_id
             self._held[index] = None if lapsed else assignment
             self._held_hash[index] = "" if assignment is None or lapsed else assignment.content_hash
             self._ends_sample[index] = 0 if assignment is None else self._sample_of(assignment)
             self._find_earliest_end()
             self._must_publish = True
-        if began:
-            registers, at_us = self._driver.registers(), self._now_us()
-            into_j, from_j = registers["service_into_j"], registers["service_from_j"]
-            for index, dispatch_id in began:
-                self._exchange.publish_service(
-                    ServiceBegin(
-                        index,
-                        self._driver.starts_at_us,
-                        at_us,
-                        dispatch_id,
-                        float(into_j[index]),
-                        float(from_j[index]),
-                    )
-                )
+        self._begin_service(CURVE, began)
+
+    def _begin_service(self, service: str, began: Mapping[int, str]) -> None:
+        """Tell for which dispatches sites (by index) serve from here on, where that is another one than before."""
+        news = {index: name for index, name in began.items() if name != self._served[service][index]}
+        if not news:
+            return
+        registers, at_us = self._driver.registers(), self._now_us()
+        for index, dispatch_id in news.items():
+            self._served[service][index] = dispatch_id
+            into_j, from_j = (float(registers[f"{service}_{way}_j"][index]) for way in ("into", "from"))
+            self._exchange.publish_service(
+                ServiceBegin(index, self._driver.starts_at_us, at_us, dispatch_id, into_j, from_j, service)
+            )
 
     def align_probe(self) -> None:
         """Set the anti-islanding probe's clock anew when UTC was stepped or has moved against the samples.
@@ -309,12 +316,18 @@ class ControlLoop:
 
     def _take_streams(self) -> None:
         """Take grants and setpoints; a setpoint without a grant is nothing."""
+        began: dict[int, str] = {}
         for index, grant in self._exchange.take_stream_requests():
             lapsed = grant is not None and self._sample_of(grant) <= self._driver.sample
-            self._grants[index] = None if lapsed else grant
-            if grant is None or lapsed or grant.power_kw == 0.0:
-                self._driver.follow_setpoint(index, 0.0, STREAM_RELEASE_KW_PER_S, 0)
+            before, self._grants[index] = self._grants[index], None if lapsed else grant
+            serves = grant is not None and not lapsed and grant.power_kw > 0.0
+            if before is not None and not (serves and grant is not None and grant.stream == before.stream):
+                # On its own ramp: a share that others take over must not fall in one step.
+                self._driver.follow_setpoint(index, 0.0, before.ramp_per_s * before.power_kw, 0)
+            if serves and grant is not None:
+                began[index] = grant.dispatch_id
             self._note_grants()
+        self._begin_service(STREAM, began)
         for index, setpoint in self._exchange.take_setpoints():
             held = self._grants[index]
             left_s = (setpoint.until_ns - time.monotonic_ns()) / NS_PER_S

@@ -20,20 +20,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
 
 from sites.core.readings import Quality, TimeQuality
 from sites.core.units import uwh_from_joule
-from sites.edge.control.exchange import ServiceBegin
+from sites.edge.control.exchange import CURVE, SERVICES, ServiceBegin
 
 MERGED_US: Final = 600_000_000
 """Most metering that one interval holds while a clock that was set back catches up."""
 MAX_FORMER: Final = 64
 MAX_SERVED: Final = 16
 """Dispatches told of one interval; what is served beyond them is told in the sum only."""
+_FORMER_SERVED: Final = {"dispatch_id": "served", "began_at_us": "began_at_us", "attributed": "attributed"}
+"""Fields of Served by their names in the state of earlier versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,17 @@ class ClosedInterval:
 
 
 @dataclass(slots=True)
+class Served:
+    """For whom one of the site's services is."""
+
+    dispatch_id: str = ""
+    """Since ``began_at_us``; "" when nothing was served yet."""
+    began_at_us: int = 0
+    attributed: list[int] = field(default_factory=lambda: [0, 0])
+    """The service's registers (into, from) [uWh] up to which it is known whose they were."""
+
+
+@dataclass(slots=True)
 class Meter:
     """What one site's intervals were closed with; kept across restarts by ``to_bytes``."""
 
@@ -76,21 +89,19 @@ class Meter:
     """How far the intervals' instants are ahead of the controller's clock, in whole intervals."""
     is_disturbed: bool = False
     """The controller's clock starts before the end of the last interval: it was set back."""
-    served: str = ""
-    """Dispatch that the service is for since ``began_at_us``; "" when nothing was served yet."""
-    began_at_us: int = 0
+    served: dict[str, Served] = field(default_factory=lambda: {service: Served() for service in SERVICES})
+    """Curve and stream side by side, each with registers of its own."""
     share: dict[str, list[int]] = field(default_factory=dict)
-    """Dispatch -> (into, from) [uWh] since the last interval's end, up to ``attributed``."""
-    attributed: list[int] = field(default_factory=lambda: [0, 0])
-    """The controller's service registers (into, from) [uWh] up to which it is known whose they were."""
+    """Dispatch -> (into, from) [uWh] since the last interval's end, up to what is attributed."""
 
     def begin_service(self, begin: ServiceBegin) -> None:
         """Count service for another dispatch from an instant on; nothing when it was taken before."""
-        if begin.epoch_us in self.former or (begin.epoch_us == self.epoch_us and begin.at_us <= self.began_at_us):
+        served = self.served[begin.service]
+        if begin.epoch_us in self.former or (begin.epoch_us == self.epoch_us and begin.at_us <= served.began_at_us):
             return
         self._enter(begin.epoch_us)
-        self._attribute([uwh_from_joule(begin.into_j), uwh_from_joule(begin.from_j)])
-        self.served, self.began_at_us = begin.dispatch_id, begin.at_us
+        self._attribute(served, [uwh_from_joule(begin.into_j), uwh_from_joule(begin.from_j)])
+        served.dispatch_id, served.began_at_us = begin.dispatch_id, begin.at_us
 
     def _enter(self, epoch_us: int) -> None:
         """Go over to another controller's registers, which begin at zero."""
@@ -105,13 +116,15 @@ class Meter:
         self.ahead_us = -(-back_us // self._grid_us) * self._grid_us if back_us > MERGED_US else 0
         self.closed_at_us = max(epoch_us, self.closed_at_us)
         self.raw = {}
-        self.attributed = [0, 0]
+        for served in self.served.values():
+            served.attributed = [0, 0]
 
-    def _attribute(self, now: list[int]) -> None:
-        spent = [value - before for value, before in zip(now, self.attributed, strict=True)]
-        self.attributed = now
-        if self.served and any(spent) and (self.served in self.share or len(self.share) < MAX_SERVED):
-            share = self.share.setdefault(self.served, [0, 0])
+    def _attribute(self, served: Served, now: list[int]) -> None:
+        spent = [value - before for value, before in zip(now, served.attributed, strict=True)]
+        served.attributed = now
+        name = served.dispatch_id
+        if name and any(spent) and (name in self.share or len(self.share) < MAX_SERVED):
+            share = self.share.setdefault(name, [0, 0])
             share[0] += spent[0]
             share[1] += spent[1]
 
@@ -144,7 +157,10 @@ class Meter:
             return []
         now = {name: round(v) if name == "fuel_ul" else uwh_from_joule(v) for name, v in values.items()}
         spent = {name: value - self.raw.get(name, 0) for name, value in now.items()}
-        self._attribute([now["service_into_j"], now["service_from_j"]])
+        for service, served in self.served.items():
+            self._attribute(served, [now[f"{service}_into_j"], now[f"{service}_from_j"]])
+        # Each service counts by its own sign: what one gives while the other takes shows in both.
+        service_into_uwh, service_from_uwh = (sum(spent[f"{s}_{way}_j"] for s in SERVICES) for way in ("into", "from"))
         services = tuple((dispatch_id, into, out) for dispatch_id, (into, out) in self.share.items())
         self.share = {}
         is_long = self.is_disturbed or at_us - last_us > self._grid_us
@@ -163,8 +179,8 @@ class Meter:
                     ends_at_ms=ends_us // 1000,
                     into_bus_uwh=spent[into],
                     from_bus_uwh=spent[out],
-                    service_into_uwh=spent["service_into_j"] if asset == "battery" else 0,
-                    service_from_uwh=spent["service_from_j"] if asset == "battery" else 0,
+                    service_into_uwh=service_into_uwh if asset == "battery" else 0,
+                    service_from_uwh=service_from_uwh if asset == "battery" else 0,
                     services=services if asset == "battery" else (),
                     fuel_ul=spent["fuel_ul"] if asset == "genset" else 0,
                     register_into_uwh=self.register[into],
@@ -196,9 +212,10 @@ class Meter:
     def to_bytes(self) -> bytes:
         """Return what must survive a restart."""
         state: dict[str, Any] = {"epoch_us": self.epoch_us, "closed_at_us": self.closed_at_us, "raw": self.raw}
-        state |= {"register": self.register, "served": self.served, "began_at_us": self.began_at_us}
-        state |= {"former": self.former, "is_disturbed": self.is_disturbed, "ahead_us": self.ahead_us}
-        return json.dumps(state | {"share": self.share, "attributed": self.attributed}).encode()
+        state |= {"register": self.register, "former": self.former}
+        state |= {"is_disturbed": self.is_disturbed, "ahead_us": self.ahead_us}
+        state |= {"share": self.share, "services": {service: asdict(served) for service, served in self.served.items()}}
+        return json.dumps(state).encode()
 
     def restore(self, data: bytes) -> None:
         """Go on from what ``to_bytes`` gave."""
@@ -210,7 +227,8 @@ class Meter:
         self.former = state.get("former", [])
         self.is_disturbed = state.get("is_disturbed", False)
         self.ahead_us = state.get("ahead_us", 0)
-        self.served = state.get("served", "")
-        self.began_at_us = state.get("began_at_us", 0)
         self.share = state.get("share", {})
-        self.attributed = state.get("attributed", [0, 0])
+        # Earlier versions knew the curve's service alone.
+        former = {CURVE: {name: state[own] for name, own in _FORMER_SERVED.items() if own in state}}
+        for service, kept in state.get("services", former).items():
+            self.served[service] = Served(**kept)

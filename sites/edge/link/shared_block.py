@@ -44,6 +44,7 @@ from sites.edge.control.exchange import (
     MEASURED_DTYPE,
     RECORD_COLUMNS,
     REGISTER_DTYPE,
+    SERVICES,
     Answer,
     Ask,
     Boundary,
@@ -58,7 +59,7 @@ from sites.edge.control.exchange import (
 from sites.edge.link.slots import Slots, newest_sequence
 from sites.edge.link.waveform_spool import take_waveforms, waveform_path, write_waveform
 
-MAGIC: Final = b"VPPBLOK4"
+MAGIC: Final = b"VPPBLOK5"
 IMAGE_HEAD: Final = struct.Struct("<q7q64s64s")
 COUNT_FIELDS: Final = tuple(field.name for field in fields(Counts))
 ASK_HEAD: Final = struct.Struct("<qq")
@@ -67,7 +68,7 @@ MAX_NAME_BYTES: Final = 64
 ASK_SLOTS: Final = 16
 SETPOINT: Final = struct.Struct("<ddq")
 BOUNDARY_HEAD: Final = struct.Struct("<qq")
-SERVICE_HEAD: Final = struct.Struct("<qqdd")
+SERVICE_HEAD: Final = struct.Struct("<qqddB")
 RECORD_HEAD: Final = struct.Struct("<q")
 MAX_RECORD_ROWS: Final = 100
 BOUNDARY_SLOTS: Final = 1024
@@ -243,7 +244,8 @@ class ControlSide:
 
     def publish_service(self, begin: ServiceBegin) -> None:
         """See Exchange."""
-        head = SERVICE_HEAD.pack(begin.epoch_us, begin.at_us, begin.into_j, begin.from_j)
+        place = SERVICES.index(begin.service)
+        head = SERVICE_HEAD.pack(begin.epoch_us, begin.at_us, begin.into_j, begin.from_j, place)
         self._block.services.write(head + begin.dispatch_id.encode())
 
     def publish_records(self, records: RecordRows) -> None:
@@ -312,9 +314,10 @@ class UplinkSide:
             update.boundaries.append(_read_boundary(data))
         for sequence, data in self._block.services.after(self._service_seen):
             self._service_seen = sequence
-            epoch_us, at_us, into_j, from_j = SERVICE_HEAD.unpack_from(data)
+            *begun, place = SERVICE_HEAD.unpack_from(data)
+            epoch_us, at_us, into_j, from_j = begun
             name = data[SERVICE_HEAD.size :].decode()
-            update.services.append(ServiceBegin(0, epoch_us, at_us, name, into_j, from_j))
+            update.services.append(ServiceBegin(0, epoch_us, at_us, name, into_j, from_j, SERVICES[place]))
         for sequence, data in self._block.records.after(self._record_seen):
             self._record_seen = sequence
             (first_us,) = RECORD_HEAD.unpack_from(data)

@@ -18,7 +18,7 @@ from sites.edge.control.kernels.frequency import estimate_frequency
 from sites.edge.control.kernels.grid_forming import measure_power
 from sites.edge.control.kernels.records import CAUSE_NONE
 from sites.edge.control.kernels.sequence import Q_CLAMP, rotation_cos, rotation_sin
-from sites.edge.control.kernels.service import drive_power, power_reference
+from sites.edge.control.kernels.service import drive_power, power_reference, share_granted
 from sites.edge.control.kernels.transfer import steer_exchange
 from sites.edge.studies.fleet_step import ROWS_PER_BLOCK, close_block, close_row
 
@@ -126,6 +126,7 @@ def advance_angles(
         lowest = -m["charge_limit_pu"]
         highest = m["discharge_limit_pu"]
         wanted = min(max(wanted, lowest), highest)
+        share_granted(c, wanted)
         drive_power(k, c, probe_power(k, c, probe_ms, wanted, max(lowest, -1.0), min(highest, 1.0)))
         w["row"][0] += pcc_pu * ticks
         w["row"][1] += battery_pu * ticks

@@ -7,9 +7,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from sites.edge.control.exchange import RECORD_COLUMNS
 from sites.edge.plant.frequency import FrequencyTrace
 from sites.edge.studies.angle_step import ANGLES, LEFT, advance_angles, begin_angles
-from sites.edge.studies.closed_loop import RECORD_COLUMNS, ClosedLoop
+from sites.edge.studies.closed_loop import ClosedLoop
 
 FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]

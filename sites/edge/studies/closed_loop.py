@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from sites.core.curves import ResponseCurve
 from sites.edge.control import recorder
-from sites.edge.control.exchange import ALARM_NAMES
+from sites.edge.control.exchange import ALARM_NAMES, RECORD_COLUMNS, SERVICES
 from sites.edge.control.islanding import (
     CAUSE_NAMES,
     MODE_NAMES,
@@ -50,7 +50,6 @@ FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 StructuredArray = npt.NDArray[np.void]
 
-RECORD_COLUMNS: Final = ("frequency_hz", "battery_kw", "baseline_kw", "pcc_kw", "switch_closed", "armed_kw")
 CONTROLLER_WORDS: Final = (
     "mode", "limited_by", "tiers_closed", "latched", "warnings", "alarm", "refusals", "decisions",
     "decided_cause", "decided_path", "decided_sample",
@@ -60,7 +59,7 @@ MEASURED: Final = np.dtype(
         (name, np.float64)
         for name in (
             "frequency_hz", "voltage_pu", "pcc_kw", "battery_kw", "pv_kw", "genset_kw", "load_kw",
-            "soc_ratio", "temperature_c", "service_kw", "required_kw", "discharge_kw", "charge_kw",
+            "soc_ratio", "temperature_c", "service_kw", "stream_kw", "required_kw", "discharge_kw", "charge_kw",
             "usable_energy_kwh", "absorbable_energy_kwh", "switch_closed", "armed_kw", "baseline_kw",
             "genset_running", "saturates_in_s",
         )
@@ -70,7 +69,8 @@ MEASURED: Final = np.dtype(
 )  # fmt: skip
 REGISTERS: Final = np.dtype(
     [(f"{asset}_{way}_j", np.float64) for asset in ASSETS for way in ("into", "from")]
-    + [(name, np.float64) for name in ("service_into_j", "service_from_j", "fuel_ul")]
+    + [(f"{service}_{way}_j", np.float64) for service in SERVICES for way in ("into", "from")]
+    + [("fuel_ul", np.float64)]
 )
 CHUNK: Final = 1000
 """Samples per call of the kernel: a finished recording is fetched before its site can need the next."""
@@ -217,6 +217,7 @@ class ClosedLoop(Disturbances, Operation):
         out["soc_ratio"] = soc
         out["temperature_c"] = self._m["temperature_c"]
         out["service_kw"] = self._w["service_w"] / 1000.0
+        out["stream_kw"] = self._w["stream_w"] / 1000.0
         out["required_kw"] = c["required_pu"] * base_kw
         tied = c["mode"] == modes.GRID_TIED
         out["saturates_in_s"] = np.where(tied, c["saturates_in_s"], NOT_SOON_S)
@@ -243,16 +244,16 @@ class ClosedLoop(Disturbances, Operation):
         ``words``: a copy of ``meter_words`` from the instant to read at; else now.
 
         A block's net energy goes to one register of each asset by its sign, so into − from over all
-        assets is zero. Service energy counts likewise: a service that swings to and fro shows in both registers.
+        assets is zero. The curve's and the stream's energy count likewise, each for itself: a service that swings to
+        and fro shows in both of its registers.
         """
         out = np.zeros(len(self.sites), REGISTERS)
         w = self._w if words is None else words.view(METERS)[:, 0]
         for j, asset in enumerate(ASSETS):
             out[f"{asset}_into_j"] = w["into_j"][:, j]
             out[f"{asset}_from_j"] = w["from_j"][:, j]
-        out["service_into_j"] = w["service_into_j"]
-        out["service_from_j"] = w["service_from_j"]
-        out["fuel_ul"] = w["fuel_ul"]
+        for name in ("service_into_j", "service_from_j", "stream_into_j", "stream_from_j", "fuel_ul"):
+            out[name] = w[name]
         return out
 
     def arm(

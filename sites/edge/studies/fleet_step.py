@@ -97,7 +97,11 @@ def write_row(
     g: Record, p: Record, c: Record, m: Record, w: Record, out: Any, ticks: int, sample: int, battery_w: float,
     pcc_w: float,
 ) -> None:  # fmt: skip
-    """Write a line of the 100 Hz record from a row's mean powers [W], count service energy, begin the next row."""
+    """Write a line of the 100 Hz record from a row's mean powers [W], count service energy, begin the next row.
+
+    The battery's power is the declared baseline, the curve's service and the stream's: the stream's part is what
+    ``share_granted`` left it, the curve's all that is measured beside. Without a curve that rest is own use.
+    """
     base_w = g["base_w"]
     to_w = base_w / ticks
     duration_s = ticks * g["dt_s"]
@@ -107,11 +111,11 @@ def write_row(
     closed = 1.0 if m["poles_closed"] == g["phases"] else 0.0
     armed = 1.0 if c["armed"] and c["armed_starts"] < sample and sample < c["armed_ends"] + ticks else 0.0
     baseline_w = c["baseline_pu"] * base_w * armed
-    if armed > 0.0 and closed > 0.0 and c["mode"] == modes.GRID_TIED:
-        w["service_w"] = battery_w - baseline_w
-        w["service_block_j"] += w["service_w"] * duration_s
-    else:
-        w["service_w"] = 0.0
+    serves = closed > 0.0 and c["mode"] == modes.GRID_TIED
+    w["stream_w"] = c["stream_given_pu"] * base_w if serves else 0.0
+    w["service_w"] = battery_w - baseline_w - w["stream_w"] if serves and armed > 0.0 else 0.0
+    w["service_block_j"] += w["service_w"] * duration_s
+    w["stream_block_j"] += w["stream_w"] * duration_s
     out[0] = w["frequency_sum"] / ticks
     if g["phases"] == 1:
         # One phase: the mean of a whole cycle, for half a cycle carries ripple off nominal frequency.
@@ -122,6 +126,7 @@ def write_row(
     out[3] = pcc_w * 0.001
     out[4] = closed
     out[5] = c["armed_pu"] * base_w * 0.001 * armed
+    out[6] = w["stream_w"] * 0.001
     w["frequency_sum"] = 0.0
     w["row_ticks"] = 0
     for j in range(5):
@@ -132,7 +137,7 @@ def write_row(
 
 @kernel
 def close_block(g: Record, w: Record, ticks: int) -> None:
-    """Close a block of 100 ms: net energy goes to one register of each asset, and one of the service, by its sign."""
+    """Close a block of 100 ms: net energy goes by its sign to one register of each asset and of each service."""
     base_w = g["base_w"]
     for j in range(5):
         energy_j = w["block"][j] * base_w * g["dt_s"]
@@ -147,6 +152,11 @@ def close_block(g: Record, w: Record, ticks: int) -> None:
     else:
         w["service_from_j"] -= w["service_block_j"]
     w["service_block_j"] = 0.0
+    if w["stream_block_j"] > 0.0:
+        w["stream_into_j"] += w["stream_block_j"]
+    else:
+        w["stream_from_j"] -= w["stream_block_j"]
+    w["stream_block_j"] = 0.0
 
 
 @kernel
@@ -157,7 +167,7 @@ def advance_fleet(
     """Advance the sites ``members`` (indices) by ``len(grid_hz)`` samples.
 
     ``offset`` is the sample number, modulo a block, of the first sample since the epoch: rows and blocks
-    end on UTC multiples of 10 and 100 ms. ``rows`` [rows, sites, 6] takes the 100 Hz record.
+    end on UTC multiples of 10 and 100 ms. ``rows`` [rows, sites, columns] takes the 100 Hz record.
     """
     block_ticks = row_ticks * ROWS_PER_BLOCK
     for i in members:

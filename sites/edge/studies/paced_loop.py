@@ -7,9 +7,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from sites.edge.control.exchange import RECORD_COLUMNS
 from sites.edge.control.kernels.compiled import kernel
 from sites.edge.control.pacing import Pace, begin_tick, end_tick
-from sites.edge.studies.closed_loop import RECORD_COLUMNS, ClosedLoop
+from sites.edge.studies.closed_loop import ClosedLoop
 from sites.edge.studies.dc_step import advance_dc_fleet
 from sites.edge.studies.fleet_step import advance_fleet
 

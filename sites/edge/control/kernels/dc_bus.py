@@ -34,6 +34,7 @@ from sites.edge.control.kernels.requests import (
 )
 from sites.edge.control.kernels.samples import SENSOR_PU, mend_sample
 from sites.edge.control.kernels.sequence import track_sequence
+from sites.edge.control.kernels.service import reset_stream, share_granted
 
 INVERSE_SQRT3: Final = 0.5773502691896258
 SHORT_OUTAGE_MS: Final = 1000
@@ -69,7 +70,7 @@ def change_dc_mode(k: Record, c: Record, dc: Record, table: Any, event: int) -> 
     c["mode_ticks"] = 0
     c["base_pu"] = 0.0
     c["service_pu"] = 0.0
-    c["stream_pu"] = 0.0
+    reset_stream(c)
     c["required_pu"] = 0.0
     dc["serving"] = 0
     dc["dead_ms"] = 0
@@ -354,6 +355,8 @@ def set_voltages(c: Record, m: Record, dk: Record, dc: Record, dm: Record) -> No
     # What the rectifiers' own droop takes at the load of the moment, and the shift for the wanted current.
     wanted_a = wanted_battery_a(m, dk, dc)
     dc["wanted_a"] = wanted_a
+    if c["mode"] == modes.GRID_TIED:
+        share_granted(c, wanted_a * safe_v / dk["base_w"])
     ahead_v = dk["droop_ohm"] * (dc["load_a"] - dc["pv_a"]) - dk["loop_ohm"] * wanted_a
     if not dm["battery_closed"]:
         # Alone on the bus the rectifiers hold its voltage; beside an open battery they meet its voltage first.

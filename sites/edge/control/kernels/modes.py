@@ -13,6 +13,7 @@ from sites.edge.control.kernels.records import (
     CAUSE_SWITCH,
     LOG_LENGTH,
 )
+from sites.edge.control.kernels.service import reset_stream
 
 GRID_TIED: Final = 0
 ISLANDING: Final = 1
@@ -128,7 +129,7 @@ def change_mode(k: Record, c: Record, table: Any, event: int) -> None:
     elif following == ISLANDED:
         c["switch_command"] = 0
         c["service_pu"] = 0.0
-        c["stream_pu"] = 0.0
+        reset_stream(c)
         c["bond_command"] = 1
         c["overload_ms"] = 0
     elif following == BLACK_START:
@@ -154,7 +155,7 @@ def enter_tied(c: Record, mode: int) -> None:
         c["alarm"] = ALARM_NONE
     c["base_pu"] = c["power_pu"]
     c["service_pu"] = 0.0
-    c["stream_pu"] = 0.0
+    reset_stream(c)
     c["cause"] = 0
     c["reclosures"] += 1
     c["decided"] = 0
@@ -241,7 +242,7 @@ def enter_lockout(c: Record, mode: int, event: int) -> None:
     """
     block_sources(c)
     c["service_pu"] = 0.0
-    c["stream_pu"] = 0.0
+    reset_stream(c)
     c["fit_ticks"] = 0
     c["dead_ms"] = 0
     if mode == MAINTENANCE and event == MAINTENANCE_ENDED:

@@ -288,6 +288,11 @@ STATE: Final = np.dtype(
         ("stream_goal_pu", np.float64),
         ("stream_until", np.int64),
         ("stream_ramp_per_ms", np.float64),
+        # service.py, share_granted: the reference after every limit, the stream's part of it, what the converter
+        # misses of it for longer than its loop explains.
+        ("granted_pu", np.float64),
+        ("stream_given_pu", np.float64),
+        ("missed_pu", np.float64),
         ("armed_sign", np.float64),
         ("baseline_pu", np.float64),
         ("points", np.int64),

@@ -40,6 +40,11 @@ HUNT_SHARE: Final = 0.1
 """Six turns of 10 % of the contract, each within 250 ms of the last: no grid swings so fast, only the loop itself."""
 CALM_MS: Final = 600_000
 CALM_LAG_MS: Final = 500.0
+MISSED_LAG_MS: Final = 1000.0
+MISSED_PU: Final = 0.03
+"""A converter that misses its reference by more than this, over the time above, meets a limit that nobody told.
+
+A step of the whole rating, 22 ms late on its way, makes 0.022 of it (0.5 pu: 0.011 measured)."""
 
 
 @kernel
@@ -71,7 +76,8 @@ def recovery_power(k: Record, c: Record, due: float, quiet: bool) -> float:
     when the grid asks again.
     """
     share = c["recovery_share"]
-    c["given_pu_s"] += (c["power_pu"] - c["base_pu"]) * 0.001
+    # What a stream moved is the stream's: its sender brings it back, or does not.
+    c["given_pu_s"] += (c["power_pu"] - c["base_pu"] - c["stream_given_pu"]) * 0.001
     if share <= 0.0 or not quiet:
         c["idle_ms"] = 0
         c["recovery_pu"] = follow(c["recovery_pu"], 0.0, k["service_ramp_per_ms"])
@@ -169,6 +175,32 @@ def power_reference(k: Record, c: Record, m: Record, sample: int, frequency_hz: 
     power = limited_power(k, c, m, c["base_pu"] + c["service_pu"] + recovery + stream_power(c, sample))
     c["saturates_in_s"] = time_to_saturation(k, m["soc_ratio"], power)
     return power
+
+
+@kernel
+def share_granted(c: Record, granted: float) -> None:
+    """Note the reference that is left after every limit and the stream's part of it [pu]. Once per millisecond.
+
+    The curve comes first. What a limit takes off the sum it takes off the stream, up to all of it, and then off the
+    curve; a stream that runs the other way keeps all of its own. A converter that stays away from its reference has met
+    a limit that the controller does not know: that counts like one that it knows. The rest, lag, probe and losses, is
+    small and stays with the curve, or with the site's own use where none is armed.
+    """
+    c["missed_pu"] += (c["granted_pu"] - c["power_pu"] - c["missed_pu"]) / MISSED_LAG_MS
+    c["granted_pu"] = granted
+    stream = c["stream_pu"]
+    lack = c["base_pu"] + c["service_pu"] + c["recovery_pu"] + stream - granted
+    lack += c["missed_pu"] - min(max(c["missed_pu"], -MISSED_PU), MISSED_PU)
+    c["stream_given_pu"] = stream - min(max(lack, min(stream, 0.0)), max(stream, 0.0))
+
+
+@kernel
+def reset_stream(c: Record) -> None:
+    """Forget a stream's power: beside no grid there is none."""
+    c["stream_pu"] = 0.0
+    c["stream_given_pu"] = 0.0
+    c["granted_pu"] = c["power_pu"]
+    c["missed_pu"] = 0.0
 
 
 @kernel

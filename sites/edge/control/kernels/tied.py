@@ -10,7 +10,7 @@ from sites.edge.control.kernels.compiled import Record, kernel
 from sites.edge.control.kernels.detector import watch_millisecond
 from sites.edge.control.kernels.modes import change_mode
 from sites.edge.control.kernels.records import CAUSE_NONE, PATH_ACTIVE, PATH_WINDOW
-from sites.edge.control.kernels.service import drive_power, power_reference
+from sites.edge.control.kernels.service import drive_power, power_reference, share_granted
 from sites.edge.control.kernels.transfer import planned_event, steer_exchange
 from sites.edge.control.kernels.windows import reset_windows, watch_windows
 
@@ -54,6 +54,7 @@ def supervise_tied(k: Record, c: Record, m: Record, table: Any, sample: int) -> 
     lowest = -m["charge_limit_pu"]
     highest = m["discharge_limit_pu"]
     wanted = min(max(wanted, lowest), highest)
+    share_granted(c, wanted)
     # A current through the switch that fades because the site moves its own power is no pole that opens.
     c["moving_ms"] = OWN_MOVE_MS if abs(wanted - c["wanted_pu"]) > OWN_MOVE_PU_MS else max(c["moving_ms"] - 1, 0)
     drive_power(k, c, probe_power(k, c, probe_ms, wanted, max(lowest, -1.0), min(highest, 1.0)))

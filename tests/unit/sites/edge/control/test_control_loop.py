@@ -13,7 +13,7 @@ from support.edge import an_assignment
 from sites.core.assignments import Assignment
 from sites.core.requests import SiteRequest
 from sites.core.streams import StreamGrant
-from sites.edge.control.exchange import Answer, Ask, InProcessExchange, Setpoint
+from sites.edge.control.exchange import CURVE, STREAM, Answer, Ask, InProcessExchange, Setpoint
 from sites.edge.control.loop import ControlLoop, LoopSettings
 
 
@@ -190,6 +190,21 @@ def test_a_stream_is_confirmed_followed_and_lapses_at_its_end() -> None:
     image = exchange.poll().image
     assert image is not None
     assert image.streams == ("",)
+
+
+def test_a_stream_s_dispatch_is_told_with_its_own_registers() -> None:
+    loop, driver, exchange = a_loop()
+    grant = a_grant(ends_in_s=60.0)
+    exchange.request(0, a_share(ends_in_s=60.0))
+    loop.run_ticks(1)
+    for again in (grant, dataclasses.replace(grant, sequence=2, up_kw=2.0), None, grant):
+        exchange.request_stream(0, again)
+        loop.run_ticks(10)
+    begun = exchange.poll().services
+    # A share that moves is the same service; so is one that comes back.
+    assert [(b.service, b.dispatch_id, b.into_j) for b in begun] == [(CURVE, "DC-test", 0.0), (STREAM, "REG", 10.0)]
+    # Withdrawn it leaves on its own ramp: half of 4 kW a second, and not in one step.
+    assert driver.followed == [(0.0, 2.0, 0)]
 
 
 def test_a_setpoint_that_is_too_old_is_not_followed() -> None:

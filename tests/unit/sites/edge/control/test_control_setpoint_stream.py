@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sites.core.curves import curve_named
 from sites.edge.control.islanding import SHARE_RAMP_MS, arm_curve, follow_setpoint
 from sites.edge.control.kernels.droop import required_power, stream_power
+from sites.edge.control.kernels.service import MISSED_PU, share_granted
 from sites.edge.control.settings import ControlSettings, control_parameters, initial_state
 
 TICKS_PER_MS = 10
@@ -76,3 +79,60 @@ def test_another_window_or_direction_starts_at_its_own_share() -> None:
     arm_curve(site.c, curve_named("neso-dc-low"), power_pu=0.5, baseline_pu=0.0, starts=0, ends=10**9)
     arm_curve(site.c, curve_named("neso-dc-high"), power_pu=0.2, baseline_pu=0.0, starts=0, ends=10**9)
     assert site.required(1, 50.5) == [pytest.approx(-0.2)]
+
+
+def granted(base: float, curve: float, stream: float, granted_pu: float, *, power_pu: float | None = None) -> float:
+    """Return what a stream is left after some seconds of the same orders and the same reference."""
+    site = Site()
+    state = site.c[0]
+    state["base_pu"], state["service_pu"], state["stream_pu"] = base, curve, stream
+    for _ in range(5_000 if power_pu is not None else 1):
+        state["granted_pu"] = granted_pu
+        state["power_pu"] = granted_pu if power_pu is None else power_pu
+        share_granted(site.c[0], granted_pu)
+    return float(state["stream_given_pu"])
+
+
+@pytest.mark.parametrize(
+    ("base", "curve", "stream", "granted_pu", "left"),
+    [
+        # Nothing is limited.
+        (0.1, 0.5, 0.2, 0.8, 0.2),
+        (0.0, 0.5, -0.2, 0.3, -0.2),
+        # Half of what the stream asks for is left; nothing of it; the curve loses, too.
+        (0.0, 0.9, 0.2, 1.0, 0.1),
+        (0.0, 0.9, 0.2, 0.9, 0.0),
+        (0.0, 0.9, 0.2, 0.4, 0.0),
+        # A stream that runs against the limit loses nothing: the curve gets what that leaves.
+        (0.0, 0.9, -0.2, 0.5, -0.2),
+        (0.0, 0.0, -0.6, -0.4, -0.4),
+        (0.0, -0.5, -0.3, -0.6, -0.1),
+        # A planned island steers the exchange itself: more than was asked for is not the stream's.
+        (0.0, 0.0, 0.3, 0.7, 0.3),
+    ],
+)
+def test_the_curve_comes_first(base: float, curve: float, stream: float, granted_pu: float, left: float) -> None:
+    assert granted(base, curve, stream, granted_pu) == pytest.approx(left)
+
+
+def test_a_converter_that_stays_away_from_its_reference_met_a_limit_that_nobody_told() -> None:
+    assert granted(0.0, 0.0, 0.4, 0.4, power_pu=0.4 - 0.9 * MISSED_PU) == pytest.approx(0.4)
+    assert granted(0.0, 0.0, 0.4, 0.4, power_pu=0.0) == pytest.approx(MISSED_PU, abs=0.005)
+    assert granted(0.0, 0.3, 0.4, 0.7, power_pu=0.1) == pytest.approx(0.0)
+
+
+powers = st.floats(-1.0, 1.0)
+
+
+@given(base=powers, curve=powers, stream=powers, granted_pu=powers)
+def test_a_stream_never_gets_more_than_it_asked_for_nor_the_other_way(
+    base: float, curve: float, stream: float, granted_pu: float
+) -> None:
+    left = granted(base, curve, stream, granted_pu)
+    assert min(stream, 0.0) <= left <= max(stream, 0.0)
+    # The curve is short of its own order only where nothing of the stream stands in its way any more.
+    short = base + curve - (granted_pu - left)
+    if short > 1e-9:
+        assert left == pytest.approx(min(stream, 0.0), abs=1e-9)
+    elif short < -1e-9:
+        assert left == pytest.approx(max(stream, 0.0), abs=1e-9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from sites.core.readings import Quality, TimeQuality
 from sites.core.units import uwh_from_joule
-from sites.edge.control.exchange import REGISTER_DTYPE, ServiceBegin
+from sites.edge.control.exchange import CURVE, REGISTER_DTYPE, STREAM, ServiceBegin
 from sites.edge.link.meter import MAX_SERVED, ClosedInterval, Meter
 
 SECOND = 1_000_000
@@ -171,6 +172,82 @@ class TestWhoseServiceItWas:
                 assert sum(out for _, _, out in closed.services) == closed.service_from_uwh
                 told += closed.service_into_uwh
         assert told <= uwh_from_joule(into_j)
+
+
+class TestCurveBesideStream:
+    def test_each_counts_in_its_own_registers_also_where_one_gives_while_the_other_takes(self) -> None:
+        meter = a_meter()
+        meter.begin_service(ServiceBegin(0, 0, 10 * SECOND, "DC-1", 0.0, 0.0, CURVE))
+        meter.begin_service(ServiceBegin(0, 0, 10 * SECOND, "REG-1", 0.0, 0.0, STREAM))
+        values = registers(service_into_j=9 * WH, stream_into_j=2 * WH, stream_from_j=5 * WH, battery_into_j=6 * WH)
+        first = battery_of(meter.close(epoch_us=0, at_us=MINUTE, registers=values))
+        assert first.services == (("DC-1", 9_000_000, 0), ("REG-1", 2_000_000, 5_000_000))
+        assert (first.service_into_uwh, first.service_from_uwh) == (11_000_000, 5_000_000)
+        # Another curve changes nothing of the stream's, and the other way round.
+        meter.begin_service(ServiceBegin(0, 0, 70 * SECOND, "DC-2", 9 * WH, 0.0, CURVE))
+        values = registers(service_into_j=10 * WH, stream_into_j=4 * WH, stream_from_j=5 * WH)
+        second = battery_of(meter.close(epoch_us=0, at_us=2 * MINUTE, registers=values))
+        assert second.services == (("DC-2", 1_000_000, 0), ("REG-1", 2_000_000, 0))
+
+    def test_the_state_of_an_earlier_version_goes_on(self) -> None:
+        state = {
+            "epoch_us": 7, "closed_at_us": MINUTE, "raw": {"service_into_j": 1_000_000}, "register": {},
+            "served": "DC-1", "began_at_us": 9, "former": [], "is_disturbed": False, "share": {},
+            "attributed": [1_000_000, 0],
+        }  # fmt: skip
+        meter = a_meter()
+        meter.restore(json.dumps(state).encode())
+        values = registers(service_into_j=3 * WH, stream_into_j=1 * WH)
+        closed = battery_of(meter.close(epoch_us=7, at_us=2 * MINUTE, registers=values))
+        assert closed.services == (("DC-1", 2_000_000, 0),)
+        assert closed.service_into_uwh == 3_000_000
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.tuples(*[st.floats(0.0, 1e8)] * 4), st.sampled_from([CURVE, STREAM]),
+                st.sampled_from(["", "A", "B"]), st.sampled_from(["", "close", "restart"]),
+            ),
+            min_size=1, max_size=60,
+        )
+    )  # fmt: skip
+    def test_by_dispatch_both_add_up_to_their_registers_exactly(
+        self, steps: list[tuple[tuple[float, ...], str, str, str]]
+    ) -> None:
+        meter, at_us = a_meter(), 0
+        names = [f"{service}_{way}_j" for service in (CURVE, STREAM) for way in ("into", "from")]
+        values = dict.fromkeys(names, 0.0)
+        told: dict[str, list[int]] = {}
+        begun: set[str] = set()
+        for spent, service, dispatch_id, then in steps:
+            at_us += SECOND
+            # Nothing is served before its first dispatch begins.
+            for name, energy_j in zip(names, spent, strict=True):
+                values[name] += energy_j if name.partition("_")[0] in begun else 0.0
+            if dispatch_id:
+                into_j, from_j = (values[f"{service}_{way}_j"] for way in ("into", "from"))
+                meter.begin_service(ServiceBegin(0, 0, at_us, f"{service}-{dispatch_id}", into_j, from_j, service))
+                begun.add(service)
+            if then == "restart":
+                kept = meter.to_bytes()
+                meter = a_meter()
+                meter.restore(kept)
+            elif then == "close":
+                closed = battery_of(meter.close(epoch_us=0, at_us=at_us, registers=registers(**values)))
+                for name, into, out in closed.services:
+                    own = told.setdefault(name.partition("-")[0], [0, 0])
+                    own[0] += into
+                    own[1] += out
+                assert sum(into for _, into, _ in closed.services) == closed.service_into_uwh
+                assert sum(out for _, _, out in closed.services) == closed.service_from_uwh
+        at_us += SECOND
+        for name, into, out in battery_of(meter.close(epoch_us=0, at_us=at_us, registers=registers(**values))).services:
+            own = told.setdefault(name.partition("-")[0], [0, 0])
+            own[0] += into
+            own[1] += out
+        for service in (CURVE, STREAM):
+            whole = [uwh_from_joule(values[f"{service}_{way}_j"]) for way in ("into", "from")]
+            assert told.get(service, [0, 0]) == whole
 
 
 class TestClockSteps:

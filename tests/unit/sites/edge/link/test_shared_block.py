@@ -16,7 +16,9 @@ from sites.core.curves import Direction
 from sites.core.requests import RequestRefusal, SiteRequest
 from sites.edge.control.exchange import (
     MEASURED_DTYPE,
+    RECORD_COLUMNS,
     REGISTER_DTYPE,
+    STREAM,
     Answer,
     Ask,
     Boundary,
@@ -48,7 +50,7 @@ def a_boundary(at_us: int) -> Boundary:
 
 def test_what_a_site_begins_to_serve_comes_through_and_again_to_a_new_uplink(tmp_path: Path) -> None:
     control, uplink = both_sides(tmp_path)
-    begun = [ServiceBegin(0, 1, 5, "DC-1", 0.0, 0.0), ServiceBegin(0, 1, 9, "\u00e9" * 100, 7.5, 2.5)]
+    begun = [ServiceBegin(0, 1, 5, "DC-1", 0.0, 0.0), ServiceBegin(0, 1, 9, "\u00e9" * 100, 7.5, 2.5, STREAM)]
     for begin in begun:
         control.publish_service(begin)
     assert uplink.poll().services == begun
@@ -151,7 +153,7 @@ def test_an_overrun_ring_goes_on_with_the_oldest_value_left(tmp_path: Path) -> N
 
 def test_record_rows_arrive_in_order(tmp_path: Path) -> None:
     control, uplink = both_sides(tmp_path)
-    rows = np.arange(150 * 6, dtype=np.float32).reshape(150, 1, 6)
+    rows = np.arange(150 * len(RECORD_COLUMNS), dtype=np.float32).reshape(150, 1, -1)
     control.publish_records(RecordRows(5_000_000, rows))
     pieces = uplink.poll().records
     assert [piece.first_us for piece in pieces] == [5_000_000, 6_000_000]

@@ -121,3 +121,17 @@ def test_a_signal_with_too_many_bytes_is_refused_unread(bench: Bench) -> None:
     grant(bench, GRANT)
     bench.hear(Message(signal_topic("REG-1"), b"x" * 1025))
     assert bench.link.refused_count == 1
+
+
+def test_a_share_that_moves_is_gone_over_to_with_the_next_signal_on_its_ramp(bench: Bench) -> None:
+    grant(bench, GRANT)
+    signal(bench, 1, 1.0)
+    grant(bench, replace(GRANT, sequence=2, up_kw=5.0))
+    # Until then it stands where it was: the sum of the fleet does not jump with the grants.
+    assert [setpoint.power_kw for _, setpoint in bench.port.take_setpoints()] == [3.0]
+    signal(bench, 2, 1.0, after_s=3.0)
+    ((_, setpoint),) = bench.port.take_setpoints()
+    assert (setpoint.power_kw, setpoint.ramp_kw_per_s) == (5.0, 2.5)
+    # The sequence of the signals goes on: an old value is none for the new share either.
+    signal(bench, 1, -1.0, after_s=4.0)
+    assert bench.link.orders.following.refused == {"reordered": 1}

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sites.core.curves import curve_named
+from sites.edge.control.exchange import RECORD_COLUMNS
 from sites.edge.plant.fleet import synthetic_fleet
 from sites.edge.plant.records import ASSETS
 from sites.edge.studies.closed_loop import ClosedLoop
@@ -108,7 +109,7 @@ def test_batches_of_any_size_give_the_same_plant() -> None:
     assert one.registers().tobytes() == many.registers().tobytes()
     assert one.measured().tobytes() == many.measured().tobytes()
     first, rows = one.drain_records()
-    assert (first, rows.shape) == (0, (30, 1, 6))
+    assert (first, rows.shape) == (0, (30, 1, len(RECORD_COLUMNS)))
     np.testing.assert_array_equal(rows, many.drain_records()[1])
 
 
