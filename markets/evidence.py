@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -35,6 +35,8 @@ RATE_HZ: Final = 100.0
 """Sample grid of the proof; a record at a lower rate proves nothing."""
 BATTERY: Final = "battery"
 _COLUMNS: Final = ("frequency_hz", "battery_kw", "switch_closed", "armed_kw")
+_STREAM: Final = "stream_kw"
+"""Column of what was for a setpoint stream; a record without it says that nothing was."""
 _MAX_CHUNK_BYTES: Final = 16_000_000
 _MOST_OF_ALL: Final = 100_000.0
 """Hz, kW or a switch: what lies beyond was not measured, and would drown the fleet's sums."""
@@ -77,7 +79,7 @@ def site_evidence(
     only while an assignment is armed.
     """
     samples = round(window.duration_s * RATE_HZ)
-    columns = {name: np.full(samples, np.nan) for name in _COLUMNS}
+    columns = {name: np.full(samples, np.nan) for name in _COLUMNS} | {_STREAM: np.zeros(samples)}
     chunks = HighRateRecord.objects.filter(site__site_id=site_id, rate_hz__gte=RATE_HZ)
     if records is None:
         chunks = chunks.filter(starts_at__lt=window.ends_at, ends_at__gt=window.starts_at)
@@ -142,13 +144,15 @@ def measured_site(
 ) -> tuple[Delivery, SiteFigures]:
     """Return one asset's delivery and its figures for the book."""
     curve = product.curve
+    # The site owns the split of its battery's power, inside what it was granted of streams.
+    record = replace(evidence.record, stream_kw=np.clip(evidence.record.stream_kw, -share.stream_kw, share.stream_kw))
     schedule = constant_schedule(window.starts_at, share.baseline_kw)
     delivery = site_delivery(
-        evidence.record,
+        record,
         curve=curve,
         nominal_hz=nominal_hz,
         rate_hz=RATE_HZ,
-        contracted_kw=share.contracted_kw,
+        contracted_kw=_contracted_kw(share, window, evidence.record.battery_kw.size),
         baseline_kw=schedule.samples_kw(window.starts_at, RATE_HZ, evidence.record.battery_kw.size),
     )
     error = worst_error_ratio(delivery, within_s=curve.full_within_s)
@@ -166,6 +170,16 @@ def measured_site(
         records=evidence.records,
         intervals=evidence.intervals,
     )
+
+
+def _contracted_kw(share: ContractedShare, window: Interval, samples: int) -> float | FloatArray:
+    """Return what a share owed at each sample [kW]; one figure where it never moved."""
+    if not share.moves:
+        return share.contracted_kw
+    course_kw = np.zeros(samples)
+    for at, power_kw in share.moves:
+        course_kw[max(0, math.ceil((at - window.starts_at).total_seconds() * RATE_HZ)) :] = power_kw
+    return course_kw
 
 
 def measured_fleet(
@@ -303,7 +317,9 @@ def _place(chunk: HighRateRecord, window: Interval, columns: dict[str, FloatArra
     index = np.round((offset_s + np.arange(len(samples)) / chunk.rate_hz) * RATE_HZ).astype(np.int64)
     size = columns["battery_kw"].size
     inside = (index >= 0) & (index < size)
-    for name in _COLUMNS:
+    for name in (*_COLUMNS, _STREAM):
+        if name not in names:
+            continue
         values = samples[inside, names.index(name)]
         columns[name][index[inside]] = np.where(np.abs(values) <= _MOST_OF_ALL, values, np.nan)
 

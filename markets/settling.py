@@ -70,15 +70,7 @@ def computed_settlement(obligation: Obligation, shares: Sequence[ContractedShare
         "price_source": price.source,
         "currency": program.currency,
     }
-    # Booked in whole watts, so computed in them: the entry must be computable from its own text.
-    rounded = [
-        ContractedShare(
-            share.site_id,
-            float(settlement.kw_text(share.contracted_kw)),
-            float(settlement.kw_text(share.baseline_kw)),
-        )
-        for share in sorted(shares, key=lambda share: share.site_id)
-    ]
+    rounded = [settlement.as_booked(share) for share in sorted(shares, key=lambda share: share.site_id)]
     fleet, figures = evidence.measured_fleet(
         rounded,
         product=product,

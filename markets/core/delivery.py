@@ -30,6 +30,8 @@ class SiteRecord:
     """1 while the site is on the grid."""
     armed_kw: FloatArray
     """Power armed at the site [kW, >= 0]."""
+    stream_kw: FloatArray | float = 0.0
+    """What of the battery's power was for a setpoint stream, positive into the bus [kW]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ class Delivery:
     """
 
     rate_hz: float
-    contracted_kw: float
+    contracted_kw: float | FloatArray
+    """The same all the time, or at each sample where a share moved inside the window; 0 where none was held."""
     required_kw: FloatArray
     """Due by the curve [kW, >= 0 where the product has a direction]; NaN where no frequency is known."""
     delivered_kw: FloatArray
@@ -55,9 +58,17 @@ class Delivery:
     @property
     def available_ratio(self) -> float:
         """Share of contracted power times time that stood ready, 0 to 1; more than contracted never makes up."""
-        if not self.available_kw.size or self.contracted_kw <= 0.0:
+        if not self.available_kw.size or self.most_contracted_kw <= 0.0:
             return 0.0
+        if isinstance(self.contracted_kw, np.ndarray):
+            stood_kw = np.minimum(self.available_kw, self.contracted_kw)
+            return float(stood_kw.sum() / self.contracted_kw.sum())
         return float(np.mean(np.minimum(self.available_kw / self.contracted_kw, 1.0)))
+
+    @property
+    def most_contracted_kw(self) -> float:
+        """The largest power that was contracted at any time [kW]."""
+        return float(np.max(self.contracted_kw, initial=0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +92,10 @@ def site_delivery(
     curve: ResponseCurve,
     nominal_hz: float,
     rate_hz: float,
-    contracted_kw: float,
+    contracted_kw: float | FloatArray,
     baseline_kw: FloatArray | float,
 ) -> Delivery:
-    """Return what one site owed by its own frequency and what it gave.
+    """Return what one site owed by its own frequency and what it gave; what was for a stream is not the curve's.
 
     ``baseline_kw`` is the declared one, positive into the bus: what the site writes into its own
     record is no proof. While the site is off the grid its battery serves its own load, which is no
@@ -92,9 +103,9 @@ def site_delivery(
     """
     recorded = np.isfinite(record.battery_kw) & np.isfinite(record.frequency_hz)
     on_grid = recorded & (record.switch_closed > 0.5)
-    available = on_grid & (record.armed_kw > 0.0)
+    available = on_grid & (record.armed_kw > 0.0) & (np.asarray(contracted_kw) > 0.0)
     required = required_share(curve, record.frequency_hz, nominal_hz) * _way(curve) * contracted_kw
-    service = (record.battery_kw - baseline_kw) * _way(curve)
+    service = (record.battery_kw - baseline_kw - record.stream_kw) * _way(curve)
     return Delivery(
         rate_hz=rate_hz,
         contracted_kw=contracted_kw,
@@ -191,7 +202,7 @@ def _worst_of_side(
     due_mean = _rolling_mean(due, width)
     delivered_mean = _rolling_mean(np.where(known, counted, 0.0), width)
     largest = float(due_mean.max())
-    if largest < 0.01 * delivery.contracted_kw or largest <= 0.0:
+    if largest < 0.01 * delivery.most_contracted_kw or largest <= 0.0:
         return None
     candidates = np.flatnonzero(due_mean >= 0.9 * largest)
     worst = candidates[np.argmin(delivered_mean[candidates] / due_mean[candidates])]
@@ -208,20 +219,21 @@ def response_time_s(delivery: Delivery, *, within_s: float) -> float | None:
     sample that shows the response: it is never less than one period. The delay of the site's own
     frequency estimate is not in it. Of a product that answers both ways the first time counts, whichever way.
     """
-    threshold = RESPONSE_SHARE * delivery.contracted_kw
-    if threshold <= 0.0:
+    if delivery.most_contracted_kw <= 0.0:
         return None
+    threshold = np.broadcast_to(RESPONSE_SHARE * np.asarray(delivery.contracted_kw), delivery.required_kw.shape)
     width = max(1, round(within_s * delivery.rate_hz))
     if delivery.required_kw.size < width:
         return None
     lags = []
     for way in (1.0, -1.0):
-        due = np.nan_to_num(way * delivery.required_kw, nan=-np.inf) >= threshold
+        due = (np.nan_to_num(way * delivery.required_kw, nan=-np.inf) >= threshold) & (threshold > 0.0)
         running = np.convolve(due.astype(np.int64), np.ones(width, dtype=np.int64), mode="valid")
         stays_due = np.flatnonzero(running == width)
         if stays_due.size:
-            given = np.flatnonzero(way * delivery.delivered_kw[stays_due[0] :] >= threshold)
-            lags.append((int(stays_due[0]), float(given[0] + 1) / delivery.rate_hz if given.size else math.inf))
+            first = int(stays_due[0])
+            given = np.flatnonzero(way * delivery.delivered_kw[first:] >= threshold[first:])
+            lags.append((first, float(given[0] + 1) / delivery.rate_hz if given.size else math.inf))
     return min(lags)[1] if lags else None
 
 

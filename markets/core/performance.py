@@ -8,6 +8,7 @@ import numpy as np
 
 from markets.core.delivery import Delivery, timed_envelope
 from markets.core.products import Certainty
+from sites.core.curves import FloatArray
 
 FULL_PAY_ERROR: Final = 0.03
 NO_PAY_ERROR: Final = 0.07
@@ -34,13 +35,17 @@ def worst_error_ratio(delivery: Delivery, *, within_s: float) -> float:
     Judged on the available samples; NaN when there is none. The mean runs over up to 1 s of them.
     """
     judged = delivery.available & np.isfinite(delivery.required_kw)
-    if not judged.any() or delivery.contracted_kw <= 0.0:
+    if not judged.any() or delivery.most_contracted_kw <= 0.0:
         return float("nan")
     low, high = timed_envelope(delivery.required_kw, within_s, delivery.rate_hz)
     below = low[judged] - delivery.delivered_kw[judged]
     above = delivery.delivered_kw[judged] - high[judged]
     error = np.maximum(np.maximum(below, above), 0.0)
+    scale_kw: float | FloatArray = delivery.contracted_kw
+    if isinstance(scale_kw, np.ndarray):
+        # A share that moved: each error is held against what was contracted then.
+        error, scale_kw = error / scale_kw[judged], 1.0
     width = min(error.size, max(1, round(ERROR_MEAN_S * delivery.rate_hz)))
     total = np.concatenate(([0.0], np.cumsum(error)))
     means = (total[width:] - total[:-width]) / width
-    return float(means.max()) / delivery.contracted_kw
+    return float(means.max()) / scale_kw

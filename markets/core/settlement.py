@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any, Final
+
+from sites.core.intervals import Interval
+from sites.ledger.chain import instant_text
 
 ASSET_KIND: Final = "settlement"
 FLEET_KIND: Final = "statement"
@@ -25,9 +29,45 @@ class ContractedShare:
 
     site_id: str
     contracted_kw: float
-    """Armed power [kW, > 0] in the product's direction."""
+    """Armed power [kW, > 0] in the product's direction; its mean over the window where it moved."""
     baseline_kw: float
     """Declared power of the battery without the service, positive into the bus [kW]."""
+    moves: tuple[tuple[datetime, float], ...] = ()
+    """(instant, power [kW, >= 0]) from which each power was held, by time; before the first none. Empty:
+    ``contracted_kw`` all the time."""
+    stream_kw: float = 0.0
+    """Largest power either way that the site was granted of setpoint streams in the window [kW, >= 0]: more than that
+    its record cannot claim for them."""
+
+
+def share_over(
+    window: Interval, held: Sequence[tuple[datetime, float]]
+) -> tuple[float, tuple[tuple[datetime, float], ...]]:
+    """Return the mean over a window of a power that was held in steps [kW], and the steps inside it.
+
+    ``held`` are (acknowledged at, power [kW]) in the order in which the site took them: each holds from its
+    acknowledgement to the next one's. One that was acknowledged only after a later one had been was over by then. A
+    power that stood unchanged from the window's start has no steps, and is its own mean.
+    """
+    course: list[tuple[datetime, float]] = []
+    latest = window.ends_at
+    for at, power_kw in reversed(held):
+        latest = min(latest, at)
+        if latest < window.ends_at:
+            course.append((max(latest, window.starts_at), power_kw))
+    steps: list[tuple[datetime, float]] = []
+    for at, power_kw in reversed(course):
+        if steps and steps[-1][0] == at:
+            steps.pop()
+        if (steps[-1][1] if steps else 0.0) != power_kw:
+            steps.append((at, power_kw))
+    if not steps:
+        return 0.0, ()
+    if len(steps) == 1 and steps[0][0] == window.starts_at:
+        return steps[0][1], ()
+    ends = [at for at, _ in steps[1:]] + [window.ends_at]
+    energy = sum(power_kw * (ends_at - at).total_seconds() for (at, power_kw), ends_at in zip(steps, ends, strict=True))
+    return energy / window.duration_s, tuple(steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +225,7 @@ def share_facts(share: ContractedShare, figures: SiteFigures) -> dict[str, Any]:
     """Return an asset's facts for its entry and for the fleet's list."""
     return {
         "site_id": share.site_id,
-        "contracted_kw": kw_text(share.contracted_kw),
-        "baseline_kw": kw_text(share.baseline_kw),
+        **_terms_of(share),
         "available_ratio": str(figures.available_ratio),
         "worst_error_ratio": _optional(figures.worst_error_ratio),
         "k_factor": str(figures.k_factor),
@@ -200,6 +239,16 @@ def share_facts(share: ContractedShare, figures: SiteFigures) -> dict[str, Any]:
         "intervals": [list(span) for span in figures.intervals],
         "weight": weight_of(share, figures),
     }
+
+
+def _terms_of(share: ContractedShare) -> dict[str, Any]:
+    """Return the part of an asset's facts that was agreed; a share that never moved beside no stream has two."""
+    terms: dict[str, Any] = {"contracted_kw": kw_text(share.contracted_kw), "baseline_kw": kw_text(share.baseline_kw)}
+    if share.moves:
+        terms["moves"] = [[instant_text(at), kw_text(power_kw)] for at, power_kw in share.moves]
+    if share.stream_kw:
+        terms["stream_kw"] = kw_text(share.stream_kw)
+    return terms
 
 
 def in_form_of(booked: Mapping[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
@@ -229,7 +278,18 @@ def fleet_facts(figures: FleetFigures) -> dict[str, Any]:
 
 def share_from_facts(facts: Mapping[str, Any]) -> ContractedShare:
     """Return the contracted share that an entry was computed for."""
-    return ContractedShare(facts["site_id"], float(facts["contracted_kw"]), float(facts["baseline_kw"]))
+    return ContractedShare(
+        site_id=facts["site_id"],
+        contracted_kw=float(facts["contracted_kw"]),
+        baseline_kw=float(facts["baseline_kw"]),
+        moves=tuple((datetime.fromisoformat(at), float(power_kw)) for at, power_kw in facts.get("moves", ())),
+        stream_kw=float(facts.get("stream_kw", 0.0)),
+    )
+
+
+def as_booked(share: ContractedShare) -> ContractedShare:
+    """Return a share as its entry tells it, in whole watts: the entry must be computable from its own text."""
+    return share_from_facts({"site_id": share.site_id, **_terms_of(share)})
 
 
 def kw_text(power_kw: float) -> str:

@@ -8,12 +8,13 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from support.metered import STARTS_AT
-from support.settled import AT, a_fleet, an_obligation, settle
+from support.metered import RATE_HZ, STARTS_AT, a_metered_site, gb_like_hz
+from support.settled import AT, SECONDS, a_fleet, an_obligation, settle
 
 from markets import operations, queries
 from markets.core import settlement
 from markets.core.products import Basis, LiveSettlementRefused
+from markets.core.settlement import ContractedShare
 from markets.models import GridSupportEntry, Obligation
 from sites.ledger.audit import books_audit
 from sites.metering.models import HighRateRecord, MeterInterval
@@ -70,6 +71,83 @@ def test_of_an_interval_counts_what_it_says_was_for_the_dispatch():
     settle(obligation, shares)
     share = queries.fleet_entry_facts(dispatch_id="DC-e1")["shares"][0]
     assert (share["service_into_uwh"], share["service_from_uwh"]) == (520 + sum(others.values()), 500)
+    assert books_audit().verified
+
+
+class TestACurveBesideAStream:
+    """The site gives the curve its due and lets its power swing by 20 kW around that for a stream."""
+
+    def a_site(self) -> None:
+        frequency_hz = gb_like_hz(SECONDS)
+        share = np.interp(50.0 - frequency_hz, [0.015, 0.2, 0.5], [0.0, 0.05, 1.0])
+        stream_kw = 20.0 * np.sign(np.sin(np.arange(share.size) / 50.0))
+        a_metered_site(
+            "site-1", starts_at=STARTS_AT, seconds=SECONDS, frequency_hz=frequency_hz, service_kw=share * 100.0,
+            armed_kw=100.0, dispatch_id="DC-e1", stream_kw=stream_kw,
+        )  # fmt: skip
+
+    def test_is_settled_as_if_it_had_run_none(self):
+        obligation = an_obligation()
+        self.a_site()
+        statement = settle(obligation, [ContractedShare("site-1", 100.0, 0.0, stream_kw=20.0)])
+        assert (statement.amount, statement.k_factor) == (Decimal("0.002655"), Decimal(1))
+        facts = queries.fleet_entry_facts(dispatch_id="DC-e1")
+        share = facts["shares"][0]
+        assert Decimal(facts["fleet"]["delivered_ratio"]) == pytest.approx(Decimal(1), abs=Decimal("0.001"))
+        # Both registers tell the same of the curve, and nothing of the stream.
+        assert share["delivered_uwh"] == pytest.approx(share["service_into_uwh"], rel=1e-4)
+        assert share["service_from_uwh"] == 0
+        assert share["stream_kw"] == "20.000"
+        assert books_audit().verified
+
+    def test_cannot_claim_for_a_stream_that_it_was_not_granted(self):
+        obligation = an_obligation()
+        self.a_site()
+        settle(obligation, [ContractedShare("site-1", 100.0, 0.0)])
+        facts = queries.fleet_entry_facts(dispatch_id="DC-e1")
+        # The swing is held against the curve: 20 kW of 100 where 3 % are allowed.
+        assert Decimal(facts["shares"][0]["k_factor"]) == 0
+        assert "stream_kw" not in facts["shares"][0]
+        assert books_audit().verified
+
+    def test_a_record_of_an_earlier_site_says_that_there_was_none(self):
+        obligation, shares = an_obligation(), a_fleet([100.0])
+        for record in HighRateRecord.objects.all():
+            samples = unpack_samples(bytes(record.samples), len(record.columns))
+            record.columns, record.samples = record.columns[:-1], pack_samples(samples[:, :-1])
+            record.save()
+        assert settle(obligation, shares).amount == Decimal("0.002655")
+        assert books_audit().verified
+
+
+def test_a_share_that_moved_is_settled_by_what_it_was_at_each_time():
+    """Site 1 has 60 kW for 10 s and 40 kW for 20 s, site 2 the rest: means of 46.667 and 53.333 kW."""
+    obligation, frequency_hz = an_obligation(), gb_like_hz(SECONDS)
+    share = np.interp(50.0 - frequency_hz, [0.015, 0.2, 0.5], [0.0, 0.05, 1.0])
+    after_s = np.arange(share.size) / RATE_HZ - 2.0
+    course_kw = np.where(after_s < 10.0, 60.0, 40.0)
+    moved_at = STARTS_AT + timedelta(seconds=10)
+    shares = []
+    for site_id, kw, then_kw, own_kw in (("site-1", 60.0, 40.0, course_kw), ("site-2", 40.0, 60.0, 100.0 - course_kw)):
+        a_metered_site(
+            site_id, starts_at=STARTS_AT, seconds=SECONDS, frequency_hz=frequency_hz, service_kw=share * own_kw,
+            armed_kw=60.0,
+        )  # fmt: skip
+        mean_kw, moves = settlement.share_over(
+            obligation.window, [(STARTS_AT - timedelta(seconds=5), kw), (moved_at, then_kw)]
+        )
+        shares.append(ContractedShare(site_id, mean_kw, 0.0, moves))
+    statement = settle(obligation, shares)
+    assert (statement.amount, statement.k_factor) == (Decimal("0.002655"), Decimal(1))
+    facts = queries.fleet_entry_facts(dispatch_id="DC-e1")["shares"]
+    assert [share["contracted_kw"] for share in facts] == ["46.667", "53.333"]
+    assert facts[0]["moves"] == [["2026-06-01T12:00:00.000000Z", "60.000"], ["2026-06-01T12:00:10.000000Z", "40.000"]]
+    assert [Decimal(share["k_factor"]) for share in facts] == [Decimal(1)] * 2
+    assert [Decimal(share["available_ratio"]) for share in facts] == [Decimal(1)] * 2
+    # 0.002655 x 46.667 / 100, and the rest.
+    balances = queries.account_balances(dispatch_id="DC-e1")
+    assert balances["asset/site-1/availability"] == Decimal("0.001239")
+    assert balances["asset/site-2/availability"] == Decimal("0.001416")
     assert books_audit().verified
 
 

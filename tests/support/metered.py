@@ -11,7 +11,7 @@ from sites.metering.models import HighRateRecord, MeterInterval
 from sites.registry.models import Asset, Site
 from sites.wire.records import pack_samples
 
-COLUMNS = ["frequency_hz", "battery_kw", "baseline_kw", "pcc_kw", "switch_closed", "armed_kw"]
+COLUMNS = ["frequency_hz", "battery_kw", "baseline_kw", "pcc_kw", "switch_closed", "armed_kw", "stream_kw"]
 RATE_HZ = 100.0
 CHUNK_S = 10.0
 LEAD_S = 2.0
@@ -35,17 +35,22 @@ def a_metered_site(
     armed_kw: float,
     baseline_kw: float = 0.0,
     switch_closed: np.ndarray | None = None,
+    dispatch_id: str = "",
+    stream_kw: np.ndarray | float = 0.0,
 ) -> Site:
-    """Store a site with its records and battery intervals; service goes on top of the baseline."""
+    """Store a site with its records and battery intervals; service goes on top of the baseline.
+
+    With a ``dispatch_id`` the intervals say whose service it was: what is served beside it is for ``REG-1``.
+    """
     site = Site.objects.create(
         site_id=site_id, name=site_id, grid_zone="GB", nominal_hz=50.0, nominal_voltage_v=230.0, loss_of_link="hold",
         partition=0, enrolled_at=starts_at,
     )  # fmt: skip
     battery = Asset.objects.create(site=site, name="battery", kind="battery", rated_kw=2 * armed_kw)
     closed = np.ones_like(frequency_hz) if switch_closed is None else switch_closed
-    battery_kw = baseline_kw + service_kw
+    battery_kw = baseline_kw + service_kw + stream_kw
     columns = [frequency_hz, battery_kw, np.full_like(frequency_hz, baseline_kw), battery_kw, closed,
-               np.full_like(frequency_hz, armed_kw)]  # fmt: skip
+               np.full_like(frequency_hz, armed_kw), np.full_like(frequency_hz, 0.0) + stream_kw]  # fmt: skip
     rows = np.stack(columns, axis=1).astype(np.float32)
     per_chunk = round(CHUNK_S * RATE_HZ)
     first_at = starts_at - timedelta(seconds=LEAD_S)
@@ -57,20 +62,33 @@ def a_metered_site(
             ends_at=chunk_at + timedelta(seconds=len(chunk) / RATE_HZ), rate_hz=RATE_HZ, columns=COLUMNS,
             samples=pack_samples(chunk), received_at=starts_at + timedelta(hours=1),
         )  # fmt: skip
-    delivered_kw = np.where(closed > 0.5, service_kw, 0.0)
     lead, per_interval = round(LEAD_S * RATE_HZ), round(INTERVAL_S * RATE_HZ)
+    shown = {
+        name: np.where(closed > 0.5, values, 0.0)
+        for name, values in ((dispatch_id, service_kw), ("REG-1", np.full_like(frequency_hz, 0.0) + stream_kw))
+    }
     register = 0
     for number, start in enumerate(range(lead, len(rows), per_interval), 1):
-        served = uwh_from_joule(float(delivered_kw[start : start + per_interval].sum()) / RATE_HZ * 1000.0)
+        part = slice(start, start + per_interval)
+        served = [[name, *_each_way_uwh(values[part])] for name, values in shown.items() if values[part].any()]
+        into, out = (sum(row[column] for row in served) for column in (1, 2))
         interval_at = starts_at + timedelta(seconds=(start - lead) / RATE_HZ)
-        register += max(served, 0)
+        register += into
         MeterInterval.objects.create(
             asset=battery, number=number, starts_at=interval_at, ends_at=interval_at + timedelta(seconds=INTERVAL_S),
-            into_bus_uwh=max(served, 0), from_bus_uwh=0, service_into_uwh=max(served, 0),
-            service_from_uwh=max(-served, 0), register_into_uwh=register,
+            into_bus_uwh=into, from_bus_uwh=0, service_into_uwh=into, service_from_uwh=out,
+            services=served if dispatch_id else [], register_into_uwh=register,
             register_from_uwh=0, received_at=starts_at + timedelta(hours=1),
         )  # fmt: skip
     return site
+
+
+def _each_way_uwh(power_kw: np.ndarray) -> tuple[int, int]:
+    """Return the energy into and out of the bus [uWh], in blocks of 100 ms as a site counts it."""
+    blocks_j = power_kw.reshape(-1, 10).sum(axis=1) / RATE_HZ * 1000.0
+    return uwh_from_joule(float(np.maximum(blocks_j, 0.0).sum())), uwh_from_joule(
+        float(np.maximum(-blocks_j, 0.0).sum())
+    )
 
 
 STARTS_AT = datetime(2026, 6, 1, 12, tzinfo=UTC)
