@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import transaction
 
 from markets.models import Obligation
-from sites.core.curves import ResponseCurve, curve_named
+from sites.core.curves import CurveError, ResponseCurve, curve_named
 from sites.core.envelope import OperatingEnvelope
 from sites.core.intervals import Interval
 from sites.core.streams import StreamProduct, stream_product
@@ -27,6 +27,8 @@ from vpp.dispatch.models import Dispatch, Kind, SiteAssignment
 from vpp.dispatch.resharing import BoolArray, Fleet, Terms, reshared
 from vpp.dispatch.standing import Bounds, over_delivery_of
 
+UNKNOWN_SUSTAIN_S = 3600.0
+"""Taken for a product that has left the catalogue: the longest that one of it asks for."""
 MOVED_AT_ONCE = 50
 """Sites that follow their headroom in one round, at the least [count]: a small fleet moves as a whole."""
 
@@ -50,9 +52,10 @@ def arm_obligation(*, obligation: Obligation, at: datetime, token: int | None = 
         held = Dispatch.objects.filter(dispatch_id=obligation.dispatch_id).first()
         if held is not None and held.obligation_revision >= obligation.revision:
             return held
-        envelopes = _free_envelopes(curve=curve, dispatch=held, at=at)
-        target_kw = _target_kw(obligation.power_kw, curve)
-        allocation = allocate(target_kw, _sustainable_kw(envelopes, curve), minimum_kw=WATT_KW)
+        duty = _duty_of_curve(curve)
+        envelopes = _free_envelopes(duty=duty, dispatch=held, at=at)
+        target_kw = _target_kw(obligation.power_kw, duty)
+        allocation = allocate(target_kw, _sustainable_kw(envelopes, duty), minimum_kw=WATT_KW)
         if not allocation.power_kw.any():
             raise NothingToArm(
                 f"obligation {obligation.dispatch_id}: {len(envelopes)} free sites with data of the last "
@@ -90,9 +93,9 @@ def open_stream(
         held = Dispatch.objects.filter(dispatch_id=dispatch_id).first()
         if held is not None:
             return held
-        envelopes = _stream_envelopes(program=product.name, at=at)
-        sustainable_kw = [envelope.sustainable_kw(product.sustain_s, 0) for envelope in envelopes]
-        allocation = allocate(power_kw / (1.0 - float(settings.DROPOUT_MARGIN)), sustainable_kw, minimum_kw=WATT_KW)
+        duty = _duty_of_stream(product)
+        envelopes = _free_envelopes(duty=duty, dispatch=None, at=at)
+        allocation = allocate(_target_kw(power_kw, duty), _sustainable_kw(envelopes, duty), minimum_kw=WATT_KW)
         if not allocation.power_kw.any():
             raise NothingToArm(
                 f"stream {dispatch_id}: {len(envelopes)} free sites with data of the last "
@@ -105,20 +108,6 @@ def open_stream(
         powers_kw = _by_site(envelopes, allocation)
         desire(dispatch=dispatch, make_body=stream_bodies(dispatch, product), powers_kw=powers_kw, at=at)
     return dispatch
-
-
-def _stream_envelopes(*, program: str, at: datetime) -> list[OperatingEnvelope]:
-    """Return what the sites of a program have left beside their curves, those without another stream."""
-    busy = set(queries.armed_site_ids(at=at, kind=Kind.STREAM))
-    curves = queries.asked_kw(at=at, kind=Kind.CURVE)
-    return [
-        replace(e, discharge_kw=max(0.0, e.discharge_kw - curves.get(e.site_id, 0.0)),
-                charge_kw=max(0.0, e.charge_kw - curves.get(e.site_id, 0.0)))
-        for e in fleet_envelopes(
-            at=at, fresh_within_s=settings.FRESH_WITHIN_S, program=program, holds_without_link=False
-        )
-        if e.site_id not in busy
-    ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +128,8 @@ def review_dispatch(
 
     What sites that refused, are silent or not firm any more leave open goes to others at once; the shares of those
     whose turn has come follow their headroom and energy. While the window is open and the frequency is away, or
-    unknown, nothing moves: the fleet answers its own frequency, and moving shares would fight that.
+    unknown, nothing moves: the fleet answers its own frequency, and moving shares would fight that. A stream's shares
+    are moved by the same rules: each site goes over to its own with the next value of the signal, on the stream's ramp.
     """
     with transaction.atomic():
         leases.require_dispatch(token)
@@ -149,16 +139,16 @@ def review_dispatch(
         areas = {synchronous_area(zone) for zone, _ in now.deviations_hz}
         freeze.note([(synchronous_area(zone), hz) for zone, hz in now.deviations_hz], at=at)
         is_frozen = dispatch.starts_at <= at and (not areas or freeze.is_frozen(areas, at=at))
-        if dispatch.status != Dispatch.Status.OPEN or is_frozen or dispatch.kind == Kind.STREAM:
+        if dispatch.status != Dispatch.Status.OPEN or is_frozen:
             return Review(now.firm_kw, now.upper_kw, 0, is_frozen)
-        curve = curve_named(dispatch.product)
-        envelopes = _free_envelopes(curve=curve, dispatch=dispatch, at=at)
-        site_ids, fleet = _fleet(now, envelopes, curve, turns)
-        terms = Terms(dispatch.power_kw, _target_kw(dispatch.power_kw, curve), _limit_kw(dispatch.power_kw, curve))
+        duty = _duty_of(dispatch.kind, dispatch.product)
+        envelopes = _free_envelopes(duty=duty, dispatch=dispatch, at=at)
+        site_ids, fleet = _fleet(now, envelopes, duty, turns)
+        terms = Terms(dispatch.power_kw, _target_kw(dispatch.power_kw, duty), _limit_kw(dispatch.power_kw, duty))
         wanted_kw = reshared(fleet, terms)
         changed = np.flatnonzero(np.abs(wanted_kw - fleet.asked_kw) > WATT_KW)
         powers_kw = {site_ids[place]: round(float(wanted_kw[place]), 6) for place in changed}
-        count = desire(dispatch=dispatch, make_body=curve_bodies(dispatch, curve), powers_kw=powers_kw, at=at)
+        count = desire(dispatch=dispatch, make_body=_bodies(dispatch), powers_kw=powers_kw, at=at)
         return Review(now.firm_kw, now.upper_kw, count, False)
 
 
@@ -182,10 +172,10 @@ class Turns:
 
 
 def _fleet(
-    now: queries.Standing, envelopes: Sequence[OperatingEnvelope], curve: ResponseCurve, turns: Turns
+    now: queries.Standing, envelopes: Sequence[OperatingEnvelope], duty: Duty, turns: Turns
 ) -> tuple[list[str], Fleet]:
     """Return the sites that hold something or could, and what the sharing needs of each."""
-    sustainable_kw = dict(zip((e.site_id for e in envelopes), _sustainable_kw(envelopes, curve), strict=True))
+    sustainable_kw = dict(zip((e.site_id for e in envelopes), _sustainable_kw(envelopes, duty), strict=True))
     by_id = {site_id: site for site, site_id in now.site_ids.items()}
     site_ids = sorted(by_id.keys() | sustainable_kw.keys())
     sites = [by_id.get(site_id) for site_id in site_ids]
@@ -263,33 +253,86 @@ def _bodies(dispatch: Dispatch) -> MakeBody:
     return curve_bodies(dispatch, curve_named(dispatch.product))
 
 
-def _limit_kw(power_kw: float, curve: ResponseCurve) -> float:
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """What a product asks of each site, curve or stream."""
+
+    kind: Kind
+    product: str
+    sustain_s: float
+    """Full power is kept up for so long [s]."""
+    sign: int
+    """+1 into the bus, -1 out of it, 0 both ways."""
+
+
+def _duty_of_curve(curve: ResponseCurve) -> Duty:
+    return Duty(Kind.CURVE, curve.name, curve.sustain_s, curve.sign)
+
+
+def _duty_of_stream(product: StreamProduct) -> Duty:
+    return Duty(Kind.STREAM, product.name, product.sustain_s, 0)
+
+
+def _duty_of(kind: str, product: str) -> Duty:
+    """Return a dispatch's duty; raise CurveError or KeyError for a product that nobody knows any more."""
+    return _duty_of_stream(stream_product(product)) if kind == Kind.STREAM else _duty_of_curve(curve_named(product))
+
+
+def _limit_kw(power_kw: float, duty: Duty) -> float:
     """Return the most that sites may hold together for a size owed [kW]."""
-    return power_kw * (1.0 + over_delivery_of(curve.name).share)
+    return power_kw * (1.0 + over_delivery_of(duty.product).share)
 
 
-def _target_kw(power_kw: float, curve: ResponseCurve) -> float:
+def _target_kw(power_kw: float, duty: Duty) -> float:
     """Return what is asked of the fleet for a size owed, so that it is met after the usual dropouts [kW]."""
-    return min(power_kw / (1.0 - float(settings.DROPOUT_MARGIN)), _limit_kw(power_kw, curve))
+    return min(power_kw / (1.0 - float(settings.DROPOUT_MARGIN)), _limit_kw(power_kw, duty))
 
 
-def _free_envelopes(*, curve: ResponseCurve, dispatch: Dispatch | None, at: datetime) -> list[OperatingEnvelope]:
-    """Return the fresh envelopes of the product's sites that no other dispatch has armed.
+def _free_envelopes(*, duty: Duty, dispatch: Dispatch | None, at: datetime) -> list[OperatingEnvelope]:
+    """Return what the product's fresh sites have left beside their assignment of the other kind.
 
-    A site holds one assignment: arming it for a second dispatch would take it from the first.
+    Without those that another dispatch of this kind has armed: a site holds one of each, so arming it for a second
+    would take it from the first. A site that releases at a lost link may serve a stream.
     """
-    busy = set(queries.armed_site_ids(at=at, kind=Kind.CURVE, except_dispatch=dispatch))
-    streams = queries.asked_kw(at=at, kind=Kind.STREAM)
-    return [
-        replace(e, discharge_kw=max(0.0, e.discharge_kw - streams.get(e.site_id, 0.0)),
-                charge_kw=max(0.0, e.charge_kw - streams.get(e.site_id, 0.0)))
-        for e in fleet_envelopes(at=at, fresh_within_s=settings.FRESH_WITHIN_S, program=curve.name)
-        if e.site_id not in busy
-    ]  # fmt: skip
+    is_curve = duty.kind == Kind.CURVE
+    busy = set(queries.armed_site_ids(at=at, kind=duty.kind, except_dispatch=dispatch))
+    others = queries.asked(at=at, kind=Kind.STREAM if is_curve else Kind.CURVE)
+    duties = {product: _duty_beside(kind, product) for _, kind, product in others.values()}
+    envelopes = fleet_envelopes(
+        at=at, fresh_within_s=settings.FRESH_WITHIN_S, program=duty.product, holds_without_link=is_curve
+    )
+    free = []
+    for envelope in envelopes:
+        if envelope.site_id in busy:
+            continue
+        power_kw, _, product = others.get(envelope.site_id, (0.0, "", ""))
+        free.append(_beside(envelope, power_kw, duties[product]) if power_kw else envelope)
+    return free
 
 
-def _sustainable_kw(envelopes: Sequence[OperatingEnvelope], curve: ResponseCurve) -> list[float]:
-    return [envelope.sustainable_kw(curve.sustain_s, curve.sign) for envelope in envelopes]
+def _duty_beside(kind: str, product: str) -> Duty:
+    """Return the duty of another dispatch; of one that nobody knows any more the most that it may take."""
+    try:
+        return _duty_of(kind, product)
+    except (CurveError, KeyError):
+        return Duty(Kind(kind), product, UNKNOWN_SUSTAIN_S, 0)
+
+
+def _beside(envelope: OperatingEnvelope, power_kw: float, duty: Duty) -> OperatingEnvelope:
+    """Return what a site has left beside a share of another duty: of its power, and of the energy behind that."""
+    energy_kwh = power_kw * duty.sustain_s / 3600.0
+    up, down = float(duty.sign >= 0), float(duty.sign <= 0)
+    return replace(
+        envelope,
+        discharge_kw=max(0.0, envelope.discharge_kw - up * power_kw),
+        charge_kw=max(0.0, envelope.charge_kw - down * power_kw),
+        usable_energy_kwh=max(0.0, envelope.usable_energy_kwh - up * energy_kwh),
+        absorbable_energy_kwh=max(0.0, envelope.absorbable_energy_kwh - down * energy_kwh),
+    )
+
+
+def _sustainable_kw(envelopes: Sequence[OperatingEnvelope], duty: Duty) -> list[float]:
+    return [envelope.sustainable_kw(duty.sustain_s, duty.sign) for envelope in envelopes]
 
 
 def _by_site(envelopes: Sequence[OperatingEnvelope], allocation: Allocation) -> dict[str, float]:

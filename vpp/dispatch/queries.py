@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
 from typing import Final
 
 import numpy as np
 from django.conf import settings
 from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
 
-from markets.core.settlement import ContractedShare
+from markets.core.settlement import ContractedShare, share_over
 from markets.models import Obligation
 from markets.queries import open_obligations
 from sites.core.assignments import Refusal
+from sites.core.intervals import Interval
 from sites.metering.models import LiveState
 from sites.metering.queries import countable
 from sites.registry.models import Site
@@ -183,10 +185,11 @@ def armed_site_ids(
     return rows.values_list("site__site_id", flat=True)
 
 
-def asked_kw(*, at: datetime, kind: str) -> dict[str, float]:
-    """Return what sites are asked to hold by assignments of a kind, by site_id [kW]."""
+def asked(*, at: datetime, kind: str) -> dict[str, tuple[float, str, str]]:
+    """Return what sites are asked to hold by assignments of a kind, by site_id: (power [kW], kind, product)."""
     rows = SiteAssignment.objects.filter(superseded=False, kind=kind, power_kw__gt=0.0, refusal="", ends_at__gt=at)
-    return dict(rows.values_list("site__site_id", "power_kw"))
+    columns = rows.values_list("site__site_id", "power_kw", "kind", "dispatch__product")
+    return {site_id: (power_kw, of_kind, product) for site_id, power_kw, of_kind, product in columns}
 
 
 def assignments(*, dispatch_id: str) -> QuerySet[SiteAssignment]:
@@ -253,18 +256,34 @@ def standing(*, dispatch: Dispatch, at: datetime) -> Standing:
 
 
 def contracted_shares(*, dispatch_id: str) -> list[ContractedShare]:
-    """Return the shares that sites had acknowledged last in the obligation's window, as they are settled.
+    """Return the shares that sites had acknowledged in the obligation's window, as they are settled.
 
-    None for a site that held no power. What was disarmed when the operator cut the window short is
-    still a share: it was held up to there.
+    Each power counts from its acknowledgement to the next one's (``markets.core.settlement.share_over``); None for a
+    site that held no power in the window. What was disarmed when the operator cut the window short is still a
+    share: it was held up to there.
     """
-    ends_at = Obligation.objects.values_list("ends_at", flat=True).get(dispatch_id=dispatch_id)
+    starts_at, ends_at = Obligation.objects.values_list("starts_at", "ends_at").get(dispatch_id=dispatch_id)
+    window = Interval(starts_at, ends_at)
     rows = assignments(dispatch_id=dispatch_id).filter(acknowledged_at__lt=ends_at)
-    return [
-        ContractedShare(site_id=row.site.site_id, contracted_kw=row.power_kw, baseline_kw=row.baseline_kw)
-        for row in _held(rows)
-        if row.power_kw > 0.0
-    ]
+    columns = rows.values_list("site__site_id", "acknowledged_at", "power_kw", "baseline_kw")
+    streams_kw = _streams_kw(window)
+    shares = []
+    for site_id, own in groupby(columns, key=lambda row: row[0]):
+        held = [(at, power_kw, baseline_kw) for _, at, power_kw, baseline_kw in own if at is not None]
+        contracted_kw, moves = share_over(window, [(at, power_kw) for at, power_kw, _ in held])
+        if contracted_kw > 0.0:
+            baseline_kw = next(baseline for _, power_kw, baseline in reversed(held) if power_kw > 0.0)
+            stream_kw = streams_kw.get(site_id, 0.0)
+            shares.append(ContractedShare(site_id, contracted_kw, baseline_kw, moves, stream_kw))
+    return shares
+
+
+def _streams_kw(window: Interval) -> dict[str, float]:
+    """Return the most that each site may have held of setpoint streams in a window, by site_id [kW]."""
+    rows = SiteAssignment.objects.filter(
+        kind=Kind.STREAM, refusal="", dispatch__starts_at__lt=window.ends_at, dispatch__ends_at__gt=window.starts_at
+    )
+    return dict(rows.order_by().values_list("site__site_id").annotate(Max("power_kw")))
 
 
 def arm_latencies_ms(*, dispatch_id: str) -> list[float]:

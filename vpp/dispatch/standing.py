@@ -13,6 +13,7 @@ from itertools import groupby
 from typing import Final
 
 from sites.core.curves import CATALOGUE
+from sites.core.streams import STREAM_PRODUCTS
 
 STATED_OVER_DELIVERY_SHARE: Final = 0.10
 """Taken where a product publishes no limit on over-delivery [share of the obligation]: five dropout margins, and
@@ -57,6 +58,9 @@ class OverDelivery:
 def over_delivery_of(product: str) -> OverDelivery:
     """Return a product's limit on over-delivery; this project's stated one where none is published."""
     curve = CATALOGUE.get(product)
+    if product in STREAM_PRODUCTS:
+        source = "no limit is published for this regulation product; a choice of this project"
+        return OverDelivery(STATED_OVER_DELIVERY_SHARE, source, "U", False)
     if curve is None:
         return OverDelivery(0.0, f"product {product!r} is not in the catalogue any more", "U", False)
     if curve.over_delivery_share is None:
