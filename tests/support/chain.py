@@ -1,12 +1,14 @@
 """The whole chain as real processes on one machine; each may be killed and is started again as its supervisor would.
 
-A site with its control and its uplink, a process of simulated sites, broker, PostgreSQL, two ingest workers that stand
-by for each other, the host, a dispatcher and its stand-by, and a curve that all sites are armed with.
+A site with its control and its uplink behind a link that can be cut, a process of simulated sites, broker, PostgreSQL,
+two ingest workers that stand by for each other, the host, a dispatcher and its stand-by, and a curve that all sites are
+armed with.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import random
@@ -20,6 +22,7 @@ from typing import Any
 import psycopg
 from support.brokers import Broker, nats_broker
 from support.chain_truth import SiteTruth
+from support.cut_link import CutLink, a_link
 from support.edge import Simulator
 from support.edge_site import SITE_ID, EdgeSite
 from support.fleet_watch import FleetWatch
@@ -36,7 +39,9 @@ HALVES = ("0-31", "32-63")
 STARTED_AGAIN_S = {"control": 0.2, "uplink": 1.0, "simulate": 1.0, "ingest": 1.0, "dispatch": 1.0, "host": 1.0}
 """As RestartSec in deploy's units [s]; broker and database are on other machines and take up to SERVER_AWAY_S."""
 SERVER_AWAY_S = 3.0
-VICTIMS = ("broker", "database", "ingest", "dispatch", "host", "uplink", "control", "simulate")
+LINK_AWAY_S = (1.0, 10.0)
+"""How long a round cuts the site's link [s]: less than anybody takes to give a silent connection up."""
+VICTIMS = ("broker", "database", "ingest", "dispatch", "host", "uplink", "control", "simulate", "link")
 WINDOW_S = 3 * 3600.0
 PUT_BY_MS = 1_000
 """Registers are put by five times a second; a busy machine is late with it."""
@@ -67,6 +72,7 @@ class Chain:
     broker: Broker
     database: PostgresServer
     platform: Platform
+    link: CutLink
     site: EdgeSite
     simulator: Simulator
     watch: FleetWatch
@@ -204,6 +210,9 @@ class Chain:
         if victim == "database":
             self.database.kill()
             return chance.uniform(0.0, SERVER_AWAY_S), self.database.start
+        if victim == "link":
+            self.link.cut()
+            return chance.uniform(*LINK_AWAY_S), self.link.restore
         after_s = STARTED_AGAIN_S[victim]
         if victim in {"control", "uplink"}:
             self.site.kill(victim)
@@ -271,6 +280,7 @@ def a_chain(folder: Path, **settings: str) -> Iterator[Chain]:
     """Yield a running chain, all its sites armed; end what was started for it."""
     with (
         nats_broker() as broker,
+        a_link(broker.port) as link,
         postgres_server(durable=True, connections=60) as database,
         a_platform(folder, broker.url, database.url, **({"VPP_LEASE_S": "2"} | settings)) as platform,
     ):
@@ -278,7 +288,7 @@ def a_chain(folder: Path, **settings: str) -> Iterator[Chain]:
         site_folder, fleet_folder = folder / "site", folder / "fleet"
         site_folder.mkdir()
         fleet_folder.mkdir()
-        site = EdgeSite(broker, seed, site_folder, interval_s=INTERVAL_S)
+        site = EdgeSite(dataclasses.replace(broker, port=link.port), seed, site_folder, interval_s=INTERVAL_S)
         fleet = synthetic_fleet(SIMULATED, 7)
         platform.set_up([_manifest_of(site), *map(manifest_of, fleet)])
         simulator = Simulator(broker, SIMULATED, seed, fleet_folder, INTERVAL_S, keep_stored_days=1)
@@ -289,7 +299,7 @@ def a_chain(folder: Path, **settings: str) -> Iterator[Chain]:
         put_by_ms = INTERVAL_S * 1000 + PUT_BY_MS
         for one in fleet:
             truths[one.site_id] = SiteTruth(one.site_id, fleet_folder / "outbox.sqlite3", None, put_by_ms)
-        chain = Chain(folder, broker, database, platform, site, simulator, watch, truths)
+        chain = Chain(folder, broker, database, platform, link, site, simulator, watch, truths)
         try:
             for name in ("control", "uplink"):
                 site.start(name)

@@ -20,7 +20,14 @@ class EdgeSite:
     """The two processes of one simulated site."""
 
     def __init__(
-        self, broker: Broker, seed: bytes, folder: Path, *, interval_s: int, loss_of_link: str = "hold"
+        self,
+        broker: Broker,
+        seed: bytes,
+        folder: Path,
+        *,
+        interval_s: int,
+        loss_of_link: str = "hold",
+        loss_grace_s: float = 10.0,
     ) -> None:
         self._broker = broker
         self._folder = folder
@@ -30,6 +37,7 @@ class EdgeSite:
             .replace("0" * 64, public_key_of(seed).hex())
             .replace("interval_s = 60", f"interval_s = {interval_s}")
             .replace('loss_of_link = "hold"', f'loss_of_link = "{loss_of_link}"')
+            .replace("loss_grace_s = 10.0", f"loss_grace_s = {loss_grace_s}")
         )
         self.config = folder / "site.toml"
         self.config.write_text(text, encoding="utf-8")
