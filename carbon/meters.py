@@ -12,7 +12,7 @@ from itertools import pairwise
 from carbon.core.factors import EmissionFactor
 from carbon.core.flows import StepEnergy
 from sites.core.intervals import Interval
-from sites.core.readings import Quality
+from sites.core.readings import PROVES_NOTHING, Quality
 from sites.core.units import UWH_PER_KWH
 from sites.metering.models import MeterInterval
 from sites.metering.queries import metric_values
@@ -205,7 +205,7 @@ def _metered_intervals(period: Interval, asset_ids: Sequence[int] | None) -> dic
             )
     return {
         asset_id: sorted(
-            (row for row in rows.values() if row.quality != Quality.INVALID),
+            (row for row in rows.values() if row.quality not in PROVES_NOTHING),
             key=lambda row: (row.period.ends_at, row.number),
         )
         for asset_id, rows in found.items()

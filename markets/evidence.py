@@ -27,6 +27,7 @@ from markets.core.products import Product, product_named
 from markets.core.settlement import ContractedShare, FleetFigures, SiteFigures, ratio
 from sites.core.curves import FloatArray
 from sites.core.intervals import Interval
+from sites.core.readings import Quality
 from sites.metering.models import HighRateRecord, MeterInterval
 from sites.registry.models import Site
 from sites.wire.records import unpack_samples
@@ -92,6 +93,7 @@ def site_evidence(
             numbers.append((chunk.number, 0))
 
     rows = MeterInterval.objects.filter(asset__site__site_id=site_id, asset__name=BATTERY)
+    rows = rows.exclude(quality=Quality.UNPROVEN)
     if intervals is None:
         rows = rows.filter(starts_at__lt=window.ends_at, ends_at__gt=window.starts_at)
     else:

@@ -15,7 +15,14 @@ class Quality(StrEnum):
     QUESTIONABLE = "questionable"
     """Measured, but something is off: its clock is flagged, or its site had no birth yet."""
     INVALID = "invalid"
+    DERIVED = "derived"
+    """Made by the platform from the registers of a meter whose accuracy class is declared."""
+    UNPROVEN = "unproven"
+    """Likewise, from registers of nobody knows which class."""
 
+
+PROVES_NOTHING: Final = frozenset({Quality.INVALID, Quality.UNPROVEN})
+"""Kept, shown and audited; no book settles on it."""
 
 METER_CLASSES: Final = ("0.1S", "0.2S", "0.5S", "0.1", "0.2", "0.5", "1", "2", "3", "A", "B", "C")
 """Accuracy classes of energy meters: IEC 62053-21/-22 and the Measuring Instruments Directive (EN 50470)."""
@@ -32,6 +39,8 @@ class TimeQuality(StrEnum):
     """The site's clock jumped while, or just before, this was metered."""
     DISPUTED = "disputed"
     """It came as live data, but its end does not fit the instant at which the platform received it."""
+    SAMPLED = "sampled"
+    """Its ends are the grid's; the registers there are the last ones read, up to a minute before."""
     UNKNOWN = "unknown"
     """The site does not say."""
 

@@ -9,15 +9,18 @@ from typing import Any, Final
 from sites.metering.instants import OLDEST, instant_of_ms
 from sites.wire.metrics import (
     ASSET_DECLARED,
+    MAPPED_REGISTERS,
     NAMEPLATE_NAMES,
     NAMES_TEXT,
     NODE_METRICS,
     STANDING_METRICS,
     SYSTEM_METRICS,
     MetricType,
+    by_name,
 )
 
 NODE_DECLARED: Final = {declaration.name: declaration for declaration in (*NODE_METRICS, *STANDING_METRICS)}
+ASSET_STORED: Final = ASSET_DECLARED | by_name(MAPPED_REGISTERS)
 NODE_UNSTORED: Final = frozenset(declaration.name for declaration in SYSTEM_METRICS)
 """The nameplate in births is not stored either: the registry holds the enrolled values, which decide."""
 LIVE_TEXTS: Final = frozenset({MetricType.STRING})
@@ -37,7 +40,7 @@ def problem_with(
     name: str, value: Any, asset: str, at: datetime | None, received_at: datetime, max_clock_ahead_s: float
 ) -> tuple[str, str] | None:
     """Return (error, detail) of a value that cannot be stored, or None."""
-    declared = (ASSET_DECLARED if asset else NODE_DECLARED).get(name)
+    declared = (ASSET_STORED if asset else NODE_DECLARED).get(name)
     if declared is None or "/" in name:
         return "metric_unknown", "not declared for " + ("an asset" if asset else "a site")
     if at is None or at < OLDEST:

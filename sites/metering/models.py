@@ -205,6 +205,18 @@ class MeterInterval(models.Model):
         ]
 
 
+class RegisterBase(models.Model):
+    """Registers of an asset behind somebody else's gateway, at the end of the last minute that was closed."""
+
+    asset = models.OneToOneField(Asset, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    at = models.DateTimeField()
+    into_uwh = models.BigIntegerField(null=True)
+    from_uwh = models.BigIntegerField(null=True)
+    """None after the rules named another register: from ``at`` on the first that is read counts."""
+    source = models.CharField(max_length=64)
+    """SHA-256 of the rules that made them."""
+
+
 class StreamMark(models.Model):
     """How far a site's numbered stream is stored without a hole; told back to the site."""
 

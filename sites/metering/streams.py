@@ -164,7 +164,7 @@ def same_content(item: NumberedItem, content: tuple[Any, ...], quality: str) -> 
     """Tell whether an item repeats stored content: equal values, and a quality no worse than stored."""
     if item.content != content:
         return False
-    return not isinstance(item, IntervalItem) or _QUALITY_RANK[item.quality] <= _QUALITY_RANK[quality]
+    return not isinstance(item, IntervalItem) or _QUALITY_RANK[item.quality] <= _QUALITY_RANK.get(quality, -1)
 
 
 def most_in(duration: timedelta) -> tuple[int, int]:

@@ -11,9 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from sites.core.readings import METER_CLASSES
 from sites.wire.errors import AliasUnknown, MetricTypeMismatch, UnitMismatch, WireError
 from sites.wire.judging import MetricValue, judged
-from sites.wire.metrics import NAMEPLATE_NAMES, SYSTEM_METRICS, MetricDeclaration, MetricType, declared_on
+from sites.wire.metrics import (
+    MAPPED_REGISTERS,
+    NAMEPLATE_NAMES,
+    SYSTEM_METRICS,
+    MetricDeclaration,
+    MetricType,
+    by_name,
+    declared_on,
+)
 from sites.wire.payload import Metric, typed_value
 
 MAX_RULES: Final = 500
@@ -28,7 +37,8 @@ UNITS: Final[dict[str, tuple[str, float, float]]] = {
 }  # fmt: skip
 """Unit as gateways write it -> (ours, factor, offset added behind it)."""
 UNIT_PROPERTIES: Final = ("engUnit", "Engineering Units", "unit")
-RULE_FIELDS: Final = ("device", "metric", "asset", "as", "unit", "factor", "words")
+RULE_FIELDS: Final = ("device", "metric", "asset", "as", "unit", "factor", "words", "meter_class")
+REGISTERS: Final = by_name(MAPPED_REGISTERS)
 SYSTEM_NAMES: Final = frozenset(declaration.name for declaration in SYSTEM_METRICS)
 _NUMBERS: Final = frozenset(MetricType(index) for index in range(MetricType.INT8, MetricType.DOUBLE + 1))
 
@@ -53,6 +63,8 @@ class Rule:
     """-1 turns a sign; taken after the unit."""
     words: tuple[tuple[str, str], ...] = ()
     """Texts or whole numbers of the gateway and the text of ours for each."""
+    meter_class: str = ""
+    """Of a register: accuracy class of its meter, as the operator declares it; "" proves nothing."""
 
 
 GatewayMap = Mapping[tuple[str, str], Rule]
@@ -224,6 +236,8 @@ def _rule(raw: object, where: str) -> Rule:
         if not isinstance(value, str) or len(value) > MAX_TEXT or (name in ("metric", "as") and not value):
             raise MapError(f"{where}: {name} is {value!r:.60}, accepted: a text of up to {MAX_TEXT} characters")
     target = declared_on(texts["asset"] or None).get(texts["as"])
+    if texts["asset"]:
+        target = REGISTERS.get(texts["as"], target)
     if target is None or "/" in target.name or target.name in NAMEPLATE_NAMES or target.name in SYSTEM_NAMES:
         # Numbered streams need numbers that only their own keeper can give; the nameplate is the registry's.
         raise MapError(f"{where}: as is {texts['as']!r:.60}, accepted: a live metric of docs/wire.md")
@@ -234,9 +248,20 @@ def _rule(raw: object, where: str) -> Rule:
     if unit and UNITS.get(unit, ("", 0.0, 0.0))[0] != target.unit:
         accepted = ", ".join(name for name, (ours, _, _) in UNITS.items() if ours == target.unit) or "none"
         raise MapError(f"{where}: unit is {unit!r}, accepted for {target.name}: {accepted}")
+    if target.name in REGISTERS and factor < 0:
+        raise MapError(f"{where}: factor is {factor!r:.60}, accepted for a register: above 0; each way is its own")
     return Rule(
-        texts["device"], texts["metric"], texts["asset"], target, unit, float(factor), _words(raw, target, where)
-    )
+        texts["device"], texts["metric"], texts["asset"], target, unit, float(factor), _words(raw, target, where),
+        _meter_class(raw, target, where),
+    )  # fmt: skip
+
+
+def _meter_class(raw: Mapping[str, Any], target: MetricDeclaration, where: str) -> str:
+    value = raw.get("meter_class", "")
+    if "meter_class" in raw and (target.name not in REGISTERS or value not in METER_CLASSES):
+        accepted = f"{', '.join(METER_CLASSES)}, of {' or '.join(REGISTERS)}"
+        raise MapError(f"{where}: meter_class is {value!r:.60}, accepted: {accepted}")
+    return str(value)
 
 
 def _words(raw: Mapping[str, Any], target: MetricDeclaration, where: str) -> tuple[tuple[str, str], ...]:

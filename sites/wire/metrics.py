@@ -305,6 +305,14 @@ CONTROL_COMMANDS: Final = (
     MetricDeclaration(COMMAND, MetricType.BYTES, text="signed envelope over a command's body"),
 )
 
+REGISTER_INTO: Final = "register_into_kwh"
+REGISTER_FROM: Final = "register_from_kwh"
+MAPPED_REGISTERS: Final = (
+    MetricDeclaration(REGISTER_INTO, _D, "kWh", 0.0, 1e9, "cumulative into the bus: import, discharge, generation"),
+    MetricDeclaration(REGISTER_FROM, _D, "kWh", 0.0, 1e9, "cumulative out of the bus: export, charge, consumption"),
+)
+"""What a rule may make of a gateway's energy registers, on an asset; our own edge sends numbered intervals."""
+
 Declarations = dict[str, MetricDeclaration]
 
 

@@ -1,4 +1,4 @@
-"""Make the roll-ups of readings that are due."""
+"""Make what is due from readings: roll-ups, and intervals of meters behind other gateways."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from sites.metering import rollups
+from sites.metering import derived, rollups
 
 
 class Command(BaseCommand):
     """``manage.py roll_up [--every SECONDS]``; by a timer each minute, or as a process."""
 
-    help = "Roll readings up to minutes and quarters of an hour, again where late data came."
+    help = "Roll readings up to minutes and quarters; make intervals of the registers that gateways of others send."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take how often."""
@@ -33,7 +33,10 @@ class Command(BaseCommand):
             # Of older minutes some readings may be deleted already; the margin is for clocks that are ahead.
             oldest = at - timedelta(days=settings.READING_DAYS) + timedelta(seconds=settings.MAX_CLOCK_AHEAD_S + 60.0)
             done = rollups.roll_up(at=at, oldest=oldest)
-            self.stdout.write(f"{done.minutes} minutes of partitions, {done.rows} rows")
+            made = derived.derive_intervals(at=at)
+            self.stdout.write(
+                f"{done.minutes} minutes of partitions, {done.rows} rows, {made.intervals} intervals from registers"
+            )
             if every_s is None:
                 return
             time.sleep(every_s)

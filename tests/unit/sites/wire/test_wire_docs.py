@@ -139,6 +139,11 @@ def test_a_text_of_names_is_no_other_text() -> None:
                 judged(metric, alarms, at_ms=0, latest_ms=0)
 
 
+def test_the_registers_that_a_rule_may_map_are_described() -> None:
+    (rows,) = (rows for head, rows in tables() if head[0] == "as")
+    assert rows == [[f"`{d.name}`", d.unit, f"0 to {d.high:.0f}", d.text] for d in metrics.MAPPED_REGISTERS]
+
+
 # --- commands: to whom, what answers, what is refused ------------------------------------------------
 (COMMAND_ROWS,) = (rows for head, rows in tables() if head[0] == "command")
 COMMANDS = {named(row[0].removesuffix(" = true")): row[1:] for row in COMMAND_ROWS}

@@ -145,6 +145,11 @@ def test_other_rules_ask_for_births_again() -> None:
         ({"factor": True}, "accepted: 1e-9 to 1e9"),
         ({"scale": 2}, "is not a field"),
         ({"metric": ""}, "accepted: a text"),
+        ({"meter_class": "B"}, "meter_class is 'B', accepted: .* of register_into_kwh"),
+        ({"as": "register_into_kwh", "unit": "Wh", "meter_class": "best"}, "meter_class is 'best', accepted: 0.1S"),
+        ({"as": "register_into_kwh", "unit": "kW"}, "accepted for register_into_kwh: Wh, kWh, MWh"),
+        ({"as": "register_into_kwh", "unit": "Wh", "factor": -1}, "accepted for a register: above 0"),
+        ({"as": "register_into_kwh", "unit": "Wh", "asset": ""}, "accepted: a live metric"),
         ({"words": {"1": "on"}}, "accepted: an object"),
     ],
 )
@@ -157,3 +162,28 @@ def test_a_rule_that_cannot_be_used_is_named(change: dict[str, Any], named: str)
 def test_a_list_that_cannot_be_used_is_named(raw: object) -> None:
     with pytest.raises(MapError, match="accepted"):
         rules_from(raw)
+
+
+def test_a_register_becomes_a_reading_in_our_unit() -> None:
+    registers = [
+        {"device": "BMS", "metric": "E_dis", "asset": "battery", "as": "register_into_kwh", "meter_class": "B"},
+        {"device": "BMS", "metric": "E_chg", "asset": "battery", "as": "register_from_kwh", "unit": "Wh"},
+    ]
+    rules = rules_from(registers)
+    assert [rule.meter_class for rule in rules.values()] == ["B", ""]
+    gateway = Gateway(rules=registers)
+    gateway.say("NBIRTH", None, Metric("bdSeq", type=MetricType.UINT64, value=1))
+    births = [
+        Metric("E_dis", 1, MetricType.DOUBLE, 1.25, properties={"engUnit": "MWh"}),
+        Metric("E_chg", 2, MetricType.INT64, 1_700_123),
+    ]
+    values = values_of(gateway.say("DBIRTH", "BMS", *births))
+    assert values == {"battery/register_into_kwh": 1250.0, "battery/register_from_kwh": pytest.approx(1700.123)}
+
+
+def test_our_own_edge_may_not_send_registers_that_way() -> None:
+    gateway = Gateway()
+    gateway.host.use_gateways({})
+    gateway.say("NBIRTH", None, Metric("bdSeq", type=MetricType.UINT64, value=1))
+    events = gateway.say("DBIRTH", "battery", Metric("register_into_kwh", 1, MetricType.DOUBLE, 1.0))
+    assert [event.error_name for event in events if isinstance(event, Refused)] == ["metric_unknown"]
