@@ -22,8 +22,8 @@ from markets.core.delivery import (
     site_delivery,
     worst_window,
 )
-from markets.core.performance import k_factor, worst_error_ratio
 from markets.core.products import Product, product_named
+from markets.core.scores.neso import k_factor, worst_error_ratio
 from markets.core.settlement import ContractedShare, FleetFigures, SiteFigures, ratio
 from sites.core.curves import FloatArray
 from sites.core.intervals import Interval

@@ -108,6 +108,15 @@ _FCR_D_UP: Final = ResponseCurve(
     certainty="M",
     effective_from=date(2023, 9, 1),
 )
+_FCR_D_UP_BEFORE_2023: Final = replace(
+    _FCR_D_UP,
+    name="fcr-d-up-before-2023",
+    initiate_within_s=5.0,
+    full_within_s=30.0,
+    source="Nordic FCR-D up before 1 September 2023: 49.9 to 49.5 Hz, 50 % in 5 s, 100 % in 30 s (fingrid.fi); "
+    "energy and recovery as of the rule since",
+    effective_from=None,
+)
 _AEMO_R1: Final = ResponseCurve(
     name="aemo-r1",
     direction=Direction.LOW,
@@ -138,6 +147,15 @@ _AEMO_R60: Final = replace(
     sustain_s=300.0,
     source="AEMO slow raise: outside 49.85 to 50.15 Hz, 60 s (AEMO MASS pages); full at 0.5 Hz and held until "
     "the 5 min service takes over, from memory",
+)
+_AEMO_R5: Final = replace(
+    _AEMO_R60,
+    name="aemo-r5",
+    initiate_within_s=300.0,
+    full_within_s=300.0,
+    sustain_s=600.0,
+    source="AEMO delayed raise: outside 49.85 to 50.15 Hz, 5 min (AEMO MASS pages); full at 0.5 Hz and held for "
+    "10 min from the excursion on, from memory",
 )
 
 CATALOGUE: Final[dict[str, ResponseCurve]] = {
@@ -183,6 +201,8 @@ CATALOGUE: Final[dict[str, ResponseCurve]] = {
         ),
         _FCR_D_UP,
         _mirrored(_FCR_D_UP, "fcr-d-down"),
+        _FCR_D_UP_BEFORE_2023,
+        _mirrored(_FCR_D_UP_BEFORE_2023, "fcr-d-down-before-2023"),
         ResponseCurve(
             name="fcr-n",
             direction=Direction.BOTH,
@@ -227,6 +247,8 @@ CATALOGUE: Final[dict[str, ResponseCurve]] = {
         _mirrored(_AEMO_R6, "aemo-l6"),
         _AEMO_R60,
         _mirrored(_AEMO_R60, "aemo-l60"),
+        _AEMO_R5,
+        _mirrored(_AEMO_R5, "aemo-l5"),
         ResponseCurve(
             name="cn-primary",
             direction=Direction.BOTH,

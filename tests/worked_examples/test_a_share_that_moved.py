@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from markets.core.delivery import SiteRecord, site_delivery
-from markets.core.performance import worst_error_ratio
+from markets.core.scores.neso import worst_error_ratio
 from markets.core.settlement import apportion, payment, share_over
 from sites.core.curves import curve_named
 from sites.core.intervals import Interval

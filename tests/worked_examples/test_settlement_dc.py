@@ -1,7 +1,7 @@
 """Dynamic Containment low, worked by hand: curve, energy, K and money.
 
 Rules: sites/core/curves.py (0 at 0.015 Hz, 5 % at 0.2 Hz, 100 % at 0.5 Hz, 15 min) and
-markets/core/products.py (GBP/MW/h x MW x h x K; K = 1 to 3 %, 0 from 7 %, unsure).
+markets/core/catalogue/neso.py (GBP/MW/h x MW x h x K; K = 1 to 3 %, 0 from 7 %, unsure).
 Prices: NESO EAC monthly averages of DC low as in ../shared/data/prices.
 """
 
@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from markets.core.delivery import energy_uwh
-from markets.core.performance import k_factor
 from markets.core.products import PRODUCTS, Basis, price_at, product_named
+from markets.core.scores.neso import k_factor
 from markets.core.settlement import apportion, payment
 from sites.core.curves import curve_named, required_share
 
@@ -94,7 +94,10 @@ def test_the_price_is_that_of_its_month():
 
 @pytest.mark.shared_data
 @pytest.mark.skipif(not PRICES.is_file(), reason="../shared/data is absent")
-@pytest.mark.parametrize(("name", "column"), [("neso-dc-low", "DCL"), ("neso-dc-high", "DCH")])
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [(f"neso-{s}-{way}", f"{s.upper()}{way[0].upper()}") for s in ("dc", "dm", "dr") for way in ("low", "high")],
+)
 def test_the_typed_in_prices_are_those_of_the_recording(name, column):
     with gzip.open(PRICES, "rt") as file:
         recorded = {row["month"]: Decimal(row[f"{column}_price_gbp_per_MW_h"]) for row in csv.DictReader(file)}

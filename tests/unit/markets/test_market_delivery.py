@@ -19,7 +19,7 @@ from markets.core.delivery import (
     timed_envelope,
     worst_window,
 )
-from markets.core.performance import k_factor, worst_error_ratio
+from markets.core.scores.neso import k_factor, worst_error_ratio
 from sites.core.curves import curve_named
 from sites.core.units import UWH_PER_KWH
 

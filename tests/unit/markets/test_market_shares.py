@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from markets.core.delivery import SiteRecord, response_time_s, site_delivery
-from markets.core.performance import worst_error_ratio
+from markets.core.scores.neso import worst_error_ratio
 from markets.core.settlement import ContractedShare, as_booked, share_over
 from sites.core.curves import curve_named
 from sites.core.intervals import Interval
