@@ -115,13 +115,17 @@ def choice(name: str, default: str, accepted: tuple[str, ...]) -> str:
     return value
 
 
-def key_hex(name: str) -> bytes:
-    """Return a 32-byte key written as 64 hexadecimal digits."""
-    value = text(name)
-    try:
-        key = bytes.fromhex(value)
-    except ValueError:
-        key = b""
-    if len(key) != 32:
-        raise ImproperlyConfigured(f"{name} is not a key, accepted: 64 hexadecimal digits (32 bytes)")
-    return key
+def keys_hex(name: str, most: int) -> tuple[bytes, ...]:
+    """Return 32-byte keys, each written as 64 hexadecimal digits, separated by commas."""
+    keys = []
+    for part in text(name).split(","):
+        try:
+            keys.append(bytes.fromhex(part.strip()))
+        except ValueError:
+            keys.append(b"")
+    # The value itself is a secret, so only the name is told.
+    if not all(len(key) == 32 for key in keys) or not 1 <= len(set(keys)) == len(keys) <= most:
+        raise ImproperlyConfigured(
+            f"{name} is not 1 to {most} keys, accepted: 64 hexadecimal digits each, commas between, none twice"
+        )
+    return tuple(keys)

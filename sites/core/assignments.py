@@ -37,6 +37,8 @@ class Refusal(StrEnum):
 
     MALFORMED = "malformed"
     UNSIGNED = "unsigned"
+    KEY_WITHDRAWN = "key_withdrawn"
+    """Signed by a key that the platform has withdrawn."""
     WRONG_SITE = "wrong_site"
     STALE = "stale"
     """Its sequence is below the one that the site holds."""

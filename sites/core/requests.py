@@ -35,6 +35,8 @@ class RequestRefusal(StrEnum):
 
     MALFORMED = "malformed"
     UNSIGNED = "unsigned"
+    KEY_WITHDRAWN = "key_withdrawn"
+    """Signed by a key that the platform has withdrawn."""
     WRONG_SITE = "wrong_site"
     STALE = "stale"
     """Its sequence is below the one that the site answered last: a replay, or one that was overtaken."""

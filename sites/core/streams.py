@@ -34,6 +34,7 @@ class SignalRefusal(StrEnum):
 
     MALFORMED = "malformed"
     UNSIGNED = "unsigned"
+    KEY_WITHDRAWN = "key_withdrawn"
     FOREIGN = "foreign"
     """Of a stream that the site holds no grant of."""
     CLOSED = "closed"

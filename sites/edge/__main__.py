@@ -164,6 +164,7 @@ def _uplink(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
         broker=config.broker,
         host_id=config.host_id,
         platform_keys=config.platform_keys,
+        key_authority=config.key_authority,
         interval_s=config.interval_s,
         outbox_path=config.runtime_dir / f"{config.site_id}.outbox.sqlite3",
         outbox_max_bytes=config.outbox_max_bytes,

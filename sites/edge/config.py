@@ -54,6 +54,7 @@ class EdgeConfig:
     broker: BrokerAddress
     host_id: str
     platform_keys: tuple[bytes, ...]
+    key_authority: bytes | None
     """Public Ed25519 keys whose assignments are taken; two while the platform changes its key."""
     policy: LinkLossPolicy
     interval_s: int
@@ -119,6 +120,7 @@ def load_config(path: Path, environment: Mapping[str, str]) -> EdgeConfig:
         broker=_broker(link, environment),
         host_id=link.text("host_id", pattern=SITE_ID, accepted="1 to 64 of A-Z a-z 0-9 _ -"),
         platform_keys=_keys(link),
+        key_authority=_authority(link),
         policy=LinkLossPolicy(
             LossOfLink(link.choice("loss_of_link", tuple(choice.value for choice in LossOfLink))),
             link.number("loss_grace_s", 0.0, 3600.0, default=10.0),
@@ -174,6 +176,13 @@ def _keys(link: _Table) -> tuple[bytes, ...]:
         if not isinstance(key, str) or not KEY_HEX.match(key):
             raise link.wrong("platform_keys", key, "64 hexadecimal digits, lower case")
     return tuple(bytes.fromhex(key) for key in keys)
+
+
+def _authority(link: _Table) -> bytes | None:
+    key = link.text("key_authority", default="")
+    if key and not KEY_HEX.match(key):
+        raise link.wrong("key_authority", key, "64 hexadecimal digits, lower case, or nothing")
+    return bytes.fromhex(key) or None
 
 
 def _interval(link: _Table) -> int:

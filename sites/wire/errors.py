@@ -113,6 +113,12 @@ class SignatureInvalid(WireError):
     name = "signature_invalid"
 
 
+class KeyWithdrawn(WireError):
+    """An envelope signed by a key that the platform has withdrawn."""
+
+    name = "key_withdrawn"
+
+
 ERRORS: Final[tuple[type[WireError], ...]] = (
     TopicInvalid,
     DeviceUnknown,
@@ -131,4 +137,5 @@ ERRORS: Final[tuple[type[WireError], ...]] = (
     DatasetUnsupported,
     SamplesMalformed,
     SignatureInvalid,
+    KeyWithdrawn,
 )

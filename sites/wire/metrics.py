@@ -101,6 +101,7 @@ RESEND_REFUSALS: Final = ("", "no_longer_kept", "not_numbered_yet", "stream_unkn
 DESIRED: Final = "desired"
 DESIRED_STREAM: Final = "desired_stream"
 COMMAND: Final = "command"
+KEYS: Final = "keys"
 CONTROL_DEVICE: Final = "control"
 
 MODES: Final = ("grid_tied", "islanding", "islanded", "resynchronizing", "black_start", "lockout", "maintenance")
@@ -226,6 +227,11 @@ CONTROL_METRICS: Final = (
     MetricDeclaration("answer/hash", _S, text="content hash of the last command, empty for none"),
     MetricDeclaration("answer/sequence", _I, "", 0, _COUNT, "highest sequence that the site has answered, 0 for none"),
     MetricDeclaration("answer/error", _S, text="why it was refused, empty when it was not"),
+    MetricDeclaration("keys/ids", _S, text="ids of the keys whose signatures the site takes, comma separated"),
+    MetricDeclaration("keys/generation", _I, "", 0, _COUNT, "generation of the held announcement, 0: as configured"),
+    MetricDeclaration("keys/hash", _S, text="content hash of the held announcement, empty for none"),
+    MetricDeclaration("keys/refused_hash", _S, text="content hash of the last refused announcement, empty for none"),
+    MetricDeclaration("keys/refusal", _S, text="why it was refused, empty for none"),
 )
 """Reported state and answers on the virtual device ``control``, at once on every change or repeat."""
 
@@ -303,6 +309,9 @@ CONTROL_COMMANDS: Final = (
     MetricDeclaration(DESIRED, MetricType.BYTES, text="signed envelope over an assignment's body"),
     MetricDeclaration(DESIRED_STREAM, MetricType.BYTES, text="signed envelope over a stream grant's body"),
     MetricDeclaration(COMMAND, MetricType.BYTES, text="signed envelope over a command's body"),
+    MetricDeclaration(
+        KEYS, MetricType.BYTES, text="envelope over an announcement of keys, signed by the key authority"
+    ),
 )
 
 REGISTER_INTO: Final = "register_into_kwh"

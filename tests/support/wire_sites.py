@@ -41,6 +41,11 @@ REPORTED_IDLE: dict[str, Any] = {
     "answer/hash": "",
     "answer/sequence": 0,
     "answer/error": "",
+    "keys/ids": "00" * 8,
+    "keys/generation": 0,
+    "keys/hash": "",
+    "keys/refused_hash": "",
+    "keys/refusal": "",
 }
 METER: dict[str, Any] = {
     "meter_class": "0.5S",

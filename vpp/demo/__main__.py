@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace, workspace: Workspace, progress: Progress,
             sites=arguments.sites,
             seed=arguments.seed,
             interval_s=story.INTERVAL_S,
-            platform_key=public_key_of(settings.SIGNING_KEY),
+            platform_key=public_key_of(settings.SIGNING_KEYS[0]),
         )
         story.make_keys(workspace)
         story.make_database()

@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from sites.wire.errors import AliasUnknown, MetricUnknown, TimestampInFuture, TooManySites, TopicInvalid, WireError
 from sites.wire.metrics import COMMAND, CONTROL_DECLARED, CONTROL_DEVICE, DESIRED, DESIRED_STREAM, REBIRTH, MetricType
+from sites.wire.metrics import KEYS as KEYS_COMMAND
 from sites.wire.payload import Metric, Payload, decode_payload, encode_payload, typed_value
 from sites.wire.sealed import sealed_command
 from sites.wire.topics import NAMESPACE, device_topic, node_topic, parse_topic
 from vpp.dispatch.plain_answers import plain_answer
-from vpp.dispatch.reports import CURVE, FIELDS, ReportInvalid, SiteReport, report_from
+from vpp.dispatch.reports import CURVE, FIELDS, KEYS, ReportInvalid, SiteReport, report_from
 
 SUBSCRIPTIONS: Final = (f"{NAMESPACE}/+/DBIRTH/+/{CONTROL_DEVICE}", f"{NAMESPACE}/+/DDATA/+/{CONTROL_DEVICE}")
 MAX_SITES: Final = 100_000
@@ -127,7 +128,8 @@ class ControlSession:
                     values, site_id=parsed.site_id, received_at=received_at, kind=kind, before=before.get(kind)
                 )
                 for kind, fields in FIELDS.items()
-                if is_birth or not fields.keys().isdisjoint(values)
+                # A site that says nothing of its keys takes no announcement.
+                if (is_birth and kind != KEYS) or not fields.keys().isdisjoint(values)
             }
         except AliasUnknown:
             return BirthNeeded(parsed.site_id)
@@ -160,6 +162,11 @@ def desired_message(site_id: str, envelope: bytes, *, at: datetime, kind: str = 
     return _command_topic(site_id), sealed_command(
         DESIRED_STREAM if kind == "stream" else DESIRED, envelope, now_ms=_ms(at)
     )
+
+
+def keys_message(site_id: str, envelope: bytes, *, at: datetime) -> tuple[str, bytes]:
+    """Return topic and payload that announce keys in an envelope that the key authority sealed."""
+    return _command_topic(site_id), sealed_command(KEYS_COMMAND, envelope, now_ms=_ms(at))
 
 
 def command_message(site_id: str, envelope: bytes, *, at: datetime) -> tuple[str, bytes]:

@@ -145,6 +145,13 @@ class Exchange:
             self._settle(self._desires[key], Outcome.AGREED, None)
             del self._desires[key]
 
+    def repeat(self, site_id: str, kind: str = CURVE) -> None:
+        """Send what is desired of a site once more, whatever it said of it: it may be taken under another key."""
+        desire = self._desires.get((site_id, kind))
+        if desire is not None and desire.settled is not None:
+            desire.settled, desire.sends, desire.due_at = None, 0, None
+            self._fresh[site_id, kind] = None
+
     def asks(self, site_id: str, kind: str = CURVE) -> bool:
         """Tell whether anything is desired of a site."""
         return (site_id, kind) in self._desires

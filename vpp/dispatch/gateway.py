@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -14,10 +14,10 @@ from typing import Final
 from urllib.parse import SplitResult
 
 from sites.core import observe
+from sites.core.key_ring import KeyRefusal
 from sites.mqtt.address import BrokerAddress
 from sites.mqtt.connection import Connection
 from sites.wire.messages import Message
-from sites.wire.signature import Signer
 from vpp.dispatch.control_session import (
     SUBSCRIPTIONS,
     BirthNeeded,
@@ -25,12 +25,14 @@ from vpp.dispatch.control_session import (
     Refused,
     command_message,
     desired_message,
+    keys_message,
     rebirth_message,
 )
 from vpp.dispatch.exchange import DesiredRow, Exchange, Outcome
-from vpp.dispatch.models import Kind, SiteCommand
+from vpp.dispatch.models import SiteCommand
 from vpp.dispatch.recording import Sending
-from vpp.dispatch.reports import SiteReport
+from vpp.dispatch.reports import CURVE, KEYS, STREAM, SiteReport
+from vpp.dispatch.signing import Signers
 
 logger = logging.getLogger(__name__)
 
@@ -53,16 +55,20 @@ class Gateway:
         self,
         *,
         broker: SplitResult,
-        signing_key: bytes,
+        signing_keys: Sequence[bytes],
         resend_after_s: float,
         max_bytes: int,
         max_clock_ahead_s: float,
     ) -> None:
-        self._signer = Signer(signing_key)
+        self._signers = Signers(signing_keys)
+        self._sealed_by: dict[tuple[str, str], bytes] = {}
+        """While a key is replaced: the key under which a site got its last assignment of a kind."""
         self._session = ControlSession(max_bytes=max_bytes, max_clock_ahead_s=max_clock_ahead_s)
         self._exchange = Exchange(resend_after_s=resend_after_s, in_flight=IN_FLIGHT)
         self._expected: frozenset[str] = frozenset()
         self._commands = Exchange(resend_after_s=resend_after_s, in_flight=IN_FLIGHT)
+        self._announcements = Exchange(resend_after_s=resend_after_s, in_flight=IN_FLIGHT)
+        self._key_reports: list[SiteReport] = []
         self._sendings: list[Sending] = []
         self._command_sendings: list[Sending] = []
         self._answers: list[SiteReport] = []
@@ -119,6 +125,21 @@ class Gateway:
             self._commands.desire(new)
             self._wake.set()
 
+    def announce(self, rows: Iterable[DesiredRow]) -> None:
+        """Take announcements of keys, sealed already; each is sent until the site reports it."""
+        self._announcements.desire(rows)
+        self._wake.set()
+
+    def know_keys(self, key_ids: Mapping[str, str]) -> None:
+        """Take from the database which keys the sites said they take, until they say it themselves."""
+        for site_id, ids in key_ids.items():
+            self._signers.note(site_id, ids)
+
+    def take_key_reports(self) -> list[SiteReport]:
+        """Hand over what sites said of their keys since the last call."""
+        taken, self._key_reports = self._key_reports, []
+        return taken
+
     def expect(self, site_ids: Collection[str]) -> None:
         """Name the sites whose control devices shall be known before anything is asked of them."""
         self._expected = frozenset(site_ids)
@@ -160,6 +181,8 @@ class Gateway:
                 at = datetime.now(UTC)
                 for row in self._commands.due(at=at):
                     self._send_command(row)
+                for row in islice(self._announcements.due(at=at), BURST):
+                    self._connection.publish(Message(*keys_message(row.site_id, row.body, at=at)))
                 burst = list(islice(self._exchange.due(at=at), BURST))
                 for row in burst:
                     self._send(row)
@@ -167,7 +190,7 @@ class Gateway:
                     self._connection.flush()
                     await asyncio.sleep(0)
                     continue
-                due_s = min(self._exchange.next_due(at=at), self._commands.next_due(at=at))
+                due_s = min(e.next_due(at=at) for e in (self._exchange, self._commands, self._announcements))
                 wait_s = max(0.005, min(due_s, wait_s))
             try:
                 # Not wait_for: in Python 3.11 it can swallow a cancellation.
@@ -195,13 +218,16 @@ class Gateway:
 
     def _send(self, row: DesiredRow) -> None:
         sent_at = datetime.now(UTC)
-        topic, payload = desired_message(row.site_id, self._signer.seal(row.body), at=sent_at, kind=row.kind)
+        signer = self._signers.of(row.site_id)
+        if self._signers.is_replacing:
+            self._sealed_by[row.site_id, row.kind] = signer.key_id
+        topic, payload = desired_message(row.site_id, signer.seal(row.body), at=sent_at, kind=row.kind)
         if self._connection.publish(Message(topic, payload)):
             self._sendings.append(Sending(row.assignment_pk, sent_at))
 
     def _send_command(self, row: DesiredRow) -> None:
         sent_at = datetime.now(UTC)
-        topic, payload = command_message(row.site_id, self._signer.seal(row.body), at=sent_at)
+        topic, payload = command_message(row.site_id, self._signers.of(row.site_id).seal(row.body), at=sent_at)
         if self._connection.publish(Message(topic, payload)):
             logger.info("%s site=%s sequence=%d", observe.COMMAND_SENT, row.site_id, row.sequence)
             self._command_sendings.append(Sending(row.assignment_pk, sent_at))
@@ -236,8 +262,23 @@ class Gateway:
                 for report in event.reports:
                     self._take_report(report, is_birth=event.is_birth)
 
+    def _take_keys(self, report: SiteReport, *, is_birth: bool) -> None:
+        """Note which keys a site takes, and seal anew what it holds under a key that is about to go."""
+        self._key_reports.append(report)
+        # A full disk passes: the announcement is repeated.
+        is_passing = report.refusal == KeyRefusal.NOT_KEPT
+        self._announcements.receive(replace(report, refused_hash="") if is_passing else report, is_birth=is_birth)
+        self._signers.note(report.site_id, report.key_ids)
+        if self._signers.is_replacing:
+            for kind in (CURVE, STREAM):
+                if self._sealed_by.get((report.site_id, kind)) != self._signers.of(report.site_id).key_id:
+                    self._exchange.repeat(report.site_id, kind)
+
     def _take_report(self, report: SiteReport, *, is_birth: bool) -> None:
-        if report.kind == Kind.CURVE:
+        if report.kind == KEYS:
+            self._take_keys(report, is_birth=is_birth)
+            return
+        if report.kind == CURVE:
             self._take_answer(report, is_birth=is_birth)
         outcome = self._exchange.receive(report, is_birth=is_birth)
         if outcome is Outcome.REFUSED:

@@ -20,7 +20,7 @@ from sites.core import observe
 from sites.observability import metrics
 from sites.observability.health import Health
 from sites.registry.models import Site
-from vpp.dispatch import commands, leases, operations, queries, recording
+from vpp.dispatch import commands, keys, leases, operations, queries, recording
 from vpp.dispatch.exchange import DesiredRow
 from vpp.dispatch.freezing import FreezeWatch
 from vpp.dispatch.gateway import Gateway
@@ -44,6 +44,8 @@ RESTART_AFTER_S: Final = 1.0
 """After an unforeseen fault leading starts over, no faster than this [s]."""
 DATABASE_WITHIN_S: Final = 5.0
 """A database that has answered nothing for so long is gone [s]; a standby asks it as well."""
+ANNOUNCE_EVERY_S: Final = 1.0
+"""Announced keys are looked for so often [s]."""
 EXPECTED_EVERY_S: Final = 10.0
 """The list of enrolled sites is read again so often [s]."""
 
@@ -109,11 +111,13 @@ class Leader:
     async def _lead(self, token: int) -> None:
         gateway = Gateway(
             broker=settings.BROKER,
-            signing_key=settings.SIGNING_KEY,
+            signing_keys=settings.SIGNING_KEYS,
             resend_after_s=settings.RESEND_AFTER_S,
             max_bytes=settings.MAX_PAYLOAD_BYTES,
             max_clock_ahead_s=settings.MAX_CLOCK_AHEAD_S,
         )
+        if known := await self._try(keys.known_key_ids):
+            gateway.know_keys(known)
         self._gateway = gateway
         metrics.DISPATCH_LEADS.set(1)
         duties = [
@@ -126,6 +130,7 @@ class Leader:
                 self._write_commands(gateway, token),
                 self._review(gateway, token),
                 self._expect(gateway),
+                self._announce(gateway),
             )
         ]
         try:
@@ -140,7 +145,11 @@ class Leader:
             await asyncio.gather(*duties, return_exceptions=True)
             # Acknowledgements that are only in memory still; without them the next leader would ask again.
             await self._try(lambda: _record(gateway.take_sendings(), gateway.take_reports(), token))
-            await self._try(lambda: _record_commands(gateway.take_command_sendings(), gateway.take_answers(), token))
+            await self._try(
+                lambda: _record_commands(
+                    gateway.take_command_sendings(), gateway.take_answers(), gateway.take_key_reports(), token
+                )
+            )
             await self._try(lambda: leases.release_lease(name=leases.DISPATCH, token=token, at=_now()))
 
     async def _renew(self, token: int) -> None:
@@ -205,15 +214,19 @@ class Leader:
     async def _write_commands(self, gateway: Gateway, token: int) -> None:
         sendings: list[Sending] = []
         answers: list[SiteReport] = []
+        key_reports: list[SiteReport] = []
         while True:
             await asyncio.sleep(WRITE_EVERY_S)
             sendings += gateway.take_command_sendings()
             answers += gateway.take_answers()
-            if not sendings and not answers:
+            key_reports += gateway.take_key_reports()
+            if not sendings and not answers and not key_reports:
                 continue
             # Kept for the next round when the database does not take them.
-            if await self._try(lambda s=sendings, a=answers: _record_commands(s, a, token)):  # type: ignore[misc]
-                sendings, answers = [], []
+            if await self._try(
+                lambda s=sendings, a=answers, k=key_reports: _record_commands(s, a, k, token)  # type: ignore[misc]
+            ):
+                sendings, answers, key_reports = [], [], []
 
     async def _review(self, gateway: Gateway, token: int) -> None:
         freeze = FreezeWatch()
@@ -230,6 +243,14 @@ class Leader:
                 turned_s = began_s
             # A fleet so large that looking at it takes long is looked at less often: writes must not wait for it.
             await asyncio.sleep(max(REVIEW_EVERY_S, REVIEW_REST * (time.monotonic() - began_s)))
+
+    async def _announce(self, gateway: Gateway) -> None:
+        """Hand announced keys to the gateway, for the sites that lack them."""
+        while True:
+            rows = await self._try(lambda: keys.announcement_rows(at=_now()))
+            if rows:
+                gateway.announce(rows)
+            await asyncio.sleep(ANNOUNCE_EVERY_S)
 
     async def _expect(self, gateway: Gateway) -> None:
         while True:
@@ -328,9 +349,12 @@ def _record(sendings: list[Sending], reports: list[SiteReport], token: int) -> b
     return True
 
 
-def _record_commands(sendings: list[Sending], answers: list[SiteReport], token: int) -> bool:
+def _record_commands(
+    sendings: list[Sending], answers: list[SiteReport], key_reports: list[SiteReport], token: int
+) -> bool:
     commands.record_commands_sent(sendings=sendings, token=token)
     commands.record_answers(reports=answers, token=token)
+    keys.record_keys(reports=key_reports, token=token)
     return True
 
 

@@ -1,4 +1,4 @@
-"""Dispatches, the desired and reported assignment of each site, commands to sites, and the leader's lease."""
+"""Dispatches, what each site is asked and reports, commands to sites, announced keys, and the leader's lease."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from django.db import models
 from markets.models import Obligation
 from sites.core.assignments import AssignmentState, Refusal
 from sites.core.intervals import Interval
+from sites.core.key_ring import KeyRefusal
 from sites.core.requests import RequestRefusal, SiteRequest
 from sites.registry.models import Site
 
@@ -189,3 +190,42 @@ class Lease(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} held by {self.holder or 'nobody'}"
+
+
+class KeyAnnouncement(models.Model):
+    """Keys announced to all sites: which, by whom and when, exactly as the key authority signed it. Append-only."""
+
+    generation = models.PositiveBigIntegerField(unique=True)
+    keys = models.TextField()
+    """Public keys whose signatures sites take from then on, hexadecimal, comma separated."""
+    withdrawn = models.TextField(blank=True)
+    """Ids of keys that were taken before."""
+    authority = models.CharField(max_length=64)
+    """The authority's public key, hexadecimal."""
+    announced_by = models.CharField(max_length=150)
+    announced_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    envelope = models.BinaryField()
+    content_hash = models.CharField(max_length=64, unique=True)
+
+    class Meta:
+        ordering = ["-generation"]
+
+    def __str__(self) -> str:
+        return f"keys {self.generation}"
+
+
+class SiteKeys(models.Model):
+    """What a site said last of the keys whose signatures it takes."""
+
+    site = models.OneToOneField(Site, on_delete=models.CASCADE, primary_key=True, related_name="keys")
+    key_ids = models.CharField(max_length=200, blank=True)
+    generation = models.PositiveBigIntegerField(default=0)
+    """Of the announcement that it holds; 0: its keys are those of its configuration."""
+    held_hash = models.CharField(max_length=64, blank=True)
+    refused_hash = models.CharField(max_length=64, blank=True)
+    refusal = models.CharField(max_length=20, blank=True, choices=[(r.value, r.value) for r in KeyRefusal])
+    reported_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.site} {self.key_ids}"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 from sites.core.assignments import AssignmentState, Refusal
+from sites.core.key_ring import KeyRefusal
 from sites.core.requests import RequestRefusal
 from sites.wire.metrics import ANSWER_STATES
 
 CURVE: Final = "curve"
 STREAM: Final = "stream"
+KEYS: Final = "keys"
+"""Not an assignment: which announcement of keys the site holds."""
 SEQUENCES: Final = 2**53
 """A sequence is below: what a JSON reader everywhere holds exactly."""
 
@@ -39,7 +43,7 @@ class SiteReport:
     """Content hash of the last assignment that it refused."""
     refused_sequence: int = 0
     refusal: str = ""
-    """Why, of Refusal."""
+    """Why, of Refusal; of kind KEYS, of KeyRefusal."""
     answer: str = ""
     """What became of the last command: ``accepted``, ``refused`` or ``none``; empty while the site did not say."""
     answer_hash: str = ""
@@ -48,6 +52,8 @@ class SiteReport:
     """Highest sequence of a command that the site has answered."""
     answer_error: str = ""
     """Why it was refused, of RequestRefusal."""
+    key_ids: str = ""
+    """Of kind KEYS: ids of the keys whose signatures the site takes, comma separated."""
 
     def holding(self, state: str, held_hash: str, held_sequence: int, *, received_at: datetime) -> SiteReport:
         """Return the report after a message that changes what is held, and nothing else.
@@ -79,6 +85,13 @@ FIELDS: Final[dict[str, dict[str, tuple[str, type]]]] = {
         "answer/error": ("answer_error", str),
     },
     STREAM: {f"reported_stream/{name}": field for name, field in _HELD.items()},
+    KEYS: {
+        "keys/ids": ("key_ids", str),
+        "keys/generation": ("held_sequence", int),
+        "keys/hash": ("held_hash", str),
+        "keys/refused_hash": ("refused_hash", str),
+        "keys/refusal": ("refusal", str),
+    },
 }
 """Metric -> field and type, for each kind of assignment."""
 _NAMES: Final[dict[str, tuple[str, ...]]] = {
@@ -87,6 +100,8 @@ _NAMES: Final[dict[str, tuple[str, ...]]] = {
     "answer": ANSWER_STATES,
     "answer_error": tuple(RequestRefusal),
 }
+_KEY_REFUSALS: Final = tuple(KeyRefusal)
+_KEY_IDS: Final = re.compile(r"(?:[0-9a-f]{16}(?:,[0-9a-f]{16}){0,7})?")
 _HEX: Final = frozenset("0123456789abcdef")
 
 
@@ -113,8 +128,9 @@ def report_from(
         if not isinstance(value, type_) or isinstance(value, bool):
             raise ReportInvalid(f"{name} is {value!r:.80}, accepted: {'a text' if type_ is str else 'a whole number'}")
         changes[field] = value
-    for field, accepted in _NAMES.items():
+    for field, names in _NAMES.items():
         held = changes.get(field, "")
+        accepted = _KEY_REFUSALS if kind == KEYS and field == "refusal" else names
         if held and held not in accepted:
             raise ReportInvalid(f"{field} is {held!r:.80}, accepted: {', '.join(accepted)}")
     for field in ("held_hash", "refused_hash", "answer_hash"):
@@ -124,6 +140,8 @@ def report_from(
     for field in ("held_sequence", "refused_sequence", "answer_sequence"):
         if not 0 <= changes.get(field, 0) < SEQUENCES:
             raise ReportInvalid(f"{field} is {changes[field]}, accepted: a whole number from 0")
+    if not _KEY_IDS.fullmatch(changes.get("key_ids", "")):
+        raise ReportInvalid(f"keys/ids is {changes['key_ids']!r:.80}, accepted: up to 8 of 16 hexadecimal digits")
     if before is not None:
         return replace(before, received_at=received_at, **changes)
     return SiteReport(site_id=site_id, received_at=received_at, kind=kind, **changes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -12,7 +12,7 @@ from typing import Final
 from sites.core.commands import CommandError, SiteCommand, command_from_bytes, judge_command
 from sites.core.requests import ANSWERED_WITHIN_S, RequestRefusal
 from sites.edge.link.holding import ENVELOPE_HEAD_BYTES
-from sites.wire.errors import WireError
+from sites.wire.errors import KeyWithdrawn, WireError
 from sites.wire.signature import open_envelope
 
 NONE: Final = "none"
@@ -36,7 +36,7 @@ class Answering:
     """The last command of one site and the answer to it."""
 
     site_id: str
-    platform_keys: Sequence[bytes]
+    platform_keys: Collection[bytes]
     last: Told = field(default_factory=Told)
     """The last one that was begun: its sequence is the floor for the next, also over a restart."""
     shown: Told = field(default_factory=Told)
@@ -54,6 +54,9 @@ class Answering:
             command = command_from_bytes(open_envelope(envelope, self.platform_keys))
         except CommandError:
             self._refuse(RequestRefusal.MALFORMED, hashlib.sha256(body).hexdigest())
+            return None
+        except KeyWithdrawn:
+            self._refuse(RequestRefusal.KEY_WITHDRAWN, hashlib.sha256(body).hexdigest())
             return None
         except WireError:
             self._refuse(RequestRefusal.UNSIGNED, hashlib.sha256(body).hexdigest())

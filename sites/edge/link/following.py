@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from sites.core.bodies import BodyError
 from sites.core.streams import SetpointSignal, SignalRefusal, StreamGrant, judge_signal, signal_from_bytes
-from sites.wire.errors import WireError
+from sites.wire.errors import KeyWithdrawn, WireError
 from sites.wire.signature import SIGNAL_MAGIC, open_envelope
 
 
@@ -17,7 +17,7 @@ from sites.wire.signature import SIGNAL_MAGIC, open_envelope
 class Following:
     """The last signal that a site followed, and what it refused by name."""
 
-    platform_keys: Sequence[bytes]
+    platform_keys: Collection[bytes]
     last: SetpointSignal | None = None
     refused: Counter[str] = field(default_factory=Counter)
 
@@ -44,6 +44,8 @@ class Following:
             signal = signal_from_bytes(open_envelope(envelope, self.platform_keys, magic=SIGNAL_MAGIC))
         except BodyError:
             return SignalRefusal.MALFORMED
+        except KeyWithdrawn:
+            return SignalRefusal.KEY_WITHDRAWN
         except WireError:
             return SignalRefusal.UNSIGNED
         # A sequence counts within its stream: that of another one says nothing.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
@@ -12,8 +12,8 @@ from sites.core.assignments import Assignment, AssignmentState, Refusal, assignm
 from sites.core.bodies import BodyError
 from sites.core.envelope import OperatingEnvelope
 from sites.core.streams import StreamGrant, grant_from_bytes, judge_grant
-from sites.wire.errors import WireError
-from sites.wire.signature import open_envelope
+from sites.wire.errors import KeyWithdrawn, WireError
+from sites.wire.signature import key_id_in, open_envelope
 
 ENVELOPE_HEAD_BYTES = 4 + 8 + 64
 """Magic, key id and signature before the body."""
@@ -32,9 +32,11 @@ class Holding(Generic[Held]):
     judge: ClassVar[Any]
 
     site_id: str
-    platform_keys: Sequence[bytes]
+    platform_keys: Collection[bytes]
     held: Held | None = None
     """The last accepted assignment; its sequence is the floor for the next one even after its end."""
+    signed_by: bytes = b""
+    """Id of the key under which it came last."""
     confirmed_hash: str = ""
     """What the controller says it holds."""
     is_released: bool = False
@@ -55,6 +57,9 @@ class Holding(Generic[Held]):
         except BodyError:
             self._refuse(Refusal.MALFORMED, body, 0)
             return None
+        except KeyWithdrawn:
+            self._refuse(Refusal.KEY_WITHDRAWN, body, 0)
+            return None
         except WireError:
             self._refuse(Refusal.UNSIGNED, body, 0)
             return None
@@ -66,7 +71,7 @@ class Holding(Generic[Held]):
             # The held one again, while the site cannot serve it: no news, and no arming either.
             self._refuse(Refusal.LOCKED_OUT, body, assignment.sequence)
             return None
-        self.held = assignment
+        self.held, self.signed_by = assignment, key_id_in(envelope)
         self.is_released = False
         self.refused_hash, self.refusal, self.refused_sequence = "", "", 0
         return assignment
@@ -88,8 +93,18 @@ class Holding(Generic[Held]):
             # Signed by a key that the platform has given up since, or a damaged file.
             self.held = None
             return None
-        self.held = held
+        self.held, self.signed_by = held, key_id_in(envelope)
         return held if held.ends_at > at else None
+
+    def let_go_of(self, key_ids: Collection[bytes]) -> bool:
+        """Forget what came last under one of these keys; tell whether the controller has to be asked anew.
+
+        Its sequence goes too: a thief may have used the highest, and nothing could ever follow that.
+        """
+        if self.held is None or self.signed_by not in key_ids:
+            return False
+        self.held = None
+        return True
 
     @property
     def is_armed(self) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -19,6 +20,7 @@ from sites.edge.control.exchange import ControllerPort, Counts
 from sites.edge.link.outbox import Outbox
 from sites.edge.link.outbox_file import OutboxUnwritable
 from sites.edge.link.outbox_watch import OutboxWatch
+from sites.edge.link.platform_keys import PlatformKeys
 from sites.edge.link.presence import Presence
 from sites.edge.link.profile import SiteProfile
 from sites.edge.link.site_orders import SiteOrders
@@ -53,6 +55,8 @@ class SiteLink:
         index: int,
         host_id: str,
         platform_keys: Sequence[bytes],
+        key_authority: bytes | None = None,
+        keys_path: Path | None = None,
         interval_s: int,
         outbox: Outbox,
         port: ControllerPort,
@@ -76,7 +80,7 @@ class SiteLink:
         self.orders = SiteOrders(
             profile,
             index=index,
-            platform_keys=platform_keys,
+            platform_keys=PlatformKeys(self.site_id, platform_keys, authority=key_authority, path=keys_path),
             outbox=outbox,
             port=port,
             session=self._session,

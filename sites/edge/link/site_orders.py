@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -22,11 +22,12 @@ from sites.edge.link.fallback import must_release
 from sites.edge.link.following import Following
 from sites.edge.link.holding import CurveHolding, StreamHolding
 from sites.edge.link.outbox import Outbox
+from sites.edge.link.platform_keys import PlatformKeys
 from sites.edge.link.presence import Presence
 from sites.edge.link.profile import SiteProfile
 from sites.edge.link.site_values import known, mode_of
 from sites.wire.edge_session import EdgeSession, Message
-from sites.wire.metrics import COMMAND, CONTROL_DEVICE, DESIRED, DESIRED_STREAM
+from sites.wire.metrics import COMMAND, CONTROL_DEVICE, DESIRED, DESIRED_STREAM, KEYS
 from sites.wire.topics import signal_topic
 
 HELD: Final = "held"
@@ -44,7 +45,7 @@ class SiteOrders:
         profile: SiteProfile,
         *,
         index: int,
-        platform_keys: Sequence[bytes],
+        platform_keys: PlatformKeys,
         outbox: Outbox,
         port: ControllerPort,
         session: EdgeSession,
@@ -60,10 +61,11 @@ class SiteOrders:
         self._session = session
         self._presence = presence
         self._refuse = refuse
-        self.holding = CurveHolding(self.site_id, platform_keys)
-        self.granted = StreamHolding(self.site_id, platform_keys)
-        self.following = Following(platform_keys)
-        self.answering = Answering(self.site_id, platform_keys)
+        self.keys = platform_keys
+        self.holding = CurveHolding(self.site_id, self.keys.ring)
+        self.granted = StreamHolding(self.site_id, self.keys.ring)
+        self.following = Following(self.keys.ring)
+        self.answering = Answering(self.site_id, self.keys.ring)
         self._asks: list[Ask] = []
         self.measured: np.void | None = None
         """The last measurements: what there is room for, and whether the site serves."""
@@ -71,10 +73,12 @@ class SiteOrders:
     @property
     def refused_count(self) -> int:
         """Assignments, grants and commands refused since the start."""
-        return self.holding.refused_count + self.granted.refused_count + self.answering.refused_count
+        holdings = self.holding.refused_count + self.granted.refused_count
+        return holdings + self.answering.refused_count + self.keys.refused_count
 
     def restore(self, *, now_ms: int) -> None:
-        """Take up the held assignment, the grant and the last answer where the last process left them."""
+        """Take up keys, the held assignment, the grant and the last answer where the last process left them."""
+        self.keys.restore()
         if (envelope := self._outbox.kept(self.site_id, HELD)) is not None:
             held = self.holding.restore(envelope, at=_instant(now_ms))
             if held is not None:
@@ -88,18 +92,21 @@ class SiteOrders:
 
     def reported(self) -> dict[str, str | int]:
         """Return the whole reported state by metric name, as births carry it."""
-        return {**self.holding.reported(), **self.granted.reported(), **self.answering.reported()}
+        held = {**self.holding.reported(), **self.granted.reported()}
+        return {**held, **self.answering.reported(), **self.keys.reported()}
 
     # --- what the platform says ----------------------------------------------------------------
 
     def take_command(self, device: str, values: dict[str, Any], now_ms: int) -> list[Message]:
         """Take what the platform says to a device: a desired assignment, a command, or both."""
         known_ones = {name: value for name, value in values.items() if isinstance(value, bytes)}
-        if device != CONTROL_DEVICE or not known_ones.keys() & {DESIRED, DESIRED_STREAM, COMMAND}:
-            accepted = f"{CONTROL_DEVICE}: {DESIRED}, {DESIRED_STREAM}, {COMMAND}"
+        if device != CONTROL_DEVICE or not known_ones.keys() & {DESIRED, DESIRED_STREAM, COMMAND, KEYS}:
+            accepted = f"{CONTROL_DEVICE}: {DESIRED}, {DESIRED_STREAM}, {COMMAND}, {KEYS}"
             self._refuse("command_unknown", f"{device}: {', '.join(values)}, accepted: {accepted}")
             return []
-        messages = self._take_desired(known_ones[DESIRED], now_ms) if DESIRED in known_ones else []
+        messages = self._take_keys(known_ones[KEYS], now_ms) if KEYS in known_ones else []
+        if DESIRED in known_ones:
+            messages += self._take_desired(known_ones[DESIRED], now_ms)
         if DESIRED_STREAM in known_ones:
             messages += self._take_grant(known_ones[DESIRED_STREAM], now_ms)
         return messages + (self._take_request(known_ones[COMMAND], now_ms) if COMMAND in known_ones else [])
@@ -202,8 +209,19 @@ class SiteOrders:
             return []
         return [self._session.device_data(now_ms, CONTROL_DEVICE, dict(self.answering.reported()))]
 
+    def _take_keys(self, envelope: bytes, now_ms: int) -> list[Message]:
+        """Take an announcement of keys, and let go of what a withdrawn one had signed: it comes again under another."""
+        if self.keys.receive(envelope, at=_instant(now_ms)):
+            if self.holding.let_go_of(self.keys.ring.withdrawn):
+                self._port.request(self._index, None)
+            if self.granted.let_go_of(self.keys.ring.withdrawn):
+                self._port.request_stream(self._index, None)
+        if not self._presence.is_born:
+            return []
+        return [self._session.device_data(now_ms, CONTROL_DEVICE, dict(self.keys.reported()))]
+
     def _take_desired(self, envelope: bytes, now_ms: int) -> list[Message]:
-        before = self.holding.held
+        before, signed_by = self.holding.held, self.holding.signed_by
         was_released = self.holding.is_released
         assignment = self.holding.receive(
             envelope,
@@ -214,6 +232,8 @@ class SiteOrders:
         if assignment is None:
             self._tell_refused(self.holding)
             return self._report(now_ms)
+        if self.holding.signed_by != signed_by:
+            self._outbox.keep(self.site_id, HELD, envelope)
         if assignment == before and not was_released:
             # A repeat: the platform has not heard the report, or the controller has not confirmed yet.
             if self.holding.confirmed_hash == assignment.content_hash:
@@ -224,7 +244,7 @@ class SiteOrders:
         return []
 
     def _take_grant(self, envelope: bytes, now_ms: int) -> list[Message]:
-        before = self.granted.held
+        before, signed_by = self.granted.held, self.granted.signed_by
         grant = self.granted.receive(
             envelope,
             operating=self._operating(now_ms, beside=self.holding.held),
@@ -234,6 +254,8 @@ class SiteOrders:
         if grant is None:
             self._tell_refused(self.granted)
             return self._report_stream(now_ms)
+        if self.granted.signed_by != signed_by:
+            self._outbox.keep(self.site_id, GRANTED, envelope)
         if grant == before:
             if self.granted.confirmed_hash == grant.content_hash:
                 return self._report_stream(now_ms)

@@ -95,6 +95,8 @@ class Uplink:
                 index=index,
                 host_id=settings.host_id,
                 platform_keys=settings.platform_keys,
+                key_authority=settings.key_authority,
+                keys_path=settings.outbox_path.with_name(f"{profile.site_id}.keys"),
                 interval_s=settings.interval_s,
                 outbox=self._outbox,
                 port=port,

@@ -20,6 +20,9 @@ class UplinkSettings:
     platform_keys: tuple[bytes, ...]
     interval_s: int
     outbox_path: Path
+    """Announced keys are kept beside it, a file for each site."""
+    key_authority: bytes | None = None
+    """Public key that may announce other platform keys; None: they change in the configuration only."""
     outbox_max_bytes: int = 512_000_000
     outbox_reserve_bytes: int = 0
     """Set aside on the disk beside the outbox, to be given up when the disk is full."""

@@ -12,6 +12,7 @@ import pytest
 from support.site_bench import NOW, SITE, Bench
 
 from sites.core.assignments import Refusal
+from sites.core.key_ring import KeyRefusal
 from sites.core.requests import RequestRefusal
 from sites.core.streams import SignalRefusal
 from sites.edge.link.outbox import OutboxError, OutboxFull
@@ -62,8 +63,9 @@ GROUPS: list[tuple[MetricDeclaration, ...]] = [
     metrics.NODE_COMMANDS,
     metrics.RESENT_METRICS,
     metrics.CONTROL_COMMANDS,
-    tuple(d for d in metrics.CONTROL_METRICS if not d.name.startswith("answer/")),
+    tuple(d for d in metrics.CONTROL_METRICS if d.name.startswith("reported")),
     tuple(d for d in metrics.CONTROL_METRICS if d.name.startswith("answer/")),
+    tuple(d for d in metrics.CONTROL_METRICS if d.name.startswith("keys/")),
 ]
 """All that is declared, in the order of the page."""
 
@@ -154,6 +156,7 @@ REFUSED: dict[str, type[StrEnum] | tuple[str, ...]] = {
     "desired": Refusal,
     "desired_stream": Refusal,
     "command": RequestRefusal,
+    "keys": KeyRefusal,
     "vpp/setpoint/<stream>": SignalRefusal,
 }
 

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from sites.core.streams import stream_product
+from vpp.dispatch.keys import seed_for_all
 from vpp.dispatch.leases import LeaseLost
 from vpp.dispatch.models import Dispatch, Kind
 from vpp.dispatch.streaming import StreamSender
@@ -38,7 +39,7 @@ class Command(BaseCommand):
             stream=dispatch.dispatch_id,
             product=product,
             broker=settings.BROKER,
-            signing_key=settings.SIGNING_KEY,
+            signing_key=seed_for_all(settings.SIGNING_KEYS, dispatch=dispatch),
             lease_s=settings.LEASE_S,
         )
         try:
