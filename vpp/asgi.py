@@ -20,6 +20,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 from django.conf import settings  # noqa: E402
 from django.db import close_old_connections  # noqa: E402
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware  # noqa: E402
 
 from sites.observability import logs  # noqa: E402
 from sites.observability.endpoint import watched  # noqa: E402
@@ -39,12 +40,17 @@ _router = ProtocolTypeRouter(
 )
 
 
+# Who asks, where a proxy that is declared says so. The server's own reading of these headers is off
+# (`--no-proxy-headers`): it believes whatever runs on this machine.
+_connections: Any = ProxyHeadersMiddleware(_router, trusted_hosts=settings.TRUSTED_PROXIES)
+
+
 async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """Serve one connection; the ``lifespan`` one carries the live link, as Channels' router refuses it."""
     if scope["type"] == "lifespan":
         await _live_for_a_lifetime(receive, send)
     else:
-        await _router(scope, receive, send)
+        await _connections(scope, receive, send)
 
 
 def _database_fault() -> str:

@@ -7,6 +7,7 @@ does not set.
 from __future__ import annotations
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -90,6 +91,23 @@ def hosts(name: str, default: str) -> list[str]:
     if not all(names) or any("*" in part or "/" in part for part in names):
         raise ImproperlyConfigured(f"{name} is {','.join(names)!r}, accepted: host names separated by commas, no *")
     return names
+
+
+def networks(name: str) -> list[str]:
+    """Return IP addresses and networks that are separated by commas; none when it is not set."""
+    held = text(name, "")
+    found = []
+    for part in held.split(",") if held else ():
+        try:
+            network = ip_network(part.strip())
+        except ValueError:
+            network = None
+        # A network of everybody would let anybody choose the address that is counted.
+        if network is None or network.prefixlen == 0:
+            accepted = "IP addresses and networks such as 127.0.0.1,10.0.0.0/24, not of everybody"
+            raise ImproperlyConfigured(f"{name} is {held!r}, accepted: {accepted}")
+        found.append(str(network))
+    return found
 
 
 def url(name: str, default: str | None, schemes: tuple[str, ...]) -> SplitResult:

@@ -101,8 +101,6 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "login"
-# In each web process: counts failed sign-ins, and nothing that must outlive it.
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 20_000}}}
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
@@ -146,6 +144,10 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL",
     }
 DATABASES: dict[str, Any] = {"default": _database}
+
+# --- proxies before the pages ------------------------------------------------------------------
+TRUSTED_PROXIES = environment.networks("VPP_TRUSTED_PROXIES")
+"""Who may say, by X-Forwarded-For and -Proto, for whom it asks; whoever else says so is not believed."""
 
 # --- the wire --------------------------------------------------------------------------------
 BROKER = environment.url("VPP_BROKER_URL", "mqtt://127.0.0.1:1883", ("mqtt", "mqtts"))

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.test import Client
 from support.console_event import a_fleet, a_person
 
 from sites.registry.operations import enrol_sites
 from vpp.console import throttle
+from vpp.console.models import Attempts
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "correct horse battery"
 
 
 @pytest.fixture(autouse=True)
-def fleet() -> Iterator[None]:
+def fleet() -> None:
     """Two sites, a dispatcher with a password, and no failures counted."""
     enrol_sites(manifest=a_fleet(2), program="neso-dc-low", at=datetime.now(UTC))
     person = a_person("dispatcher", owns=[])
     person.username = "dispatcher"
     person.set_password(PASSWORD)
     person.save()
-    cache.clear()
-    yield
-    cache.clear()
 
 
 def sign_in(password: str, *, name: str = "dispatcher", address: str = "192.0.2.1") -> int:
@@ -56,8 +53,37 @@ class TestSignIn:
     def test_one_address_cannot_try_all_names_nor_all_addresses_one_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(throttle, "MAX_OF_ONE", 10)
         assert [sign_in("guess", name=f"person-{number}") for number in range(11)] == [200] * 10 + [429]
-        cache.clear()
+        Attempts.objects.all().delete()
         assert [sign_in("guess", address=f"192.0.2.{number}") for number in range(11)] == [200] * 10 + [429]
+
+    def test_the_addresses_of_one_customers_network_are_one(self) -> None:
+        for number in range(throttle.MAX_OF_PAIR):
+            sign_in("guess", address=f"2001:db8::{number:x}")
+        assert sign_in(PASSWORD, address="2001:db8::ffff") == 429
+        assert sign_in(PASSWORD, address="2001:db8:0:1::1") == 302
+
+    def test_an_attempt_counts_before_its_password_is_looked_at(self) -> None:
+        now = datetime.now(UTC)
+        who = {"name": "dispatcher", "address": "192.0.2.1"}
+        # As many requests at once as there are: none has been answered yet.
+        assert [throttle.may_try(**who, at=now) for _ in range(8)] == [True] * 5 + [False] * 3
+        assert sign_in(PASSWORD) == 429
+
+    def test_failures_are_forgotten_after_the_window_which_trying_does_not_prolong(self) -> None:
+        began = datetime.now(UTC) - timedelta(seconds=throttle.WINDOW_S)
+        who = {"name": "dispatcher", "address": "192.0.2.1"}
+        for second in range(throttle.MAX_OF_PAIR):
+            assert throttle.may_try(**who, at=began + timedelta(seconds=second))
+        assert not throttle.may_try(**who, at=began + timedelta(seconds=throttle.WINDOW_S - 1))
+        assert sign_in("guess") == 200
+        # What is over is not kept.
+        assert set(Attempts.objects.values_list("count", flat=True)) == {1}
+
+    def test_beyond_its_limit_a_question_is_not_even_written(self, django_assert_num_queries: Any) -> None:
+        asked: dict[str, Any] = {"what": "enrolment", "who": "192.0.2.1", "limit": 2, "at": datetime.now(UTC)}
+        assert [throttle.may_ask(**asked) for _ in range(3)] == [True, True, False]
+        with django_assert_num_queries(1):
+            assert not throttle.may_ask(**asked)
 
     def test_the_page_says_how_long_to_wait_and_shows_nothing_typed(self) -> None:
         for number in range(throttle.MAX_OF_PAIR):

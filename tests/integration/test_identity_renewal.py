@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import stat
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.cache import cache
 from django.utils import timezone
 from support.manifests import a_manifest
 
@@ -30,9 +28,8 @@ DUE_AT_ONCE_DAYS = 0.0015
 
 
 @pytest.fixture
-def folder(live_server: Any, settings: Any, tmp_path: Path) -> Iterator[IdentityFolder]:
+def folder(live_server: Any, settings: Any, tmp_path: Path) -> IdentityFolder:
     """A site that is enrolled at running pages."""
-    cache.clear()
     files = tmp_path / "ca.pem", tmp_path / "ca.key"
     Authority.create("sites", at=timezone.now()).save(*files)
     settings.SITE_CA_CERT, settings.SITE_CA_KEY = map(str, files)
@@ -49,8 +46,7 @@ def folder(live_server: Any, settings: Any, tmp_path: Path) -> Iterator[Identity
         valid_for=configured.certificate_life(),
     )
     assert ask_enrolment(made, url=live_server.url, token=token, ca=None).status == "issued"
-    yield made
-    cache.clear()
+    return made
 
 
 def let_time_pass() -> None:

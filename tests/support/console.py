@@ -68,18 +68,19 @@ class WebProcess:
     """Uvicorn on a platform, on one port for as long as it lives, and again after a kill."""
 
     platform: Platform
+    host: str = "127.0.0.1"
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         """Where the pages are."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def start(self) -> None:
         """Start and return once every page would work."""
-        address = ["--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning"]
-        log_path = self.platform.folder / "web.log"
+        address = ["--host", self.host, "--port", str(self.port), "--log-level", "warning", "--no-proxy-headers"]
+        log_path = self.platform.folder / f"web-{self.port}.log"
         with log_path.open("ab") as log:
             process = self.process = subprocess.Popen(
                 [sys.executable, "-m", "uvicorn", "vpp.asgi:application", *address],

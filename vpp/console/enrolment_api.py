@@ -44,14 +44,15 @@ class FromASite(APIView):
     def post(self, request: Request) -> Response:
         """Answer how the site's request stands; 4xx with the refusal's name, 429 for too many."""
         address = str(request.META.get("REMOTE_ADDR", ""))[:45]
-        if not throttle.may_ask(what="enrolment", who=address, limit=ASKED_AT_MOST) or not throttle.is_within(
-            what="enrolment-refused", who=address, limit=REFUSED_AT_MOST
+        at = timezone.now()
+        if not throttle.may_ask(what="enrolment", who=address, limit=ASKED_AT_MOST, at=at) or not throttle.is_within(
+            what="enrolment-refused", who=address, limit=REFUSED_AT_MOST, at=at
         ):
             return _refused("too_many_requests", "ask again in a quarter of an hour", 429)
         try:
             return Response(_standing(self.ask(self._texts(request), address)))
         except EnrolmentRefused as error:
-            throttle.may_ask(what="enrolment-refused", who=address, limit=REFUSED_AT_MOST)
+            throttle.may_ask(what="enrolment-refused", who=address, limit=REFUSED_AT_MOST, at=at)
             return _refused(error.name, str(error), STATUS_OF.get(error.name, 409))
         except AuthorityError:
             return _refused("authority_unavailable", "this platform cannot sign at the moment", 503)

@@ -33,15 +33,13 @@ class SignIn(LoginView):
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Sign in, unless this name or address failed too often; then 429, whatever the password."""
         who = {"name": request.POST.get("username", ""), "address": request.META.get("REMOTE_ADDR", "")}
-        if throttle.must_wait(**who):
+        if not throttle.may_try(**who, at=timezone.now()):
             # An unbound form: nothing of what was typed is looked at.
             context = {"next": request.POST.get("next", ""), "wait_min": throttle.WINDOW_S // 60}
             return render(request, self.template_name, context, status=429)
         response: HttpResponse = super().post(request, *args, **kwargs)
         if request.user.is_authenticated:
             throttle.note_success(**who)
-        else:
-            throttle.note_failure(**who)
         return response
 
 
