@@ -108,6 +108,10 @@ class CloneAlarm(models.Model):
     times = models.PositiveIntegerField(default=1)
     evidence = models.CharField(max_length=300)
     """What was last seen."""
+    addresses = models.JSONField(default=list)
+    """[address, instant] of sessions about that time, as far as the broker tells; empty: it told nothing."""
+    looked_at = models.DateTimeField(null=True)
+    """When the broker was last asked for them."""
     closed_at = models.DateTimeField(null=True)
     closed_by = models.CharField(max_length=150, blank=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from sites.core.certificates import (
     verify_renewal,
 )
 from sites.identity.authority import Authority
+from sites.identity.brokers.sessions import Seen, as_json, from_json, newest
 from sites.identity.models import (
     CertificateRequest,
     CloneAlarm,
@@ -38,6 +40,8 @@ TOKEN_BYTES: Final = 32
 MAX_TOKEN_CHARS: Final = 100
 RENEW_FROM: Final = 0.5
 """Share of a certificate's life that must be over before it may be renewed."""
+SESSIONS_BEFORE: Final = timedelta(minutes=10)
+"""Sessions that came so long before an alarm belong to it: within that time its signs are counted."""
 SITE: Final = "site"
 """Who acts in the audit when the site itself does."""
 Status = CertificateRequest.Status
@@ -242,7 +246,7 @@ def submit_renewal(
         _note(site, "renewal_refused", SITE, at, address=address, detail=f"{error.name}: {error}")
         if error.name == "certificate_superseded":
             evidence = f"renewal with superseded certificate {serial} from {address}"
-            raise_clone_alarm(site_id=site_id, at=at, evidence=evidence)
+            raise_clone_alarm(site_id=site_id, at=at, evidence=evidence, address=address)
         raise
 
 
@@ -294,8 +298,8 @@ def _end_identity(site: Site, reason: str, by: str, at: datetime) -> int:
     return ended
 
 
-def raise_clone_alarm(*, site_id: str, at: datetime, evidence: str) -> None:
-    """Open the site's alarm, or count once more what it stands for."""
+def raise_clone_alarm(*, site_id: str, at: datetime, evidence: str, address: str = "") -> None:
+    """Open the site's alarm, or count once more what it stands for; ``address`` where the sign itself showed one."""
     with transaction.atomic():
         site = Site.objects.get(site_id=site_id)
         alarm, is_new = CloneAlarm.objects.get_or_create(
@@ -306,6 +310,25 @@ def raise_clone_alarm(*, site_id: str, at: datetime, evidence: str) -> None:
             logger.warning("%s site=%s evidence=%s", observe.CLONE_ALARM, site.site_id, evidence)
         else:
             CloneAlarm.objects.filter(pk=alarm.pk).update(last_at=at, times=F("times") + 1, evidence=evidence[:300])
+        if address:
+            _add_addresses(alarm, [Seen(address, at)])
+
+
+def note_addresses(*, alarm: CloneAlarm, seen: Iterable[Seen], at: datetime) -> None:
+    """Keep with an alarm from where its site's sessions came about that time, as the broker told."""
+    since = alarm.first_at - SESSIONS_BEFORE
+    with transaction.atomic():
+        _add_addresses(alarm, [session for session in seen if session.at >= since])
+        CloneAlarm.objects.filter(pk=alarm.pk).update(looked_at=at)
+
+
+def _add_addresses(alarm: CloneAlarm, seen: Iterable[Seen]) -> None:
+    held = CloneAlarm.objects.select_for_update().get(pk=alarm.pk).addresses
+    known = {session.address: session for session in from_json(held)}
+    for session in seen:
+        if session.address not in known or known[session.address].at < session.at:
+            known[session.address] = session
+    CloneAlarm.objects.filter(pk=alarm.pk).update(addresses=as_json(newest(known.values())))
 
 
 def close_alarm(*, alarm: CloneAlarm, by: str, at: datetime) -> None:

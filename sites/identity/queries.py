@@ -5,15 +5,17 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from sites.identity.authority import Revoked
-from sites.identity.models import CertificateRequest, CloneAlarm, IdentityEvent, SiteCertificate
+from sites.identity.models import CertificateRequest, CloneAlarm, IdentityEvent, SiteCertificate, SiteIdentity
 from sites.identity.rights import LiveSite
 from sites.registry.models import Site
 
 CHANGE_OVER: Final = timedelta(days=1)
 """A superseded certificate is accepted so long; then it stands on the revocation list."""
+MAX_LOCATED: Final = 50
+"""Alarms whose addresses are looked for in one round."""
 
 
 def live_sites(*, at: datetime) -> list[LiveSite]:
@@ -62,6 +64,15 @@ def waiting_requests(*, sites: QuerySet[Site]) -> QuerySet[CertificateRequest]:
 def open_alarms(*, sites: QuerySet[Site]) -> QuerySet[CloneAlarm]:
     """Return the clone alarms that nobody has closed, newest first."""
     return CloneAlarm.objects.filter(site__in=sites, closed_at__isnull=True).select_related("site")
+
+
+def unlocated_alarms() -> list[tuple[CloneAlarm, str]]:
+    """Return the open alarms whose broker was not asked since their last sign, each with its site's identity."""
+    rows = CloneAlarm.objects.filter(Q(looked_at__isnull=True) | Q(looked_at__lt=F("last_at")), closed_at__isnull=True)
+    alarms = list(rows.select_related("site").order_by("pk")[:MAX_LOCATED])
+    standing = SiteIdentity.objects.filter(site__in=[alarm.site_id for alarm in alarms], ended_at__isnull=True)
+    identities = dict(standing.values_list("site_id", "identity"))
+    return [(alarm, identities.get(alarm.site_id, "")) for alarm in alarms]
 
 
 def recent_events(*, sites: QuerySet[Site]) -> QuerySet[IdentityEvent]:

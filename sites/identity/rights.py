@@ -16,7 +16,8 @@ from sites.wire.topics import (
     state_topic,
 )
 
-SERVICE_NAMES: Final = ("vpp.ingest", "vpp.host", "vpp.dispatch", "vpp.stream", "vpp.web", "vpp.broker")
+KEEPER: Final = "vpp.broker"
+SERVICE_NAMES: Final = ("vpp.ingest", "vpp.host", "vpp.dispatch", "vpp.stream", "vpp.web", KEEPER)
 """A dot, which no site's id may hold, keeps services and sites apart on brokers that look at the CN alone."""
 
 
@@ -71,7 +72,7 @@ def named_rights(name: str) -> Rights:
 def service_rights(host_id: str) -> Mapping[str, Rights]:
     """Return what each of the platform's services may, by its name.
 
-    ``vpp.broker`` may nothing: its connection under a revoked site's client id ends that site's session.
+    ``vpp.broker`` may nothing of the fleet's: its connection under a revoked site's client id ends that site's session.
     """
     every_node = tuple(f"{NAMESPACE}/+/{kind}/+" for kind in UPWARD_NODE_KINDS)
     every_device = tuple(f"{NAMESPACE}/+/{kind}/+/+" for kind in UPWARD_DEVICE_KINDS)
@@ -88,5 +89,5 @@ def service_rights(host_id: str) -> Mapping[str, Rights]:
         ),
         "vpp.stream": Rights((f"{SIGNALS}+",), ()),
         "vpp.web": Rights((proof,), ("vpp/live/#",)),
-        "vpp.broker": Rights((), ()),
+        KEEPER: Rights((), ()),
     }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,8 +15,11 @@ from cryptography.hazmat.primitives import serialization
 from support.broker_peers import WITHIN_S, Fleet, Peer, a_fleet, now, until
 
 from sites.core.certificates import key_pem, new_key
-from sites.identity import operations
+from sites.identity import operations, queries
 from sites.identity.authority import Authority
+from sites.identity.brokers.keeper import keep
+from sites.identity.models import CloneAlarm
+from sites.observability.health import Health
 from sites.registry.models import Site
 from sites.wire.topics import device_topic, node_topic, state_topic
 
@@ -135,6 +139,86 @@ async def test_a_revoked_site_is_cut_off_at_once_and_for_good(fleet: Fleet) -> N
     assert first.ups == ups
     for peer in (first, second, back):
         await peer.stop()
+
+
+@contextlib.asynccontextmanager
+async def a_way_from(address: str, port: int) -> AsyncIterator[int]:
+    """Yield a port of a relay that connects on from another address of this machine."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
+        for source, sink in ((reader, there[1]), (there[0], writer)):
+            tasks.add(asyncio.create_task(copy(source, sink)))
+
+    server = await asyncio.start_server(relay, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_an_alarm_tells_from_where_the_clones_came(fleet: Fleet) -> None:
+    one, one_id = await asyncio.to_thread(fleet.enrol, "site-0001")
+    two, two_id = await asyncio.to_thread(fleet.enrol, "site-0002")
+    await in_thread(lambda: fleet.keeper.round(at=now()))
+    await in_thread(fleet.broker.start)
+    async with (
+        fleet.keeper.listening(now=now) as listener,
+        a_way_from("127.0.0.2", fleet.broker.port) as from_two,
+        a_way_from("127.0.0.3", fleet.broker.port) as from_three,
+    ):
+        await until(lambda: listener is None or listener.is_up)
+        curious = Peer(two.replace(f":{fleet.broker.port}", f":{from_three}"), ("$SYS/broker/log/N",), two_id).start()
+        site = Peer(one, (), one_id).start()
+        await until(lambda: site.link.is_up)
+        clone = Peer(one.replace(f":{fleet.broker.port}", f":{from_two}"), (), one_id).start()
+        await until(lambda: clone.ups > 0 and site.downs > 0, "the sessions to throw each other out")
+        for peer in (site, clone):
+            await peer.stop()
+        await in_thread(lambda: operations.raise_clone_alarm(site_id="site-0001", at=now(), evidence="in turn"))
+        await in_thread(lambda: fleet.keeper.locate_alarms(at=now()))
+        alarm = await asyncio.to_thread(CloneAlarm.objects.get)
+        assert {address for address, _ in alarm.addresses} == {"127.0.0.1", "127.0.0.2"}
+        # Asked again only after another sign.
+        assert await in_thread(queries.unlocated_alarms) == []
+        # No site hears who comes.
+        assert curious.heard == []
+        await curious.stop()
+
+
+async def test_an_alarm_without_a_broker_that_tells_stands_without_addresses(fleet: Fleet) -> None:
+    await asyncio.to_thread(fleet.enrol, "site-0001")
+    await in_thread(lambda: operations.raise_clone_alarm(site_id="site-0001", at=now(), evidence="in turn"))
+    # The broker was never started: no monitor answers, no line of a log came.
+    await in_thread(lambda: fleet.keeper.locate_alarms(at=now()))
+    alarm = await asyncio.to_thread(CloneAlarm.objects.get)
+    assert (alarm.addresses, alarm.looked_at is not None) == ([], True)
+
+
+async def test_a_keeper_says_how_it_is(fleet: Fleet) -> None:
+    await asyncio.to_thread(fleet.enrol, "site-0001")
+    health, stop = Health("keep_broker"), asyncio.Event()
+    running = asyncio.create_task(keep(fleet.keeper, every_s=0.1, now=now, stop=stop, health=health))
+    lists = {"mosquitto": "vpp.acl", "nats": "vpp-users.conf"}[fleet.broker.kind]
+    await until((fleet.broker.folder / lists).exists, "the lists")
+    if fleet.broker.kind == "mosquitto":
+        # It waits for a broker that is not there yet.
+        await until(lambda: "broker" in health.faults())
+    await in_thread(fleet.broker.start)
+    await until(lambda: health.faults() == {}, "all well")
+    stop.set()
+    await running
 
 
 async def test_strangers_and_strange_brokers_are_refused(fleet: Fleet, tmp_path: Path) -> None:

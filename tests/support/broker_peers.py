@@ -114,6 +114,7 @@ def a_fleet(kind: str) -> Iterator[Fleet]:
                 authority=broker.site_authority,
                 pid_file=broker.pid_file,
                 broker=BrokerAddress.parse(broker.url(broker.pair("vpp.broker"), service=True)),
+                monitors=(f"http://127.0.0.1:{broker.monitor_port}",),
             )
         )
         yield Fleet(broker, keeper)

@@ -40,6 +40,8 @@ class TlsBroker:
     """Where sites connect."""
     service_port: int = 0
     """Where services connect; on NATS the same."""
+    monitor_port: int = 0
+    """NATS: where it tells who is connected."""
     process: subprocess.Popen[bytes] | None = None
     made: dict[str, x509.Certificate] = field(default_factory=dict)
 
@@ -115,7 +117,7 @@ class TlsBroker:
         config.write_text(
             placed_config(
                 text, keys=self.folder, users="vpp-users.conf", store=self.folder / "store",
-                pid_file=self.pid_file, port=self.port,
+                pid_file=self.pid_file, port=self.port, monitor_port=self.monitor_port,
             )
         )  # fmt: skip
         return [str(nats_program()), "--config", str(config)]
@@ -138,8 +140,8 @@ def a_tls_broker(kind: str) -> Iterator[TlsBroker]:
         made = services.broker_certificate(key.public_key(), hosts=LOOPBACK_NAMES, at=at)
         (folder / "broker.key").write_bytes(key_pem(key))
         (folder / "broker.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-        ports = free_ports(2)
-        broker = TlsBroker(kind, folder, sites, services, ports[0], ports[1] if kind == "mosquitto" else ports[0])
+        first, second, monitor = free_ports(3)
+        broker = TlsBroker(kind, folder, sites, services, first, second if kind == "mosquitto" else first, monitor)
         try:
             yield broker
         finally:

@@ -6,6 +6,7 @@ import re
 from datetime import datetime
 from typing import Any
 
+from sites.identity.brokers.sessions import from_json
 from sites.identity.models import CertificateRequest, CloneAlarm, IdentityEvent, SiteCertificate
 from vpp.console.texts import instant
 
@@ -34,6 +35,7 @@ def alarm_json(alarm: CloneAlarm) -> dict[str, Any]:
         "last_at": alarm.last_at.isoformat(),
         "times": alarm.times,
         "evidence": alarm.evidence,
+        "addresses": [{"address": seen.address, "at": seen.at.isoformat()} for seen in from_json(alarm.addresses)],
     }
 
 
@@ -63,8 +65,10 @@ def request_row(request: CertificateRequest) -> dict[str, Any]:
 
 
 def alarm_row(alarm: CloneAlarm) -> dict[str, Any]:
-    """Return one open clone alarm for the page."""
+    """Return one open clone alarm for the page; from where its sessions came, as far as the broker tells."""
+    sessions = from_json(alarm.addresses)
     return {
+        "addresses": [f"{session.address}, last {instant(session.at)}" for session in sessions] or ["unknown"],
         "pk": alarm.pk,
         "site_id": alarm.site.site_id,
         "first_at": instant(alarm.first_at),

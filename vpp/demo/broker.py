@@ -27,10 +27,13 @@ def write_config(workspace: Workspace) -> Path:
     return path
 
 
-def placed_config(shipped: str, *, keys: Path, users: str, store: Path, pid_file: Path, port: int) -> str:
+def placed_config(
+    shipped: str, *, keys: Path, users: str, store: Path, pid_file: Path, port: int, monitor_port: int = -1
+) -> str:
     """Return the shipped configuration with other folders and a port on loopback; nothing else of it changes.
 
-    ``users`` is relative to the file's own folder. Raises DemoError naming what the shipped one no longer holds.
+    ``users`` is relative to the file's own folder; a monitor's port of -1 is the system's choice. Raises
+    DemoError naming what the shipped one no longer holds.
     """
     text = shipped
     for there, here in (
@@ -42,6 +45,7 @@ def placed_config(shipped: str, *, keys: Path, users: str, store: Path, pid_file
         ("port: 8883", f"port: {port}"),
         # The system's own choice: nobody uses NATS's own protocol.
         ('listen: "127.0.0.1:4222"', f'listen: "{HOST}:-1"'),
+        ('http: "127.0.0.1:8222"', f'http: "{HOST}:{monitor_port}"'),
     ):
         if there not in text:
             raise DemoError(f"{SHIPPED.name} holds no {there}, which the demo puts elsewhere")

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from sites.identity.authority import identity_name, service_name
-from sites.identity.rights import LiveSite, Rights, named_rights, site_rights
+from sites.identity.brokers.sessions import LOG_TOPIC
+from sites.identity.rights import KEEPER, LiveSite, Rights, named_rights, site_rights
 
 HEADER: Final = "Written by `manage.py keep_broker` from the registry; a change by hand is written over."
 
@@ -22,7 +23,9 @@ def mosquitto_acl(services: Mapping[str, Rights], sites: Iterable[LiveSite], shu
     for user, rights in services.items():
         lines.append(f"user {user}")
         lines += [f"topic write {topic}" for topic in rights.publish]
-        lines += [f"topic read {topic}" for topic in rights.subscribe]
+        # Mosquitto's own notices: from where a site's sessions come stands in no other place.
+        heard = (*rights.subscribe, LOG_TOPIC) if user == KEEPER else rights.subscribe
+        lines += [f"topic read {topic}" for topic in heard]
     for user in shut_out:
         lines += [f"user {user}", "topic deny #"]
     named = named_rights("%u")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
+import re
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,10 @@ from sites.identity import configured
 from sites.identity.authority import AuthorityError
 from sites.identity.brokers.keeper import WRITERS, Keeper, KeeperConfig, KeeperError, keep
 from sites.mqtt.address import BrokerAddress
+from sites.observability.health import Health
+from sites.observability.process import run_process
+
+MONITOR = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+/?\Z")
 
 
 class Command(BaseCommand):
@@ -31,6 +34,10 @@ class Command(BaseCommand):
         )
         parser.add_argument("--pid-file", type=Path, help="the broker's; it gets SIGHUP (Mosquitto, nats-server)")
         parser.add_argument("--reload", nargs="+", default=(), metavar="WORD", help="a command that reloads it (EMQX)")
+        parser.add_argument(
+            "--monitor", action="append", default=[], metavar="URL",
+            help="NATS: where a node tells who is connected, such as http://127.0.0.1:8222; once for each node",
+        )  # fmt: skip
         parser.add_argument("--every-s", type=float, default=2.0, help="how often the registry is looked at")
         parser.add_argument("--once", action="store_true", help="one round, then end")
 
@@ -41,6 +48,9 @@ class Command(BaseCommand):
             raise CommandError(f"--every-s is {every_s:g}, accepted: 0.1 to 3600")
         if not options["folder"].is_dir():
             raise CommandError(f"--folder {options['folder']} is not there, accepted: the broker's own folder")
+        for monitor in options["monitor"]:
+            if not MONITOR.match(monitor):
+                raise CommandError(f"--monitor is {monitor!r}, accepted: http://host:port or https://host:port")
         try:
             keeper = Keeper(
                 KeeperConfig(
@@ -51,6 +61,7 @@ class Command(BaseCommand):
                     pid_file=options["pid_file"],
                     reload_command=tuple(options["reload"]),
                     broker=BrokerAddress.of(settings.BROKER),
+                    monitors=tuple(monitor.rstrip("/") for monitor in options["monitor"]),
                 )
             )
         except (AuthorityError, KeeperError) as error:
@@ -59,10 +70,10 @@ class Command(BaseCommand):
             written = keeper.round(at=timezone.now())
             self.stdout.write(f"written: {', '.join(written) or 'nothing, all is as it should be'}")
             return
-        asyncio.run(self._run(keeper, every_s))
-
-    async def _run(self, keeper: Keeper, every_s: float) -> None:
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await keep(keeper, every_s=every_s, now=timezone.now, stop=stop)
+        health = Health("keep_broker")
+        run_process(
+            health,
+            lambda stop: keep(keeper, every_s=every_s, now=timezone.now, stop=stop, health=health),
+            address=settings.OBSERVE_ADDRESS,
+            folder=settings.OBSERVE_DIR,
+        )

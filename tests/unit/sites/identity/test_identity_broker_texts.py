@@ -68,6 +68,10 @@ def test_no_service_can_be_taken_for_a_site() -> None:
 def test_mosquitto_has_a_block_for_each_service_and_patterns_for_sites() -> None:
     blocks = mosquitto_acl(service_rights("vpp"), SITES, ["site-9"]).split("\nuser ")[1:]
     assert [block.splitlines()[0] for block in blocks] == [*SERVICE_NAMES, "site-9"]
+    # Who comes from where is the keeper's to hear, and nobody else's.
+    assert [block.splitlines() for block in blocks if "$SYS" in block] == [
+        ["vpp.broker", "topic read $SYS/broker/log/N"]
+    ]
     denied, *patterns = blocks[-1].splitlines()[1:]
     assert denied == "topic deny #"
     assert len(patterns) == 10
