@@ -330,6 +330,30 @@ class TestAudit:
         with pytest.raises(CommandError, match="--energy needs --from and --to"):
             call_command("audit_gaps", "--energy")
 
+    def test_the_nightly_command_looks_at_whole_hours_that_are_over(self, battery: Asset, capsys, monkeypatch) -> None:
+        Worker().store(a_batch(an_interval(battery, 1, into_bus_uwh=400)))
+        later = START.replace(minute=0, second=0, microsecond=0) + timedelta(hours=2, minutes=5)
+        monkeypatch.setattr("sites.metering.management.commands.audit_gaps.timezone.now", lambda: later)
+        with pytest.raises(SystemExit):
+            call_command("audit_gaps", "--energy", "--hours", "1")
+        assert "bus is off by 400 uWh" in capsys.readouterr().out
+        # An hour on, that one lies before the period; what is missing in the next one is told instead.
+        monkeypatch.setattr(
+            "sites.metering.management.commands.audit_gaps.timezone.now", lambda: later + timedelta(hours=1)
+        )
+        with pytest.raises(SystemExit):
+            call_command("audit_gaps", "--energy", "--hours", "1")
+        told = capsys.readouterr().out
+        assert "bus is off" not in told
+        assert "no interval from" in told
+
+    @pytest.mark.parametrize(
+        "words", [("--hours", "0"), ("--hours", "1", "--from", "2026-01-01T00:00Z", "--to", "2026-01-02T00:00Z")]
+    )
+    def test_hours_that_are_none_are_refused(self, words: tuple[str, ...]) -> None:
+        with pytest.raises(CommandError, match="accepted"):
+            call_command("audit_gaps", *words)
+
 
 class TestLive:
     def envelope_row(self, site: Site, **values) -> LiveState:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
 from sites.core.intervals import Interval, IntervalError
 from sites.metering import audit
 
 
 class Command(BaseCommand):
-    """``manage.py audit_gaps [--from INSTANT --to INSTANT [--energy]]``; exit code 1 when anything is found."""
+    """``manage.py audit_gaps [--from INSTANT --to INSTANT | --hours N] [--energy]``; exit code 1: something found."""
 
     help = "Print missing numbers of intervals, records and waveforms; with a period also uncovered time, and energy."
 
@@ -22,13 +23,20 @@ class Command(BaseCommand):
         """Take the period."""
         parser.add_argument("--from", dest="starts_at", help="ISO 8601 instant with its offset, inclusive")
         parser.add_argument("--to", dest="ends_at", help="ISO 8601 instant with its offset, exclusive")
+        parser.add_argument("--hours", type=int, help="instead: the last N whole hours that ended an hour ago")
         parser.add_argument("--energy", action="store_true", help="also intervals of sites whose bus does not add up")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print one line per fault."""
         period = _period(options["starts_at"], options["ends_at"])
+        if options["hours"] is not None:
+            if period is not None or not 1 <= options["hours"] <= 8784:
+                raise CommandError("--hours, accepted: 1 to 8784, without --from and --to")
+            # What sites send late for a good reason has an hour.
+            ends_at = timezone.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+            period = Interval(ends_at - timedelta(hours=options["hours"]), ends_at)
         if options["energy"] and period is None:
-            raise CommandError("--energy needs --from and --to")
+            raise CommandError("--energy needs --from and --to, or --hours")
         found = audit.gaps(period=period)
         for gap in found:
             after = gap.after.isoformat() if gap.after else "the start"
