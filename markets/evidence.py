@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from markets.core import settlement
-from markets.core.baseline import constant_schedule
+from markets.core.baselines.schedule import constant_schedule
 from markets.core.delivery import (
     Delivery,
     FleetSum,

@@ -1,4 +1,4 @@
-"""Baselines: what an asset would have done without the service. First method: declared schedule."""
+"""A power plan declared before the gate, step by step; positive into the bus."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from markets.core.baselines.meter import BaselineError
 from sites.core.curves import FloatArray
 from sites.core.intervals import Interval, require_aware
 from sites.core.units import UWH_PER_KWH
-
-
-class BaselineError(ValueError):
-    """A schedule with a hole, or an instant that it does not cover."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from markets.core.baseline import BaselineError, DeclaredSchedule, ScheduleStep, constant_schedule
+from markets.core.baselines.meter import BaselineError
+from markets.core.baselines.schedule import DeclaredSchedule, ScheduleStep, constant_schedule
 from sites.core.intervals import Interval
 from sites.core.units import UWH_PER_KWH
 

@@ -1,0 +1,97 @@
+"""Tell what a meter would have shown without an event, and what was saved: reads files, touches no database."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, date, tzinfo
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from markets.baseline_report import baseline_document, baseline_lines
+from markets.core.baselines.local_days import LocalCalendar
+from markets.core.baselines.meter import BaselineError, MeterPlace
+from markets.core.baselines.method import DEFAULT_GAP_SHARE, Inputs, Terms
+from markets.core.baselines.registry import DEFAULT, METHODS, method_named
+from markets.local_times import LocalTimeError, aware_instant, zone_named
+from markets.meter_files import MeterFileError, Sign, read_days, read_meter, read_schedule
+from markets.output_files import OutputError, judge_output, write_json
+from sites.core.intervals import Interval, IntervalError
+
+
+class Command(BaseCommand):
+    """``manage.py baseline --method NAME METER.csv --event START END``."""
+
+    help = __doc__
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Name the meter's file, the event, the method and what its contract adds."""
+        names = ", ".join(method.rule.name for method in METHODS)
+        parser.add_argument("meter", type=Path, metavar="METER.csv", help="at,consumption_kw; header required")
+        parser.add_argument("--method", default=DEFAULT.rule.name, metavar="NAME", help=f"one of {names}")
+        parser.add_argument("--event", nargs=2, required=True, metavar=("START", "END"), help="first instant, end")
+        parser.add_argument("--zone", metavar="TZ", help="zone of the local days, and of times without one")
+        parser.add_argument("--holidays", type=Path, metavar="FILE", help="one day a line")
+        parser.add_argument("--event-day", action="append", default=[], metavar="DAY", help="another event's day")
+        parser.add_argument("--json", type=Path, metavar="OUT", help="write everything there as JSON")
+        parser.add_argument("--column", metavar="NAME", help="column of powers or energies, where there are several")
+        parser.add_argument("--sign", choices=[sign.value for sign in Sign], default=Sign.CONSUMPTION.value)
+        parser.add_argument(
+            "--meter-at", choices=[place.value for place in MeterPlace], default=None, help="where the meter sits"
+        )
+        parser.add_argument("--max-gap-share", type=float, default=DEFAULT_GAP_SHARE, metavar="SHARE")
+        parser.add_argument("--before", type=int, metavar="N", help="readings before the event that are averaged")
+        parser.add_argument("--adjust", action=argparse.BooleanOptionalAction, default=None, help="same-day adjustment")
+        parser.add_argument("--schedule", type=Path, metavar="FILE", help="declared plan: at,power_kw into the bus")
+        parser.add_argument("--firm-kw", type=float, metavar="KW", help="consumption to stay under")
+        parser.add_argument("--reference-kw", type=float, metavar="KW", help="consumption that drop-to counts from")
+        parser.add_argument("--premise", type=Path, metavar="FILE", help="meter of the connection behind the device")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Compute it, print it, and write it where asked."""
+        try:
+            if options["json"] is not None:
+                judge_output(options["json"])
+            method = method_named(options["method"])
+            inputs = _inputs(options, method.rule.place)
+            baseline = method.baseline(inputs)
+            if options["json"] is not None:
+                write_json(options["json"], baseline_document(baseline, inputs))
+        except (BaselineError, MeterFileError, LocalTimeError, IntervalError, OutputError) as error:
+            raise CommandError(str(error)) from None
+        for line in baseline_lines(baseline, inputs):
+            self.stdout.write(line)
+
+
+def _inputs(options: dict[str, Any], usual_place: MeterPlace) -> Inputs:
+    """Return what the method is asked, from the files and options that were named."""
+    name = options["zone"]
+    zone: tzinfo = zone_named(name) if name else UTC
+    starts_at, ends_at = (aware_instant(text, zone=zone if name else None) for text in options["event"])
+    place = MeterPlace(options["meter_at"] or usual_place)
+    sign = Sign(options["sign"])
+    schedule, premise, holidays = options["schedule"], options["premise"], options["holidays"]
+    return Inputs(
+        meter=read_meter(options["meter"], zone=name, column=options["column"], sign=sign, place=place),
+        event=Interval(starts_at, ends_at),
+        calendar=LocalCalendar(zone, read_days(holidays) if holidays else frozenset()),
+        event_days=frozenset(_day(text) for text in options["event_day"]),
+        terms=Terms(
+            schedule=read_schedule(schedule, zone=name) if schedule else None,
+            firm_kw=options["firm_kw"],
+            reference_kw=options["reference_kw"],
+            readings_before=options["before"],
+            is_adjusted=options["adjust"],
+            premise=read_meter(premise, zone=name, sign=sign) if premise else None,
+        ),
+        max_gap_share=options["max_gap_share"],
+    )
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise LocalTimeError(f"--event-day {text[:40]!r}, accepted: a day such as 2026-12-25") from None
