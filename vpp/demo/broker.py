@@ -22,6 +22,7 @@ def write_config(workspace: Workspace) -> Path:
             store=workspace.folder / "nats",
             pid_file=workspace.broker_pid,
             port=workspace.mqtt_port,
+            monitor_port=workspace.monitor_port,
         )
     )
     return path

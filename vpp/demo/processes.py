@@ -54,7 +54,9 @@ class Processes:
     def keep_broker(self) -> None:
         """Start what carries the registry on to the broker: a site revoked in the console is cut off."""
         folder, pid_file = str(self.workspace.broker_folder), str(self.workspace.broker_pid)
-        self._manage("keep_broker", "nats", "--folder", folder, "--pid-file", pid_file, service="vpp.broker")
+        monitor = f"http://{broker.HOST}:{self.workspace.monitor_port}"
+        words = ("--folder", folder, "--pid-file", pid_file, "--monitor", monitor)
+        self._manage("keep_broker", "nats", *words, service="vpp.broker")
 
     def start_sites(self, *, sites: int, seed: int, interval_s: int, platform_key: bytes) -> None:
         """Start the simulated sites. They know the platform's public key only, and wait each for its certificate."""

@@ -24,6 +24,7 @@ class Workspace:
 
     folder: Path
     mqtt_port: int
+    monitor_port: int
     web_port: int
     vtn_port: int
 
@@ -103,10 +104,11 @@ def make_workspace(parent: Path) -> Workspace:
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=parent))
     for name in ("logs", "static"):
         (folder / name).mkdir()
-    mqtt_port, web_port, vtn_port = free_ports(3)
+    mqtt_port, monitor_port, web_port, vtn_port = free_ports(4)
     return Workspace(
         folder=folder,
         mqtt_port=mqtt_port,
+        monitor_port=monitor_port,
         web_port=web_port,
         vtn_port=vtn_port,
     )
