@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import socket
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ T = TypeVar("T")
 
 CHECKS_PER_LEASE: Final = 5
 LEAVE_WITHIN_S: Final = 1.0
+HANDED_OVER_WITHIN_S: Final = 3.0
+"""Partitions without a worker for less than this are on their way to the next one: a fleet that heard offline and
+online again would bear itself anew, all sites at once, and what is numbered is sent again anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,8 @@ class Host:
         self._connected_ms = 0
         """Stamp of all that this connection says, its will included: a site ignores an older one."""
         self._must_say = False
+        self._covered_s = 0.0
+        """When every partition had a worker last, by the monotonic clock."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Hold or wait for the lease until stopped; then say offline and give the lease back."""
@@ -104,7 +110,11 @@ class Host:
         if self._link is None:
             logger.info("host.lease_taken host=%s token=%d", self._config.host_id, token)
             self._join()
-        self._say_if_changed(online=covered.issuperset(self._config.partitions))
+        is_covered = covered.issuperset(self._config.partitions)
+        if is_covered:
+            self._covered_s = time.monotonic()
+        is_handed_over = self._is_online and time.monotonic() - self._covered_s < HANDED_OVER_WITHIN_S
+        self._say_if_changed(online=is_covered or is_handed_over)
 
     def _broker_fault(self) -> str:
         """Only the holder of the lease is connected; who stands by needs no broker."""

@@ -76,6 +76,26 @@ async def test_the_host_is_online_only_while_every_partition_has_a_worker(tmp_pa
         await asyncio.gather(link, return_exceptions=True)
 
 
+async def test_a_hand_over_between_workers_does_not_send_the_fleet_away(tmp_path: Path) -> None:
+    with nats_broker() as broker, a_platform(tmp_path, broker.url, VPP_LEASE_S="2") as platform:
+        platform.set_up(a_manifest(1))
+        listener = Listener(broker.url)
+        link = asyncio.create_task(listener.connection.run())
+        platform.start("run_ingest", "--partitions", "none", "--stand-by", "0-63")
+        platform.start("run_host")
+        await until(listener.is_online, 30.0, "online by the stand-by")
+        heard = len(listener.states)
+        owner = platform.start("run_ingest", "--partitions", "0-63")
+        await until(lambda: platform.log_of("run_ingest").count("partitions_taken") == 2, 20.0, "the hand-over")
+        # And when the owner dies its stand-by has them before anybody is told.
+        platform.kill(owner)
+        await until(lambda: platform.log_of("run_ingest").count("partitions_taken") == 3, 20.0, "the take-over")
+        await asyncio.sleep(1.0)
+        assert [said for said, _ in listener.states[heard:] if not said] == []
+        link.cancel()
+        await asyncio.gather(link, return_exceptions=True)
+
+
 async def test_the_live_aggregate_comes_every_second(tmp_path: Path) -> None:
     with nats_broker() as broker, a_platform(tmp_path, broker.url) as platform:
         platform.set_up(a_manifest(3))

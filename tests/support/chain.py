@@ -282,7 +282,7 @@ def a_chain(folder: Path, **settings: str) -> Iterator[Chain]:
         nats_broker() as broker,
         a_link(broker.port) as link,
         postgres_server(durable=True, connections=60) as database,
-        a_platform(folder, broker.url, database.url, **({"VPP_LEASE_S": "2"} | settings)) as platform,
+        a_platform(folder, broker.url, database.url, **settings) as platform,
     ):
         seed = bytes.fromhex(platform.signing_key)
         site_folder, fleet_folder = folder / "site", folder / "fleet"
