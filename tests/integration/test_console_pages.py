@@ -60,6 +60,8 @@ TABLE = [
     (f"/api/v1/sites/{OWN}/history/?metric=frequency_hz", (200, 200, 200, 403, 403)),
     (f"/api/v1/sites/{OTHERS}/history/?metric=frequency_hz", (200, 200, 404, 403, 403)),
     ("/api/v1/quarantines/", (200, 200, 200, 403, 403)),
+    ("/books/late/", (200, 200, 403, 403, LOGIN)),
+    ("/api/v1/late-data/", (200, 200, 403, 403, 403)),
     ("/api/v1/dispatches/", (200, 200, 403, 403, 403)),
     ("/login/", (302, 302, 302, 302, 200)),
 ]
@@ -246,3 +248,16 @@ class TestDemoUsers:
         out = StringIO()
         call_command("create_demo_users", "--demo", "--json", *arguments, stdout=out)
         return json.loads(out.getvalue())
+
+
+def test_a_site_s_page_shows_that_its_outbox_fills() -> None:
+    client = signed_in("dispatcher")
+    site = Site.objects.get(site_id=OWN)
+    page = f"/sites/{OWN}/"
+    assert b'id="s-outbox" data-level=""' in client.get(page).content
+    told = {"outbox_state": "unwritable", "outbox_rows": 70_000, "outbox_oldest_at": NOW, "outbox_used_ratio": 0.5}
+    row = LiveRow(OWN, NOW, NOW, told)
+    store_batch(batch=Batch(standing={site.pk: row}), states={}, at=NOW)
+    shown = client.get(page).content.decode()
+    assert 'id="s-outbox" data-level="warn">the disk takes nothing more' in shown
+    assert "70,000 rows wait" in shown

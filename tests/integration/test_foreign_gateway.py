@@ -23,6 +23,7 @@ DEVICES = {
          "properties": {"engUnit": {"type": "String", "value": "%"}}},
         {"name": "P", "type": "Float", "value": 2_500.0, "properties": {"engUnit": {"type": "String", "value": "W"}}},
         {"name": "cells", "type": "Int16", "value": -3},
+        {"name": "Wh_dis", "type": "Int64", "value": 12_345_678},
     ],
     # Our own names, which say nothing here: nobody mapped them.
     "load": [{"name": "power_kw", "type": "Double", "value": -77.0}],
@@ -31,8 +32,10 @@ RULES = [
     {"device": "", "metric": "grid/f", "asset": "", "as": "frequency_hz", "unit": "mHz"},
     {"device": "BMS", "metric": "SoC", "asset": "battery", "as": "soc_ratio"},
     {"device": "BMS", "metric": "P", "asset": "battery", "as": "power_kw", "factor": -1},
+    {"device": "BMS", "metric": "Wh_dis", "asset": "battery", "as": "register_into_kwh", "unit": "Wh"},
 ]
 LIVE = f"[list(v) for v in LiveState.objects.filter(site__site_id='{SITE}').values_list('frequency_hz', 'battery_kw', 'soc_ratio', 'load_kw')]"  # noqa: E501
+REGISTERS = "sorted({v for r in Reading.objects.filter(asset='battery') for n, v in zip(r.shape.names.split(','), r.values) if n == 'register_into_kwh'})"  # noqa: E501
 SEEN = "{f'{m.device}/{m.name}': [m.type, m.unit, m.value, m.count] for m in UnmappedMetric.objects.all()}"
 
 
@@ -46,7 +49,7 @@ def test_an_independent_client_is_seen_mapped_and_read(tmp_path: Path) -> None:
         platform.start("run_ingest")
         wait_until(lambda: "link.up" in platform.log_of("run_ingest"))
         with foreign_site(SITE, broker.edge_url, tmp_path / "client.log", node=NODE, devices=DEVICES) as client:
-            seen = wait_until(lambda: len(found := platform.read(SEEN)) == 6 and found, 40.0)
+            seen = wait_until(lambda: len(found := platform.read(SEEN)) == 7 and found, 40.0)
             assert seen["BMS/SoC"][:3] == ["FLOAT", "%", "55.0"]
             assert seen["BMS/cells"][:3] == ["INT16", "", "-3"]
             assert seen["/serial"][:3] == ["STRING", "", "X-1"]
@@ -57,6 +60,7 @@ def test_an_independent_client_is_seen_mapped_and_read(tmp_path: Path) -> None:
             platform.manage("map_gateway", "acme-bms", str(rules), "--site", SITE)
             live = wait_until(lambda: platform.read(LIVE), 60.0)
             assert live == [pytest.approx([49.97, -2.5, 0.55, None])]
+            assert platform.read(REGISTERS) == [12_345.678]
             assert "ncmd Node Control/Rebirth" in (tmp_path / "client.log").read_text()
             assert client.poll() is None
         counts = platform.read("queries.refusals().counts")
