@@ -260,6 +260,8 @@ class Connection:
             return False
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = sock
+        if self._tls is not None:
+            metrics.MQTT.certificate_ends_s = self._tls.ends_s(sock)
         self._loop.add_reader(sock, self._client.loop_read)
         self._watch_writes()
         if not await _comes(self._answered, ANSWER_WITHIN_S):

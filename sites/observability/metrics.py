@@ -6,6 +6,7 @@ ten thousand of them would be ten thousand series each; a single site's state is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -44,6 +45,8 @@ class Traffic:
     bytes_in: int = 0
     """Of payloads."""
     bytes_out: int = 0
+    certificate_ends_s: float = math.inf
+    """When the newest connection's certificate or its broker's ends, whichever is first [s since the epoch]."""
 
 
 MQTT: Final = Traffic()
@@ -53,6 +56,12 @@ class _TrafficCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         yield GaugeMetricFamily("vpp_mqtt_connections_up", "MQTT connections with all subscriptions granted", MQTT.up)
         yield CounterMetricFamily("vpp_mqtt_connects", "times a connection came up", MQTT.connects)
+        if math.isfinite(MQTT.certificate_ends_s):
+            yield GaugeMetricFamily(
+                "vpp_mqtt_certificate_ends_timestamp_seconds",
+                "when our certificate or the broker's ends, whichever is first",
+                MQTT.certificate_ends_s,
+            )
         messages = CounterMetricFamily("vpp_mqtt_messages", "MQTT messages", labels=["direction"])
         size = CounterMetricFamily("vpp_mqtt_payload_bytes", "bytes of MQTT payloads", labels=["direction"])
         for direction, count, length in (

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
+from prometheus_client import generate_latest
 from support.broker_peers import WITHIN_S, Fleet, Peer, a_fleet, now, until
 
 from sites.core.certificates import key_pem, new_key
@@ -19,6 +20,7 @@ from sites.identity import operations, queries
 from sites.identity.authority import Authority
 from sites.identity.brokers.keeper import keep
 from sites.identity.models import CloneAlarm
+from sites.observability import metrics
 from sites.observability.health import Health
 from sites.registry.models import Site
 from sites.wire.topics import device_topic, node_topic, state_topic
@@ -76,6 +78,22 @@ async def test_each_site_its_own_and_no_more(fleet: Fleet) -> None:
     assert ingest.heard == [(node_topic("NDATA", "site-0002"), b"own")]
     assert sorted(payload for _, payload in first.heard) == [b"order", b"rebirth"]
     for peer in peers:
+        await peer.stop()
+
+
+async def test_the_first_end_of_a_certificate_is_told_to_watchers(fleet: Fleet) -> None:
+    one, one_id = await asyncio.to_thread(fleet.enrol, "site-0001")
+    await in_thread(lambda: fleet.keeper.round(at=now()))
+    await in_thread(fleet.broker.start)
+    site, service = Peer(one, (), one_id).start(), Peer(fleet.service("vpp.ingest"))
+    await until(lambda: site.link.is_up)
+    # The site's, of one day, ends before the broker's, of 397.
+    assert metrics.MQTT.certificate_ends_s == pytest.approx((now() + timedelta(days=1)).timestamp(), abs=120.0)
+    assert b"vpp_mqtt_certificate_ends_timestamp_seconds" in generate_latest(metrics.REGISTRY)
+    service.start()
+    await until(lambda: service.link.is_up)
+    assert metrics.MQTT.certificate_ends_s == pytest.approx((now() + timedelta(days=397)).timestamp(), abs=120.0)
+    for peer in (site, service):
         await peer.stop()
 
 
