@@ -130,11 +130,12 @@ class TestStanding:
     def test_a_signal_for_all_is_signed_with_what_all_take(self) -> None:
         sites = a_fleet(50.0, 50.0)
         dispatch = operations.arm_obligation(obligation=an_obligation(98.0), at=NOW)
-        assert keys.seed_for_all([NEW, OLD], dispatch=dispatch) == NEW
+        # One never told its keys: what it was given at its installation.
         says(sites[0].site_id, NEW, OLD)
+        assert keys.seed_for_all([NEW, OLD], dispatch=dispatch) == OLD
         says(sites[1].site_id, OLD)
         assert keys.seed_for_all([NEW, OLD], dispatch=dispatch) == OLD
-        says(sites[0].site_id, NEW)
+        says(sites[1].site_id, OLD, NEW)
         assert keys.seed_for_all([NEW, OLD], dispatch=dispatch) == NEW
 
 

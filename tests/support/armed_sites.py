@@ -87,10 +87,8 @@ class ArmedSite:
 class ArmedSites:
     """Many sites behind one connection with the edge's rights, served by a thread of its own."""
 
-    def __init__(
-        self, broker_url: str, platform_key: bytes, site_ids: list[str], discharge_kw: float, *more_keys: bytes
-    ) -> None:
-        self.sites = {site_id: ArmedSite(site_id, [platform_key, *more_keys], discharge_kw) for site_id in site_ids}
+    def __init__(self, broker_url: str, platform_key: bytes, site_ids: list[str], discharge_kw: float) -> None:
+        self.sites = {site_id: ArmedSite(site_id, [platform_key], discharge_kw) for site_id in site_ids}
         self.faults: list[BaseException] = []
         self.most_held_kw = 0.0
         """The most that all sites together have held at any instant."""

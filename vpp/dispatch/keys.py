@@ -169,13 +169,17 @@ def key_standing() -> KeyStanding:
 
 
 def seed_for_all(seeds: Sequence[bytes], *, dispatch: Dispatch) -> bytes:
-    """Return the first of our keys that every site of a dispatch takes, else the first: for what is one for all."""
-    held = set(SiteKeys.objects.filter(site__assignments__dispatch=dispatch).values_list("key_ids", flat=True))
+    """Return the first of our keys that every site of a dispatch takes, for what is one for all.
+
+    Where there is none, or a site never told its keys: the last one, which was there before the others.
+    """
+    asked = Site.objects.filter(assignments__dispatch=dispatch).distinct()
+    told = [(key_ids or "").split(",") for key_ids in asked.values_list("keys__key_ids", flat=True)]
     for seed in seeds:
         key_id = key_id_of(public_key_of(seed)).hex()
-        if all(key_id in key_ids.split(",") for key_ids in held):
+        if all(key_id in key_ids for key_ids in told):
             return seed
-    return seeds[0]
+    return seeds[-1]
 
 
 def _record(reports: Sequence[SiteReport]) -> None:

@@ -8,13 +8,12 @@ from sites.wire.signature import Signer
 
 
 class Signers:
-    """One signer for each of our keys, in their order, and which keys the sites said they take."""
+    """One signer for each of our keys, newest first, and which keys the sites said they take."""
 
     def __init__(self, seeds: Sequence[bytes]) -> None:
         self._signers = {signer.key_id.hex(): signer for signer in map(Signer, seeds)}
-        self._first = next(iter(self._signers.values()))
-        self._taken: dict[str, Signer] = {}
-        """The signer of each site that does not get the first."""
+        self._first, *_, self._last = [*self._signers.values()] * 2
+        self._told: dict[str, Signer] = {}
 
     @property
     def is_replacing(self) -> bool:
@@ -24,12 +23,9 @@ class Signers:
     def note(self, site_id: str, key_ids: str) -> None:
         """Take what a site said about its keys: ids, comma separated."""
         held = set(key_ids.split(","))
-        signer = next((signer for key_id, signer in self._signers.items() if key_id in held), self._first)
-        if signer is self._first:
-            self._taken.pop(site_id, None)
-        else:
-            self._taken[site_id] = signer
+        # One that takes none of ours gets the first, and refuses it by name.
+        self._told[site_id] = next((s for key_id, s in self._signers.items() if key_id in held), self._first)
 
     def of(self, site_id: str) -> Signer:
-        """Return the signer for a site; the first for one that takes none of our keys, and refuses it by name."""
-        return self._taken.get(site_id, self._first)
+        """Return the signer for a site: the last one for a site that never told its keys, for it was told no other."""
+        return self._told.get(site_id, self._last)
