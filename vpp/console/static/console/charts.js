@@ -49,7 +49,6 @@ export class Chart {
     const isTime = x === "time";
     // The plot has a fixed height by style sheet; the legend below it may take more than one line.
     const height = () => Number(getComputedStyle(place).getPropertyValue("--plot-height")) || 230;
-    chart.say(emptyText);
     const options = {
       width: place.clientWidth,
       height: height(),
@@ -88,6 +87,8 @@ export class Chart {
       ],
     };
     chart.plot = new UPlot(options, [[], ...series.map(() => [])], place);
+    // Also where an empty plot stands behind it.
+    chart.say(emptyText);
     new ResizeObserver(() => {
       const size = { width: place.clientWidth, height: height() };
       if (size.width !== chart.plot.width || size.height !== chart.plot.height) chart.plot.setSize(size);
@@ -104,8 +105,9 @@ export class Chart {
     this.data = null;
   }
 
-  set(data, window = null) {
+  set(data, window = null, emptyText = this.emptyText) {
     this.data = data;
+    this.emptyText = emptyText;
     this.draw();
     if (this.plot && window) this.plot.setScale("x", window);
   }

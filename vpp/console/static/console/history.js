@@ -124,13 +124,15 @@ async function load() {
 async function draw(waiting, at, columns, measured = columns.length) {
   const chart = await waiting;
   const isEmpty = columns.slice(0, measured).every((column) => column.every((value) => typeof value !== "number"));
-  chart.emptyText = "Nothing was measured in this time.";
-  chart.set(isEmpty ? [[]] : [at, ...columns]);
+  chart.set(isEmpty ? [[]] : [at, ...columns], null, "Nothing was measured in this time.");
 }
 
 function choose(name) {
   span = name;
   for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.span === name));
+  // What is drawn belongs to the span before.
+  put("history-note", "loading");
+  for (const waiting of Object.values(charts)) waiting?.then((chart) => chart.set([[]], null, "Loading."));
   load();
 }
 
