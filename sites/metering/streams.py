@@ -28,7 +28,11 @@ MAX_KW: Final = 100_000
 of 2**62 uWh would overflow the sums of everybody."""
 MAX_FUEL_L_PER_KWH: Final = 1
 OLDEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
-LONGEST: Final = timedelta(days=1)
+LONGEST: Final = timedelta(days=31)
+"""A site whose uplink was away for longer than its controller keeps the ends of minutes (17 hours) sends one long
+interval over the rest: its energy is right, and refusing it for good would lose it."""
+MERGED: Final = timedelta(minutes=10)
+"""Most that a site meters into one interval, or twice its length, while a clock that was set back catches up."""
 MAX_SERVED: Final = 16
 """Dispatches served in one interval."""
 LIVE_EARLY: Final = timedelta(seconds=2)
@@ -194,15 +198,17 @@ def interval_from(
     starts_at = fields.instant_ms("starts_at", latest)
     ends_at = fields.instant_ms("ends_at", latest)
     if not starts_at < ends_at <= starts_at + LONGEST:
-        raise StreamRefused(
-            "interval_invalid",
-            f"number {number} ends at {ends_at.isoformat()}, accepted: after {starts_at.isoformat()}, within a day",
-            number,
-        )
+        accepted = f"after {starts_at.isoformat()}, within {LONGEST.days} days"
+        message = f"number {number} ends at {ends_at.isoformat()}, accepted: {accepted}"
+        raise StreamRefused("interval_invalid", message, number)
     quality = fields.text("quality", 12)
     if quality not in _QUALITY_RANK:
         raise StreamRefused("interval_invalid", f"quality is {quality!r}, accepted: {', '.join(_QUALITY_RANK)}", number)
-    most_uwh, most_ul = most_in(ends_at - starts_at)
+    held = ends_at - starts_at
+    if fields.values.get("interval/time_quality") == TimeQuality.STEPPED:
+        # While a clock that was set back catches up an interval holds metering of more than its own time.
+        held = 2 * held + MERGED
+    most_uwh, most_ul = most_in(held)
     service_into_uwh, service_from_uwh = _service(fields, most_uwh)
     return IntervalItem(
         site_pk=site_pk,

@@ -147,12 +147,14 @@ class TestNumbered:
         [
             {"ends_at": MS - 60_000},
             {"ends_at": MS - 60_001},
-            {"starts_at": MS - 90_000_000},
+            {"starts_at": MS - 31 * 86_400_000 - 1},
             {"into_bus_uwh": -1},
             {"from_bus_uwh": None},
             {"register_into_uwh": 2**63},
             # A minute at 100 MW holds 1,667 kWh.
             {"into_bus_uwh": 1_667 * 10**9},
+            # While a clock catches up it may hold twelve of them.
+            {"into_bus_uwh": 20_001 * 10**9, "time_quality": "stepped"},
             {"service_into_uwh": -1},
             {"service_from_uwh": 1_667 * 10**9},
             {"service_uwh": -(2**62)},
@@ -174,6 +176,19 @@ class TestNumbered:
         assert dict(batch.counts) == {"interval_invalid": 1}
         assert batch.refused_numbers == {(7, "battery", 3): "interval_invalid"}
         assert batch.numbered == []
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            # 50 MW for ten minutes, in the minute in which a clock that was set back caught up.
+            {"into_bus_uwh": 8_334 * 10**9, "time_quality": "stepped"},
+            # An uplink that was away for a month.
+            {"starts_at": MS - 31 * 86_400_000, "into_bus_uwh": 10**15, "quality": "questionable"},
+        ],
+    )
+    def test_what_is_unusual_and_measured_is_taken(self, changes: dict[str, Any]) -> None:
+        batch, _ = sorted_in(interval(**changes), device="battery", is_historical=True)
+        assert (len(batch.numbered), batch.refused_numbers) == (1, {})
 
     @pytest.mark.parametrize(("net", "ways"), [(-7, (0, 7)), (5, (5, 0)), (0, (0, 0))])
     def test_a_site_of_version_1_tells_the_net_of_its_service(self, net: int, ways: tuple[int, int]) -> None:
