@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from sites.core.curves import FloatArray, ResponseCurve, required_share
+from sites.core.curves import FloatArray, ResponseCurve, required_course, required_share
 from sites.core.units import UWH_PER_KWH
 
 BoolArray = npt.NDArray[np.bool_]
@@ -66,6 +66,20 @@ class Delivery:
         return float(np.mean(np.minimum(self.available_kw / self.contracted_kw, 1.0)))
 
     @property
+    def due_share(self) -> FloatArray:
+        """What was due over what was contracted then [-]; NaN where nothing is known, 0 where nothing is contracted."""
+        return self._over_contracted(self.required_kw)
+
+    @property
+    def given_share(self) -> FloatArray:
+        """What was given over what was contracted then [-]; 0 where nothing is known or contracted."""
+        return self._over_contracted(self.delivered_kw)
+
+    def _over_contracted(self, power_kw: FloatArray) -> FloatArray:
+        contracted_kw = np.broadcast_to(np.asarray(self.contracted_kw, dtype=np.float64), power_kw.shape)
+        return np.divide(power_kw, contracted_kw, out=np.zeros(power_kw.shape), where=contracted_kw > 0.0)
+
+    @property
     def most_contracted_kw(self) -> float:
         """The largest power that was contracted at any time [kW]."""
         return float(np.max(self.contracted_kw, initial=0.0))
@@ -104,7 +118,7 @@ def site_delivery(
     recorded = np.isfinite(record.battery_kw) & np.isfinite(record.frequency_hz)
     on_grid = recorded & (record.switch_closed > 0.5)
     available = on_grid & (record.armed_kw > 0.0) & (np.asarray(contracted_kw) > 0.0)
-    required = required_share(curve, record.frequency_hz, nominal_hz) * _way(curve) * contracted_kw
+    required = _due_share(curve, record.frequency_hz, nominal_hz, rate_hz) * _way(curve) * contracted_kw
     service = (record.battery_kw - baseline_kw - record.stream_kw) * _way(curve)
     return Delivery(
         rate_hz=rate_hz,
@@ -142,14 +156,22 @@ class FleetSum:
         known = self._frequency_count > 0
         frequency_hz = np.full(known.shape, np.nan)
         np.divide(self._frequency_sum, self._frequency_count, out=frequency_hz, where=known)
+        due = _due_share(curve, frequency_hz, nominal_hz, rate_hz)
         return Delivery(
             rate_hz=rate_hz,
             contracted_kw=contracted_kw,
-            required_kw=required_share(curve, frequency_hz, nominal_hz) * _way(curve) * contracted_kw,
+            required_kw=np.where(known, due * _way(curve) * contracted_kw, np.nan),
             delivered_kw=self._delivered_kw.copy(),
             available=known,
             available_kw=self._available_kw.copy(),
         )
+
+
+def _due_share(curve: ResponseCurve, frequency_hz: FloatArray, nominal_hz: float, rate_hz: float) -> FloatArray:
+    """Return the signed share of contract due at each sample; a trigger's share is latched."""
+    if curve.trigger is None:
+        return required_share(curve, frequency_hz, nominal_hz)
+    return required_course(curve, np.arange(frequency_hz.size) / rate_hz, frequency_hz, nominal_hz)
 
 
 def _way(curve: ResponseCurve) -> int:

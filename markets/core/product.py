@@ -6,7 +6,7 @@ The rows stand in ``markets.core.catalogue``, one file a market; the technical r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -74,7 +74,7 @@ class ScoreRule:
     name: str
     """Key in ``markets.core.scores.registry``."""
     rule: Rule
-    parameters: Mapping[str, float]
+    parameters: Mapping[str, float] = field(hash=False)
     """Figures in which rows of the same rule differ; the rule's own module says what they are."""
 
 

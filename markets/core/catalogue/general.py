@@ -18,7 +18,7 @@ from sites.core.curves import Direction
 _AGREED: Final = "to be agreed with the operator; no binding document"
 
 
-def _limit(name: str, title: str, direction: Direction, parameters: dict[str, float]) -> Product:
+def _limit(name: str, title: str, direction: Direction) -> Product:
     return Product(
         name=name,
         title=title,
@@ -35,7 +35,7 @@ def _limit(name: str, title: str, direction: Direction, parameters: dict[str, fl
         energy=unsure("none", _AGREED),
         recovery=unsure("none", _AGREED),
         data=DataDuty(1.0 / 300.0, "a missing instant counts as a breach", unsure("5 min or finer", _AGREED)),
-        score=ScoreRule("power-limit", unsure("share of the time within the limit", _AGREED), parameters),
+        score=ScoreRule("power-limit", unsure("share of the time within the limit", _AGREED), {}),
         price=PriceRule("EUR", 900.0, unsure("none", _AGREED)),
         penalty=unsure("by the connection agreement", _AGREED),
         size=MinimumSize(1.0, unsure("1 kW", _AGREED)),
@@ -72,6 +72,6 @@ ROWS: Final = (
         dispatch_prefix="EN",
         source="OpenADR 2.0b LOAD_DISPATCH and OpenADR 3 DISPATCH_SETPOINT; terms by agreement",
     ),
-    _limit("capacity-limit-import", "Limit of the power imported", Direction.HIGH, {"import": 1.0}),
-    _limit("capacity-limit-export", "Limit of the power exported", Direction.LOW, {"import": 0.0}),
+    _limit("capacity-limit-import", "Limit of the power imported", Direction.HIGH),
+    _limit("capacity-limit-export", "Limit of the power exported", Direction.LOW),
 )

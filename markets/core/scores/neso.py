@@ -50,8 +50,9 @@ def score(delivery: Delivery, product: Product) -> Score:
     """
     judged = delivery.available & np.isfinite(delivery.required_kw)
     periods = settlement_periods(judged, delivery.rate_hz, product.price.settlement_period_s)
-    error = np.where(judged, _error_kw(delivery, product.full_within_s), 0.0)
-    means = _means(error, delivery.rate_hz) / delivery.contracted_kw
+    low, high = timed_envelope(delivery.due_share, product.full_within_s, delivery.rate_hz)
+    error = np.where(judged, _outside(delivery.given_share, low, high), 0.0)
+    means = _means(error, delivery.rate_hz)
     ends = np.concatenate((np.full(error.size - means.size, means[0]), means))
     worst = np.maximum.reduceat(ends, periods.starts)
     k = np.where(periods.complete, [k_factor(float(value)) for value in worst], 0.0)
@@ -69,7 +70,11 @@ def score(delivery: Delivery, product: Product) -> Score:
 def _error_kw(delivery: Delivery, within_s: float) -> FloatArray:
     """Return how far each sample is outside the timed envelope [kW, >= 0]; NaN where nothing is known."""
     low, high = timed_envelope(delivery.required_kw, within_s, delivery.rate_hz)
-    return np.maximum(np.maximum(low - delivery.delivered_kw, delivery.delivered_kw - high), 0.0)
+    return _outside(delivery.delivered_kw, low, high)
+
+
+def _outside(given: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
+    return np.maximum(np.maximum(low - given, given - high), 0.0)
 
 
 def _means(error: FloatArray, rate_hz: float) -> FloatArray:
