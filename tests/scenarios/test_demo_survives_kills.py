@@ -1,18 +1,27 @@
-"""The whole demo as a newcomer starts it, with ingest and VEN killed in the middle of the event.
+"""The whole demo as a newcomer starts it, with an intruder, and ingest and VEN killed in the middle of the event.
 
 Nothing acknowledged and nothing metered may be lost, and the scorecard must come out as without the kills.
 """
 
+import asyncio
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from sites.edge.link.identity import IdentityFolder
+from sites.mqtt.address import BrokerAddress
+from sites.mqtt.connection import Connection
+from sites.wire.messages import Message
+from sites.wire.topics import device_topic, node_topic, state_topic
 
 ROOT = Path(__file__).resolve().parents[2]
 SITES = 20
@@ -63,6 +72,37 @@ class Demo:
         return folder
 
 
+async def attack(folder: Path) -> None:
+    """Play a site that is not simulated any more, with its own certificate, against the platform and its neighbor."""
+    (port,) = re.findall(r"port: (\d+)", (folder / "nats.conf").read_text())
+    own, other = f"site-{SITES:04d}", f"site-{SITES - 1:04d}"
+    address = IdentityFolder(folder / "identities" / own, own).address(BrokerAddress.parse(f"mqtts://127.0.0.1:{port}"))
+    heard = []
+    link = Connection(
+        # Another client id: with its own it would throw out the site that the demo needs.
+        replace(address, client_id=f"intruder-{os.getpid()}"),
+        name="intruder",
+        on_message=lambda topic, payload: heard.append(topic),
+        subscriptions=[(node_topic("NCMD", own), 0)],
+    )
+    running = asyncio.create_task(link.run())
+    try:
+        async with asyncio.timeout(10.0):
+            while not link.is_up:
+                await asyncio.sleep(0.02)
+        for topic in (
+            node_topic("NDEATH", other), node_topic("NDATA", other), device_topic("DCMD", other, "control"),
+            state_topic("vpp"), "vpp/live/ingest-0", "$JS/API/STREAM/DELETE/$MQTT_rmsgs",
+        ):  # fmt: skip
+            assert link.publish(Message(topic, b"forged", 0, retain=topic.endswith("vpp")))
+        await asyncio.sleep(0.5)
+        assert link.is_up
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert set(heard) <= {node_topic("NCMD", own)}
+
+
 @pytest.fixture(scope="module")
 def survived(tmp_path_factory):
     """One run with three kills; the scorecard and the run's database."""
@@ -70,6 +110,7 @@ def survived(tmp_path_factory):
     demo = Demo(out)
     try:
         demo.read_until("arms the fleet")
+        asyncio.run(attack(demo.folder))
         demo.kill_child("run_ingest")
         demo.kill_child("run_openadr")
         demo.read_until("lost its feeder")
@@ -106,6 +147,21 @@ def test_the_processes_were_really_killed_and_came_back(survived):
     logs = survived[1] / "logs"
     assert (logs / "run_ingest.log").read_text().count("-- ended with code -9") == 2
     assert (logs / "run_openadr.log").read_text().count("-- ended with code -9") == 1
+
+
+def test_every_site_has_a_certificate_of_its_own_and_nobody_a_password(survived, database):
+    counts = database.execute("select count(*), count(distinct identity_id) from identity_sitecertificate").fetchone()
+    assert counts == (SITES, SITES)
+    shipped, here = (ROOT / "deploy/nats/nats-tls.conf.example").read_text(), (survived[1] / "nats.conf").read_text()
+    # What the demo runs is what is shipped, but for places and ports.
+    assert len(shipped.splitlines()) == len(here.splitlines())
+    assert not re.search(r"^\s*password|mqtt://", here, re.MULTILINE)
+    assert not [log for log in (survived[1] / "logs").iterdir() if "broker.plain" in log.read_text(errors="replace")]
+
+
+def test_what_an_intruder_said_reached_nobody(survived, database):
+    refused = database.execute("select count(*) from metering_refusedmessage").fetchone()[0]
+    assert refused == 0
 
 
 def test_every_armed_site_acknowledged(card):
