@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 CHECKS_PER_LEASE: Final = 5
 LEAVE_WITHIN_S: Final = 1.0
+FURTHEST_AHEAD_MS: Final = 86_400_000
+"""A stamp further ahead is nobody's clock; it is spoken over, and sites that heard it wait for it."""
 HANDED_OVER_WITHIN_S: Final = 3.0
 """Partitions without a worker for less than this are on their way to the next one: a fleet that heard offline and
 online again would bear itself anew, all sites at once, and what is numbered is sent again anyway."""
@@ -65,6 +67,8 @@ class Host:
         self._connected_ms = 0
         """Stamp of all that this connection says, its will included: a site ignores an older one."""
         self._must_say = False
+        self._is_outdated = False
+        """Sites have heard a later stamp than ours: of a clock that was ahead, or of a holder beside us."""
         self._covered_s = 0.0
         """When every partition had a worker last, by the monotonic clock."""
 
@@ -107,6 +111,10 @@ class Host:
         if token is None:
             await self._leave()
             return
+        if self._is_outdated and self._connection is not None:
+            self._is_outdated = False
+            # The will carries the stamp too, so both are made anew.
+            await self._connection.renew(within_s=LEAVE_WITHIN_S)
         if self._link is None:
             logger.info("host.lease_taken host=%s token=%d", self._config.host_id, token)
             self._join()
@@ -159,8 +167,12 @@ class Host:
         try:
             said: Any = json.loads(payload)
             agrees = isinstance(said, dict) and said.get("online") is self._is_online
+            stamp_ms = said.get("timestamp") if isinstance(said, dict) else None
         except (ValueError, RecursionError):
-            agrees = False
+            agrees, stamp_ms = False, None
+        if isinstance(stamp_ms, int) and self._connected_ms < stamp_ms <= self._connected_ms + FURTHEST_AHEAD_MS:
+            logger.warning("host.state_behind host=%s by_ms=%d", self._config.host_id, stamp_ms - self._connected_ms)
+            self._connected_ms, self._is_outdated = stamp_ms, True
         if not agrees:
             self._must_say = True
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from support.brokers import nats_broker
 from support.manifests import a_manifest
-from support.outbox_edge import OutboxEdge, connected, until
+from support.outbox_edge import OutboxEdge, connected, now_ms, until
 from support.platform_processes import a_platform
 
 from sites.mqtt.address import BrokerAddress
 from sites.mqtt.connection import Connection
+from sites.wire.messages import state_message
 
 
 class Listener:
@@ -72,6 +73,24 @@ async def test_the_host_is_online_only_while_every_partition_has_a_worker(tmp_pa
         await until(listener.is_online, 20.0, "online with the worker back")
         assert platform.stop(hosts[1]) == 0
         await until(lambda: not listener.is_online(), 20.0, "the goodbye")
+        link.cancel()
+        await asyncio.gather(link, return_exceptions=True)
+
+
+async def test_a_host_whose_clock_was_set_back_is_still_heard(tmp_path: Path) -> None:
+    with nats_broker() as broker, a_platform(tmp_path, broker.url) as platform:
+        platform.set_up(a_manifest(1))
+        listener = Listener(broker.url)
+        link = asyncio.create_task(listener.connection.run())
+        await until(lambda: listener.connection.is_up, 20.0, "the listener's connection")
+        # What a host said whose clock was five minutes ahead, and its will: sites take nothing older than that.
+        ahead_ms = now_ms() + 300_000
+        listener.connection.publish(state_message("vpp", False, ahead_ms))
+        await until(lambda: listener.states == [(False, ahead_ms)], 20.0, "the former host's state")
+        platform.start("run_ingest")
+        platform.start("run_host")
+        await until(lambda: listener.states[-1] == (True, ahead_ms + 1), 30.0, "online by a later stamp")
+        assert "host.state_behind" in platform.log_of("run_host")
         link.cancel()
         await asyncio.gather(link, return_exceptions=True)
 

@@ -244,7 +244,8 @@ class Chain:
         for name, count in (("ingest", 2), ("host", 1), ("dispatch", 2)):
             for index in range(count):
                 self._start(name, index)
-        wait_until(lambda: self.is_fresh(0.0), 400.0, "live values of every site")
+        # On a new checkout the kernels are compiled first.
+        wait_until(lambda: self.is_fresh(0.0), 900.0, "live values of every site")
         self.platform.manage("shell", "-v", "0", "-c", _OWE.format(**self._terms()))
         self.watch.start()
         wait_until(lambda: self.is_firm(0.0), 60.0, "firm power of all that is owed")

@@ -19,7 +19,7 @@ All of these are marked ``stepped``, and those that hold more than their own tim
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -81,6 +81,10 @@ class Meter:
     """End of the last interval."""
     raw: dict[str, int] = field(default_factory=dict)
     """The controller's registers at that instant, whole uWh (fuel: ul), by register name."""
+    seen: dict[str, int] = field(default_factory=dict)
+    """The same at the last boundary that closed nothing because the clock was set back."""
+    carried: dict[str, int] = field(default_factory=dict)
+    """What controllers counted that ended before their clock had caught up; it belongs to the next interval."""
     register: dict[str, int] = field(default_factory=dict)
     """The site's own registers [uWh], over all controllers that ever ran here."""
     former: list[int] = field(default_factory=list)
@@ -110,11 +114,15 @@ class Meter:
         if self.epoch_us:
             self.former = [*self.former, self.epoch_us][-MAX_FORMER:]
         self.epoch_us = epoch_us
+        for name, value in self.seen.items():
+            self.carried[name] = self.carried.get(name, 0) + value - self.raw.get(name, 0)
+        self.seen = {}
         back_us = self.closed_at_us - epoch_us
         self.is_disturbed = back_us > 0
         # In whole intervals: the ends stay on the grid, where those of other meters are.
         self.ahead_us = -(-back_us // self._grid_us) * self._grid_us if back_us > MERGED_US else 0
-        self.closed_at_us = max(epoch_us, self.closed_at_us)
+        if not self.carried:
+            self.closed_at_us = max(epoch_us, self.closed_at_us)
         self.raw = {}
         for served in self.served.values():
             served.attributed = [0, 0]
@@ -127,6 +135,10 @@ class Meter:
             share = self.share.setdefault(name, [0, 0])
             share[0] += spent[0]
             share[1] += spent[1]
+
+    def _attribute_all(self, now: Mapping[str, int]) -> None:
+        for service, served in self.served.items():
+            self._attribute(served, [now[f"{service}_into_j"], now[f"{service}_from_j"]])
 
     def close(
         self,
@@ -148,22 +160,25 @@ class Meter:
         self._enter(epoch_us)
         last_us = self.closed_at_us - self.ahead_us
         ends_us = self._end(at_us, last_us, is_right=time_quality is TimeQuality.SYNCHRONIZED)
-        if ends_us <= self.closed_at_us:
-            # Closed before; or the clock was set back, and the interval goes on until it has caught up.
-            return []
         values = {str(name): float(registers[name]) for name in registers.dtype.names or ()}
         if not np.isfinite(list(values.values())).all():
             # No integer stands for it; the next boundary closes over both periods.
             return []
         now = {name: round(v) if name == "fuel_ul" else uwh_from_joule(v) for name, v in values.items()}
-        spent = {name: value - self.raw.get(name, 0) for name, value in now.items()}
-        for service, served in self.served.items():
-            self._attribute(served, [now[f"{service}_into_j"], now[f"{service}_from_j"]])
+        if ends_us <= self.closed_at_us:
+            if self.is_disturbed or at_us > last_us:
+                # The clock was set back, and the interval goes on until it has caught up.
+                self.seen = now
+                self._attribute_all(now)
+            return []
+        spent = {name: value - self.raw.get(name, 0) + self.carried.get(name, 0) for name, value in now.items()}
+        is_long = self.is_disturbed or bool(self.carried) or at_us - last_us > self._grid_us
+        self.seen, self.carried = {}, {}
+        self._attribute_all(now)
         # Each service counts by its own sign: what one gives while the other takes shows in both.
         service_into_uwh, service_from_uwh = (sum(spent[f"{s}_{way}_j"] for s in SERVICES) for way in ("into", "from"))
         services = tuple((dispatch_id, into, out) for dispatch_id, (into, out) in self.share.items())
         self.share = {}
-        is_long = self.is_disturbed or at_us - last_us > self._grid_us
         if self.is_disturbed or self.ahead_us:
             time_quality = TimeQuality.STEPPED
         self.is_disturbed = False
@@ -214,6 +229,7 @@ class Meter:
         state: dict[str, Any] = {"epoch_us": self.epoch_us, "closed_at_us": self.closed_at_us, "raw": self.raw}
         state |= {"register": self.register, "former": self.former}
         state |= {"is_disturbed": self.is_disturbed, "ahead_us": self.ahead_us}
+        state |= {"seen": self.seen, "carried": self.carried}
         state |= {"share": self.share, "services": {service: asdict(served) for service, served in self.served.items()}}
         return json.dumps(state).encode()
 
@@ -227,6 +243,7 @@ class Meter:
         self.former = state.get("former", [])
         self.is_disturbed = state.get("is_disturbed", False)
         self.ahead_us = state.get("ahead_us", 0)
+        self.seen, self.carried = state.get("seen", {}), state.get("carried", {})
         self.share = state.get("share", {})
         # Earlier versions knew the curve's service alone.
         former = {CURVE: {name: state[own] for name, own in _FORMER_SERVED.items() if own in state}}

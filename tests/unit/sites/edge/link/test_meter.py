@@ -266,6 +266,19 @@ class TestClockSteps:
         assert (pcc.quality, pcc.time_quality) == (Quality.QUESTIONABLE, TimeQuality.STEPPED)
         assert pcc.register_into_uwh == 22_000_000
 
+    def test_what_a_controller_counted_that_ended_before_it_had_caught_up_is_in_the_next_interval(self) -> None:
+        meter = a_meter()
+        meter.close(epoch_us=0, at_us=20 * MINUTE, registers=registers(pcc_into_j=1 * WH))
+        meter.begin_service(begin("DC-1", 16 * MINUTE, epoch_us=15 * MINUTE))
+        values = registers(pcc_into_j=2 * WH, service_into_j=WH)
+        assert meter.close(epoch_us=15 * MINUTE, at_us=17 * MINUTE, registers=values) == []
+        # Its clock is right again, and so it starts anew: nobody counted from 22 to 24, but 2 Wh are not lost.
+        pcc, battery = meter.close(epoch_us=24 * MINUTE, at_us=25 * MINUTE, registers=registers(pcc_into_j=4 * WH))
+        assert (pcc.starts_at_ms, pcc.ends_at_ms) == (20 * 60_000, 25 * 60_000)
+        assert (pcc.into_bus_uwh, pcc.register_into_uwh) == (6_000_000, 7_000_000)
+        assert battery.services == (("DC-1", 1_000_000, 0),)
+        assert pcc.quality is Quality.QUESTIONABLE
+
     def test_back_far_goes_on_behind_what_was_metered_and_on_the_grid(self) -> None:
         meter = a_meter()
         meter.close(epoch_us=0, at_us=1000 * MINUTE, registers=registers(pcc_into_j=1 * WH))
@@ -321,27 +334,31 @@ MOST_SILENT = 600 * SECOND
             st.one_of(st.integers(-30, 30), st.integers(-3_000, 3_000), st.integers(-10_000_000, 10_000_000)),
             st.integers(0, 59),
             st.lists(st.tuples(st.floats(0, 1e6), st.booleans(), st.booleans()), max_size=40),
+            st.booleans(),
         ),
         max_size=10,
     ),
     st.sampled_from([60, 300, 900]),
 )
 def test_whatever_the_clock_did_time_goes_forward_and_energy_is_counted_once(
-    runs: list[tuple[int, int, list[tuple[float, bool, bool]]]], interval_s: int
+    runs: list[tuple[int, int, list[tuple[float, bool, bool]], bool]], interval_s: int
 ) -> None:
-    """Steps either way between controllers, restarts of the uplink, a clock that is disciplined now and then."""
+    """Steps either way between controllers, restarts of the uplink, a clock that is disciplined now and then.
+
+    A controller may end at any time; the last one runs on, so that all is told in the end.
+    """
     meter, grid_us = Meter(["pcc"], interval_s), interval_s * SECOND
     at_us = 10_100_000 * MINUTE
     told: list[ClosedInterval] = []
     metered_uwh, epochs = 0, set()
-    for step_min, second, ticks in runs:
+    for number, (step_min, second, ticks, ends_early) in enumerate(runs, 1):
         at_us = max(0, at_us + step_min * MINUTE) // MINUTE * MINUTE + second * SECOND
         while at_us in epochs:
             at_us += 1
         epoch_us, joule, closed_us = at_us, 0.0, at_us
         epochs.add(epoch_us)
-        # Long enough to come to an end at last, as a site runs.
-        for energy_j, is_right, restarts in [*ticks, *[(0.0, False, False)] * (12 + 900 // interval_s)]:
+        still = 0 if ends_early and number < len(runs) else 12 + 900 // interval_s
+        for energy_j, is_right, restarts in [*ticks, *[(0.0, False, False)] * still]:
             joule += energy_j
             at_us = (at_us // grid_us + 1) * grid_us
             values = registers(pcc_into_j=joule)
