@@ -3,7 +3,7 @@ SHELL := bash
 ARGS ?=
 PY := .venv/bin/python
 
-.PHONY: install services demo test test-long check bench bench-fleet lock clean
+.PHONY: install services demo test test-long check bench bench-fleet bench-market lock clean
 
 install:
 	@deploy/setup/install.sh
@@ -33,6 +33,9 @@ bench: install
 
 bench-fleet: install services
 	$(PY) -m tests.benchmarks.fleet $(ARGS)
+
+bench-market: install services
+	$(PY) -m tests.benchmarks.market $(ARGS)
 
 # Made again only when pyproject.toml changes; hashes for every file of a release, no index address.
 LOCK := .venv/bin/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \

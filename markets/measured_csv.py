@@ -46,18 +46,18 @@ def read_measured(path: Path, product: Product, *, contract_kw: float) -> Record
         bad = np.flatnonzero(~np.isfinite(values))
         if bad.size:
             raise fault(
-                int(bad[0]) + 1,
+                int(bad[0]),
                 name,
                 "no finite number, accepted: numbers; a row that is missing is left out",
             )
     for name, values, least, most, accepted in _ranges(table, product, contract_kw):
         bad = np.flatnonzero((values < least) | (values > most))
         if bad.size:
-            raise fault(int(bad[0]) + 1, name, f"{values[bad[0]]:g}, accepted: {accepted}")
+            raise fault(int(bad[0]), name, f"{values[bad[0]]:g}, accepted: {accepted}")
     try:
         return recording_of_rows(table["t_s"], table["frequency_hz"], table["power_kw"], table.get(SIGNAL))
     except RecordError as error:
-        raise fault(error.row + 1, error.column, str(error)) from None
+        raise fault(error.row, error.column, str(error)) from None
     except ScoreError as error:
         raise MeasuredFileError(f"{path}: {error}") from None
 
@@ -116,7 +116,20 @@ def _columns(path: Path, header_line: int, names: list[str]) -> dict[str, FloatA
         frame = frame.iloc[: int(filled[-1]) + 1 if filled.size else 0]
     if len(frame) < 2:
         raise MeasuredFileError(f"{path}: has {len(frame)} rows, accepted: two or more")
+    if _commas(path, header_line) > len(frame) * (len(names) - 1):
+        # The reader drops what is too much in a row.
+        longer = _first_bad_cell(path, header_line, names, wanted)
+        if longer is not None:
+            raise longer
     return {name: frame[name].to_numpy() for name in wanted}
+
+
+def _commas(path: Path, header_line: int) -> int:
+    """Return the number of commas below the header."""
+    with path.open("rb") as file:
+        for _ in range(header_line):
+            file.readline()
+        return sum(chunk.count(b",") for chunk in iter(lambda: file.read(1 << 20), b""))
 
 
 def _first_bad_cell(path: Path, header_line: int, names: list[str], wanted: list[str]) -> MeasuredFileError | None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from markets.core.delivery import BoolArray, Delivery, timed_envelope
 from markets.core.product import Product
-from markets.core.scores.score import Component, Score, beginnings
+from markets.core.scores.score import ASKED, Component, Score, beginnings
 from sites.core.curves import FloatArray
 
 RAMP_POWER_SHARE = 0.86
@@ -64,7 +64,7 @@ def ramp_requirements(delivery: Delivery, within_s: float) -> dict[str, Componen
     full = due >= 1.0 - 1e-6
     after, reach = int(np.ceil(RAMP_S * rate_hz)), int(np.ceil(within_s * rate_hz))
     powers, energies = [], []
-    for start in beginnings(due > 0.0, delivery.available):
+    for start in beginnings(due > ASKED, delivery.available):
         stop = start + after + 1
         if stop <= due.size and full[start + reach : stop].all():
             given = given_share[start:stop]

@@ -8,7 +8,7 @@ import numpy as np
 
 from markets.core.delivery import Delivery
 from markets.core.product import Product
-from markets.core.scores.score import IntArray, Score, beginnings, mean_of_periods, settlement_periods
+from markets.core.scores.score import ASKED, IntArray, Score, beginnings, mean_of_periods, settlement_periods
 from sites.core.curves import FloatArray, required_share
 
 FCAS_LEAST_SHARE: Final = 0.05
@@ -35,7 +35,7 @@ def aemo_fcas(delivery: Delivery, product: Product) -> Score:
     due, given = np.nan_to_num(delivery.due_share), delivery.given_share
     rise, until = rule["rise_s"], rule["until_s"]
     scores, firsts = [], []
-    for start in _calm_before(beginnings(due > 0.0, delivery.available), due, rate_hz):
+    for start in _calm_before(beginnings(due > ASKED, delivery.available), due, rate_hz):
         stop = min(due.size, start + int(np.ceil(until * rate_hz)))
         if due[start:stop].max() < FCAS_LEAST_SHARE:
             continue
@@ -68,7 +68,7 @@ def china_primary(delivery: Delivery, product: Product) -> Score:
     due, given = np.nan_to_num(delivery.due_share), delivery.given_share
     starts, shares = [], []
     for way in (1.0, -1.0):
-        first, stop = _runs(way * due > 0.0)
+        first, stop = _runs(way * due > ASKED)
         begun = (first == 0) | delivery.available[np.maximum(first - 1, 0)]
         kept = begun & (stop - first >= least)
         first, stop = first[kept], stop[kept]
@@ -126,7 +126,7 @@ def _energy_ratio(given: FloatArray, trajectory: FloatArray, window: np.ndarray)
 def _calm_before(starts: IntArray, due: FloatArray, rate_hz: float) -> IntArray:
     """Return the starts before which nothing was due for a while, or at which the record begins."""
     width = max(1, round(FCAS_CALM_S * rate_hz))
-    total = np.concatenate(([0], np.cumsum(due > 0.0)))
+    total = np.concatenate(([0], np.cumsum(due > ASKED)))
     return starts[total[starts] - total[np.maximum(starts - width, 0)] == 0]
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from markets.core.delivery import BoolArray
+
+ASKED: Final = 1e-6
+"""Share of contract from which on something is due: 50 - 49.9 is a little more than 0.1 in binary."""
 
 IntArray = npt.NDArray[np.int64]
 Component = float | int | str | bool | None
