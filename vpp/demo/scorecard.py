@@ -13,7 +13,8 @@ import numpy as np
 from rich.table import Table
 
 from carbon import queries as carbon_queries
-from carbon.core.counterfactual import truck_estimate
+from carbon.core.counterfactual import Service
+from carbon.core.generator_trucks import generator_trucks
 from markets import queries as market_queries
 from markets.models import GridSupportEntry
 from sites.core.intervals import Interval
@@ -65,7 +66,7 @@ def read_scorecard(*, dispatch_id: str, metered: Interval, event: Interval, at: 
     carbon = carbon_queries.period_totals(period=metered)
     window = Interval(summary.starts_at, summary.ends_at)
     delivered_kwh = kwh_from_uwh(fleet["delivered_uwh"])
-    truck = truck_estimate(summary.promised_kw, max(0.0, delivered_kwh), window.duration_h)
+    truck = generator_trucks(Service(summary.promised_kw, max(0.0, delivered_kwh), window.duration_h))
     return {
         "sites": Site.objects.filter(live__isnull=False).count(),
         "armed": summary.armed,
@@ -96,9 +97,9 @@ def read_scorecard(*, dispatch_id: str, metered: Interval, event: Interval, at: 
         },
         "books_verified": books_audit().verified,
         "truck": {
-            "trucks": int(truck.trucks.central),
-            "mobilization_min": truck.mobilization_min.central,
-            "litres": round(truck.litres.central, 1),
+            "trucks": int(truck.units.central),
+            "mobilization_min": truck.ready_min.central,
+            "litres": round(truck.fuel.central, 1),
             "kg_co2e": round(truck.kg_co2e.central, 1),
             "statement": truck.statement,
         },
