@@ -13,7 +13,7 @@ RATED: Final = Parameter(
     "rated power of one truck", "kW", Band(400.0, 400.0, 400.0), "500 kVA trailer set at power factor 0.8", "A"
 )
 LOADING: Final = Parameter(
-    "loading that still answers a step", "1", Band(0.7, 0.8, 0.9), "ISO 8528 prime rating: 70 % on average", "C"
+    "loading that still answers a step", "ratio", Band(0.7, 0.8, 0.9), "ISO 8528 prime rating: 70 % on average", "C"
 )
 IDLE_FUEL: Final = Parameter(
     "fuel line F0",

@@ -14,7 +14,7 @@ from carbon.core.generator_trucks import generator_trucks
 from carbon.core.thermal_plant import thermal_plant
 
 ROUND_TRIP: Final = Parameter(
-    "energy out over energy in of storage", "1", Band(0.80, 0.86, 0.92), "battery and converter, both ways", "C"
+    "energy out over energy in of storage", "ratio", Band(0.80, 0.86, 0.92), "battery and converter, both ways", "C"
 )
 MARGINAL: Final = Parameter(
     "plant at the margin while charging again",

@@ -25,22 +25,30 @@ EFFICIENCIES: Final = (0.245, 0.325, 0.37, 0.39)
 
 EFFICIENCY_SCALE: Final = Parameter(
     "efficiency against the curve 0.245, 0.325, 0.37, 0.39 at 25, 50, 75, 100 % load",
-    "1",
+    "ratio",
     Band(0.85, 1.0, 1.05),
     f"{_NETL}; the range from older frames to new machines is ours",
     "A",
 )
 HEADROOM: Final = Parameter(
-    "headroom held of a unit's rating", "1", Band(0.10, 0.20, 0.40), "units share a reserve; 40 % is a lone unit", "C"
+    "headroom held of a unit's rating",
+    "ratio",
+    Band(0.10, 0.20, 0.40),
+    "units share a reserve; 40 % is a lone unit",
+    "C",
 )
-MIN_LOAD: Final = Parameter("least stable load of its rating", "1", Band(0.4, 0.4, 0.4), _NETL, "A")
+MIN_LOAD: Final = Parameter("least stable load of its rating", "ratio", Band(0.4, 0.4, 0.4), _NETL, "A")
 MOVING: Final = Parameter(
-    "more fuel from moving all the time", "1", Band(0.0, 0.01, 0.03), "regulating against steady at the same load", "C"
+    "more fuel from moving all the time",
+    "ratio",
+    Band(0.0, 0.01, 0.03),
+    "regulating against steady at the same load",
+    "C",
 )
-STARTS: Final = Parameter("starts because of the service", "1", Band(0.0, 0.0, 1.0), "a running unit is usual", "C")
+STARTS: Final = Parameter("starts for the service", "starts", Band(0.0, 0.0, 1.0), "a running unit is usual", "C")
 START_TIME: Final = Parameter("start to the bus", "min", Band(7.0, 8.0, 10.0), f"{_NETL}: 7 min hot, 8 min warm", "A")
 LEAST_RUN: Final = Parameter("least run after a start", "h", Band(0.5, 0.5, 0.5), _NETL, "A")
-RAMP: Final = Parameter("ramp of its rating", "1/min", Band(0.08, 0.10, 0.20), f"{_NETL}: 10 %/min", "A")
+RAMP: Final = Parameter("ramp of its rating", "of rating a min", Band(0.08, 0.10, 0.20), f"{_NETL}: 10 %/min", "A")
 GAS_FACTOR: Final = Parameter(
     "gas burnt",
     "kg CO2e/kWh HHV",

@@ -5,7 +5,16 @@ from __future__ import annotations
 from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from vpp.console import api, enrolment_api, enrolment_views, history_api, late_api, quarantine_api, views
+from vpp.console import (
+    api,
+    dispatch_views,
+    enrolment_api,
+    enrolment_views,
+    history_api,
+    late_api,
+    quarantine_api,
+    views,
+)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.fleet, name="fleet"),
@@ -18,6 +27,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("sites/<slug:site_id>/waveforms/<int:number>.zip", views.waveform_download, name="waveform-download"),
     path("my-sites/", views.my_sites, name="my-sites"),
     path("books/", views.books, name="books"),
+    path("dispatches/", dispatch_views.dispatches, name="dispatches-page"),
+    path("dispatches/<str:dispatch_id>/", dispatch_views.dispatch, name="dispatch-page"),
     path("books/late/", late_api.late_page, name="late-data"),
     path("enrolment/", enrolment_views.enrolment, name="enrolment"),
     path("enrolment/requests/<int:pk>/", enrolment_views.decide, name="decide-request"),

@@ -17,6 +17,8 @@ from rest_framework.views import APIView
 from sites.core.requests import SiteRequest
 from sites.registry.permissions import may_audit, role_of, visible_sites
 from vpp.dispatch import commands, queries
+from vpp.dispatch.impact import dispatch_impact
+from vpp.dispatch.impact_serializers import DispatchImpactSerializer
 from vpp.dispatch.models import Dispatch, SiteAssignment
 from vpp.dispatch.serializers import (
     AssignmentSerializer,
@@ -75,6 +77,18 @@ class DispatchDetail(APIView):
         except Dispatch.DoesNotExist as error:
             raise Http404(str(error)) from None
         return Response(DispatchSummarySerializer(summary).data)
+
+
+class DispatchImpactDetail(APIView):
+    """``GET dispatches/<dispatch_id>/impact/``: what it gave, and what others would have taken for the same."""
+
+    permission_classes = [SeesTheFleet]
+
+    def get(self, request: Request, dispatch_id: str) -> Response:
+        """Return both, null while it is not settled; 404 naming a dispatch that is not known."""
+        if not Dispatch.objects.filter(dispatch_id=dispatch_id).exists():
+            raise Http404(f"dispatch {dispatch_id!r} is not known")
+        return Response(DispatchImpactSerializer(dispatch_impact(dispatch_id=dispatch_id)).data)
 
 
 class AssignmentList(ListAPIView[SiteAssignment]):

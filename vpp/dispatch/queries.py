@@ -108,6 +108,11 @@ def open_dispatches(*, at: datetime) -> QuerySet[Dispatch]:
     return Dispatch.objects.filter(status=Dispatch.Status.OPEN, ends_at__gt=at).order_by("starts_at", "dispatch_id")
 
 
+def dispatches_with_statements() -> QuerySet[Dispatch]:
+    """Return all dispatches with what they came to, newest window first."""
+    return Dispatch.objects.select_related("obligation__statement").order_by("-starts_at", "-pk")
+
+
 def obligations_to_arm(*, at: datetime) -> list[Obligation]:
     """Return the open obligations that have no dispatch yet, or one on older terms."""
     owed = list(open_obligations(at=at))
