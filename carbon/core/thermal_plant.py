@@ -85,9 +85,9 @@ def thermal_plant(service: Service) -> Counterfactual:
     rated, ready, fuel, kg_co2e, cost_usd = spreads(lambda p: _figures(service, p), PARAMETERS)
     return Counterfactual(
         kind="thermal-plant",
-        title="Regulation by a gas turbine",
+        title="Gas turbine",
         units=rated,
-        units_name="MW of plant in service",
+        units_name="MW of plant",
         ready_min=ready,
         fuel=fuel,
         fuel_unit="kWh of gas",

@@ -144,7 +144,7 @@ class TestDispatcher:
     @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
     def test_no_page_scrolls_sideways(self, sign_in, console: Console, size: tuple[int, int]) -> None:  # type: ignore[no-untyped-def]
         page = sign_in("dispatcher", size).page
-        for address in ("/", "/sites/", f"/sites/{ISLANDED}/", "/books/", "/enrolment/"):
+        for address in ("/", "/sites/", f"/sites/{ISLANDED}/", "/dispatches/", "/books/", "/enrolment/"):
             page.goto(console.url + address)
             page.wait_for_load_state("networkidle")
             assert stays_within(page), address
@@ -253,3 +253,48 @@ class TestLink:
         assert len(changes_of(seen.page, "#frequency", 3)) == 3
         # The browser itself tells each attempt that nobody answered.
         seen.complaints[:] = [text for text in seen.complaints if "WebSocket connection to" not in text]
+
+
+SEED_DISPATCH = """
+import sys
+sys.path.insert(0, "tests")
+from support import settled
+from vpp.dispatch.models import Dispatch
+found = settled.an_obligation(name="settled-1")
+Dispatch.objects.create(
+    dispatch_id=found.dispatch_id, obligation=found, product=found.program.product, power_kw=found.power_kw,
+    starts_at=found.starts_at, ends_at=found.ends_at, created_at=settled.AT, status="lapsed",
+)
+settled.settle(found, settled.a_fleet([60.0, 40.0]))
+"""
+
+
+@pytest.fixture(scope="module")
+def settled_dispatch(console: Console) -> None:
+    """A settled dispatch in the console's database."""
+    console.platform.manage("shell", "-v", "0", "-c", SEED_DISPATCH)
+
+
+@pytest.mark.usefixtures("settled_dispatch")
+class TestDispatchPage:
+    """Last in the file: it adds sites to the fleet."""
+
+    @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+    def test_measured_and_estimated_stand_beside_each_other(  # type: ignore[no-untyped-def]
+        self, sign_in, console: Console, size: tuple[int, int]
+    ) -> None:
+        page = sign_in("auditor", size).page
+        page.goto(f"{console.url}/dispatches/")
+        page.click("text=DC-settled-1")
+        measured, instead = page.locator("#measured"), page.locator("#instead")
+        expect(measured).to_be_visible()
+        expect(instead).to_be_visible()
+        left, right = measured.bounding_box(), instead.bounding_box()
+        assert left is not None
+        assert right is not None
+        assert (abs(left["y"] - right["y"]) < 2.0) == (size == DESKTOP)
+        assert stays_within(page)
+        expect(page.locator(".parameters").first).to_be_hidden()
+        page.click("summary")
+        expect(page.locator(".parameters").first).to_be_visible()
+        assert stays_within(page)

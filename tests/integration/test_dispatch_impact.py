@@ -109,7 +109,7 @@ class TestPages:
         page = auditor.get(PAGE).content.decode()
         for text in ("Delivered", "measured and booked", "Instead of this fleet", "estimated, in no book",
                      "Generator trucks",
-                     "Regulation by a gas turbine", "Avoided by this fleet", "not closed for this dispatch",
+                     "Gas turbine", "Avoided by this fleet", "not closed for this dispatch",
                      "1 truck", "Every figure behind the estimates"):  # fmt: skip
             assert text in page, text
         assert f'href="/books/?q={DISPATCH}"' in page
@@ -156,7 +156,7 @@ class TestCommand:
         call_command(
             "counterfactual", "--power-kw", "1000", "--energy-kwh", "-200", "--window-h", "0.5", "--takes", stdout=out
         )
-        assert "instead: Regulation by a gas turbine" in out.getvalue()
+        assert "instead: Gas turbine" in out.getvalue()
         assert "which a generator cannot" in out.getvalue()
 
     @pytest.mark.parametrize(

@@ -18,15 +18,15 @@ SECONDS = 30.0
 AT = STARTS_AT + timedelta(hours=2)
 
 
-def an_obligation(power_kw: float = 100.0) -> Obligation:
+def an_obligation(power_kw: float = 100.0, *, name: str = "e1") -> Obligation:
     operations.ensure_programs()
     duration = timedelta(seconds=SECONDS)
     signal = EventSignal("LOAD_DISPATCH", "delta", (EventInterval(STARTS_AT, duration, -power_kw),), "W", "k")
     context = queries.program_named("neso-dc-low").market_context
-    event = Event("VTN", "e1", 0, "far", context, STARTS_AT, duration, (signal,))
+    event = Event("VTN", name, 0, "far", context, STARTS_AT, duration, (signal,))
     at = STARTS_AT - timedelta(minutes=1)
     operations.receive_event(raw=b"<raw/>", event=event, available_kw=1e6, at=at)
-    return Obligation.objects.get()
+    return Obligation.objects.get(event__event_id=name)
 
 
 def a_fleet(armed_kw: Sequence[float], *, lag_s: float = 0.3, gain: float = 1.0) -> list[ContractedShare]:

@@ -69,17 +69,20 @@ def instead_table(statement: ImpactStatement) -> dict[str, Any]:
     """Return the estimates: one column for the fleet and each alternative, one line a figure, and their parameters."""
     others = [alternative.counterfactual for alternative in statement.alternatives]
     avoided = [_band(alternative.avoided_kg_co2e, "kg") for alternative in statement.alternatives]
-    none = ("none", "")
-    own = _band(statement.fleet_kg_co2e, "kg")
+    columns = ["This fleet", *(other.title for other in others)]
+    figures = [
+        ("In service", ("the sites", ""), [_band(other.units, other.units_name) for other in others]),
+        ("Full power after", ("as measured", ""), [_band(other.ready_min, "min") for other in others]),
+        ("Fuel", ("none", ""), [_band(other.fuel, other.fuel_unit) for other in others]),
+        ("Carbon, at the margin", _band(statement.fleet_kg_co2e, "kg"), [_band(o.kg_co2e, "kg") for o in others]),
+        ("Cost", (NOTHING, ""), [_band(other.cost_usd, "USD", 0) for other in others]),
+        ("Avoided by this fleet", (NOTHING, ""), avoided),
+    ]
     return {
-        "columns": ["This fleet", *(other.title for other in others)],
+        "columns": columns,
         "lines": [
-            ("In service", [("the sites", ""), *(_band(other.units, other.units_name) for other in others)]),
-            ("Full power after", [("as measured", ""), *(_band(other.ready_min, "min") for other in others)]),
-            ("Fuel", [none, *(_band(other.fuel, other.fuel_unit) for other in others)]),
-            ("Carbon, at the margin", [own, *(_band(other.kg_co2e, "kg") for other in others)]),
-            ("Cost", [("–", ""), *(_band(other.cost_usd, "USD", 0) for other in others)]),
-            ("Avoided by this fleet", [("", ""), *avoided]),
+            (name, [(column, *cell) for column, cell in zip(columns, [own, *rest], strict=True)])
+            for name, own, rest in figures
         ],
         "left_out": statement.left_out,
         "note": statement.note,
