@@ -30,7 +30,10 @@ FAR = NOW + 86_400_000
 class Bench:
     """A site link over a real outbox, with the port's requests in view and a host that listens."""
 
-    def __init__(self, folder: Path, choice: LossOfLink = LossOfLink.HOLD, *, keep_stored_s: float = 0.0) -> None:
+    def __init__(
+        self, folder: Path, choice: LossOfLink = LossOfLink.HOLD, *, keep_stored_s: float = 0.0, measures: bool = True
+    ) -> None:
+        """``measures``: whether the controller has shown anything yet."""
         self.port = InProcessExchange()
         self.outbox = Outbox(folder / "outbox.sqlite3", empty=empty_payload, keep_stored_s=keep_stored_s)
         assets = (
@@ -48,7 +51,8 @@ class Bench:
         )
         self.host = HostSession(1_000_000, 60.0)
         self.link.restore(now_ms=NOW)
-        self.measure()
+        if measures:
+            self.measure()
 
     def measure(self, at_ms: int = NOW, **values: float) -> None:
         measured = np.zeros(1, MEASURED_DTYPE)

@@ -16,6 +16,11 @@ class Presence:
     away_since_ms: int | None = None
     """Since when nobody listens; None while somebody does."""
 
+    def move_clock(self, *, by_ms: int) -> None:
+        """Go on counting when the clock was stepped: how long nobody listened is no matter of what it shows."""
+        if self.away_since_ms is not None:
+            self.away_since_ms += by_ms
+
     def away_s(self, *, now_ms: int) -> float:
         """Return for how long nobody has listened [s]."""
         return 0.0 if self.away_since_ms is None else (now_ms - self.away_since_ms) / 1000.0

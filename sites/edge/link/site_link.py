@@ -126,6 +126,10 @@ class SiteLink:
         """Return the death to publish before an orderly disconnect, for a broker then drops the will."""
         return [self._session.will(self._bd_seq)] if self.is_born else []
 
+    def move_clock(self, *, by_ms: int) -> None:
+        """Note that the clock of ``now_ms`` was stepped."""
+        self._presence.move_clock(by_ms=by_ms)
+
     def note_down(self, *, now_ms: int) -> None:
         """Note that the connection is gone; the host's state is unknown until it is told again."""
         self._presence.is_host_online = self._presence.is_born = False

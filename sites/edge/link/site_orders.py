@@ -105,6 +105,9 @@ class SiteOrders:
             self._refuse("command_unknown", f"{device}: {', '.join(values)}, accepted: {accepted}")
             return []
         messages = self._take_keys(known_ones[KEYS], now_ms) if KEYS in known_ones else []
+        if self.measured is None:
+            # Nobody knows yet what there is room for, and a refusal would be for good; the platform repeats.
+            known_ones = {name: value for name, value in known_ones.items() if name == COMMAND}
         if DESIRED in known_ones:
             messages += self._take_desired(known_ones[DESIRED], now_ms)
         if DESIRED_STREAM in known_ones:

@@ -280,7 +280,9 @@ class Uplink:
                 next_s += late_s
             await asyncio.sleep(max(0.0, next_s - time.monotonic()))
             slot = (slot + 1) % SLOTS
-            if slot == 0 and (step_s := self.clock.look(epoch_us=self._epoch_us)):
+            if step_s := self.clock.look(epoch_us=self._epoch_us):
+                for link in self.links:
+                    link.move_clock(by_ms=round(step_s * 1000))
                 log.error("%s step_s=%.3f: instants are off until control starts again", observe.CLOCK_STEPPED, step_s)
             self._serve_all(range(slot, len(self.links), SLOTS))
             if slot == 0:

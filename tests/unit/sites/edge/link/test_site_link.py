@@ -115,6 +115,19 @@ def test_a_restart_arms_the_held_assignment_and_goes_on_numbering(tmp_path: Path
     assert ("pcc", 2) in rows
 
 
+def test_an_uplink_that_has_measured_nothing_yet_judges_nothing(tmp_path: Path) -> None:
+    Bench(tmp_path).outbox.close()
+    again = Bench(tmp_path, measures=False)
+    share = an_armed_share()
+    assert again.desire(share) == []
+    assert list(again.port.take_requests()) == []
+    again.measure()
+    again.told(again.come_online())
+    assert again.desire(share) == []
+    assert list(again.port.take_requests()) == [(0, share)]
+    assert again.link.orders.holding.refused_count == 0
+
+
 def test_an_ended_assignment_is_not_armed_after_a_restart_but_its_sequence_counts(tmp_path: Path) -> None:
     first = Bench(tmp_path)
     first.come_online()
@@ -141,6 +154,22 @@ def test_loss_of_link_follows_the_sites_choice(tmp_path: Path, choice: LossOfLin
     bench.link.orders.check_link(now_ms=NOW + 11_000)
     bench.link.orders.check_link(now_ms=NOW + 12_000)
     assert list(bench.port.take_requests()) == requests
+
+
+@pytest.mark.parametrize("step_ms", [300_000, -900_000])
+def test_a_stepped_clock_changes_nothing_about_how_long_the_link_has_been_away(tmp_path: Path, step_ms: int) -> None:
+    bench = Bench(tmp_path, LossOfLink.RELEASE)
+    bench.told(bench.come_online())
+    share = an_armed_share(ends_in_s=3600.0)
+    bench.desire(share)
+    bench.port.take_requests()
+    bench.link.orders.confirm(share.content_hash, now_ms=NOW)
+    bench.link.note_down(now_ms=NOW)
+    bench.link.move_clock(by_ms=step_ms)
+    bench.link.orders.check_link(now_ms=NOW + step_ms + 9_000)
+    assert list(bench.port.take_requests()) == []
+    bench.link.orders.check_link(now_ms=NOW + step_ms + 11_000)
+    assert list(bench.port.take_requests()) == [(0, None)]
 
 
 def test_a_released_assignment_is_armed_again_when_the_platform_repeats_it(tmp_path: Path) -> None:
