@@ -33,9 +33,13 @@ class DispatchPlatform(PlatformProcesses):
         return public_key_of(bytes.fromhex(self.env["VPP_SIGNING_KEY"]))
 
     def start_dispatcher(self) -> subprocess.Popen[bytes]:
+        return self.start("run_dispatch")
+
+    def start(self, command: str) -> subprocess.Popen[bytes]:
+        """Start a long-running command; it ends with the dispatchers."""
         with self.log_path.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "manage.py", "run_dispatch"],
+                [sys.executable, "manage.py", command],
                 cwd=ROOT, env=self.env, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         self.dispatchers.append(process)
@@ -103,6 +107,14 @@ class DispatchPlatform(PlatformProcesses):
             connection.execute(
                 "UPDATE markets_obligation SET status = 'cancelled', revision = revision + 1 WHERE dispatch_id = ?",
                 (dispatch_id,),
+            )
+
+    def cut_short(self, dispatch_id: str, *, ends_at: datetime) -> None:
+        """Let the operator end an obligation before its time."""
+        with closing(sqlite3.connect(self.database, timeout=20)) as connection, connection:
+            connection.execute(
+                "UPDATE markets_obligation SET ends_at = ?, revision = revision + 1 WHERE dispatch_id = ?",
+                (_text(ends_at), dispatch_id),
             )
 
     def assignments(self, condition: str = "1") -> list[dict[str, Any]]:
