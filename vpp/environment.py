@@ -125,6 +125,22 @@ def url(name: str, default: str | None, schemes: tuple[str, ...]) -> SplitResult
     return parts
 
 
+def addresses(name: str, schemes: tuple[str, ...]) -> list[str]:
+    """Return addresses that are separated by commas; none when it is not set."""
+    held = text(name, "")
+    found = [part.strip() for part in held.split(",")] if held else []
+    for part in found:
+        try:
+            split = urlsplit(part)
+            is_right = split.scheme in schemes and bool(split.hostname) and split.username is None and split.port != 0
+        except ValueError:
+            is_right = False
+        if not is_right:
+            accepted = " or ".join(f"{scheme}://host:port" for scheme in schemes)
+            raise ImproperlyConfigured(f"{name} is not a list of accepted addresses, accepted: {accepted}, no user")
+    return found
+
+
 def choice(name: str, default: str, accepted: tuple[str, ...]) -> str:
     """Return one of the accepted words."""
     value = text(name, default)

@@ -46,18 +46,22 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "csp",
     "rest_framework",
+    "drf_spectacular",
+    "oauth2_provider",
     "channels",
     "sites.ledger",
     "sites.registry",
     "sites.identity",
     "sites.metering",
     "markets",
+    "markets.openadr.vtn3",
     "carbon",
     "vpp.dispatch",
     "vpp.console",
 ]
 MIDDLEWARE = [
     "vpp.console.middleware.measure",
+    "markets.openadr.vtn3.problems.as_problems",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -109,6 +113,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["vpp.parsing.JsonBody"],
     "DEFAULT_PAGINATION_CLASS": "vpp.pagination.CursorPages",
     "PAGE_SIZE": 100,
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
 }
 
 LANGUAGE_CODE = "en-us"
@@ -210,6 +215,30 @@ VEN_KEY = environment.text("VPP_VEN_KEY", "")
 VEN_CA = environment.text("VPP_VEN_CA", "")
 VTN_FINGERPRINT = environment.text("VPP_VTN_FINGERPRINT", "")
 VEN_POLL_S = environment.whole("VPP_VEN_POLL_S", 1, 1, 3600)
+VTN_WEBHOOK_NETWORKS = environment.networks("VPP_VTN_WEBHOOK_NETWORKS")
+"""Where our VTN's webhooks may go although it is no public address, and then without TLS too."""
+VTN_MQTT_URIS = environment.addresses("VPP_VTN_MQTT_URIS", ("mqtt", "mqtts"))
+"""Under which addresses clients of our VTN reach the broker; none: no MQTT is offered to them."""
+OAUTH2_PROVIDER_APPLICATION_MODEL = "oauth2_provider.Application"
+OAUTH2_PROVIDER_ACCESS_TOKEN_MODEL = "oauth2_provider.AccessToken"  # noqa: S105 - a model
+OAUTH2_PROVIDER_REFRESH_TOKEN_MODEL = "oauth2_provider.RefreshToken"  # noqa: S105 - a model
+OAUTH2_PROVIDER_ID_TOKEN_MODEL = "oauth2_provider.IDToken"  # noqa: S105 - a model
+OAUTH2_PROVIDER_GRANT_MODEL = "oauth2_provider.Grant"
+OAUTH2_PROVIDER_DEVICE_GRANT_MODEL = "oauth2_provider.DeviceGrant"
+OAUTH2_PROVIDER = {
+    "SCOPES_BACKEND_CLASS": "markets.openadr.vtn3.authentication.RoleScopes",
+    # Client credentials and no other grant.
+    "OAUTH2_SERVER_CLASS": "oauthlib.oauth2.BackendApplicationServer",
+    "CLIENT_SECRET_HASHER": "pbkdf2_sha256_machine",
+    "ACCESS_TOKEN_EXPIRE_SECONDS": environment.whole("VPP_VTN_TOKEN_S", 900, 60, 86_400),
+    "ALLOWED_REDIRECT_URI_SCHEMES": ["https"],
+    "COMPLIANT_BCP_RFC9700_TOKEN_STORAGE": True,
+    "COMPLIANT_BCP_RFC9700_ACCESS_TOKEN_TRANSPORT": True,
+}
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    "markets.openadr.vtn3.authentication.MachineSecretHasher",
+]
 
 # --- what watches the processes ----------------------------------------------------------------
 try:

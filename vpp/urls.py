@@ -3,6 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("", include("markets.openadr.vtn3.urls")),
     path("", include("vpp.console.urls")),
     path("api/v1/", include("vpp.dispatch.urls")),
 ]

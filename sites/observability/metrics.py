@@ -112,6 +112,7 @@ OPENADR_EXCHANGES: Final = Counter(
     "vpp_openadr_exchanges", "registrations, lists and polls at the VTN", ["outcome"], registry=REGISTRY
 )
 OPENADR_EVENTS: Final = Counter("vpp_openadr_events", "events decided", ["decision"], registry=REGISTRY)
+VTN_CALLS: Final = Counter("vpp_vtn_calls", "webhook calls of our VTN", ["outcome"], registry=REGISTRY)
 
 # --- web -----------------------------------------------------------------------------------------
 WEB_REQUEST_S: Final = Histogram(
