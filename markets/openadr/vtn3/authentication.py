@@ -47,7 +47,7 @@ class MachineSecretHasher(PBKDF2PasswordHasher):
     iterations = 1_000
 
 
-class RoleScopes(BaseScopes):  # type: ignore[misc] - no stubs
+class RoleScopes(BaseScopes):  # type: ignore[misc]
     """The scopes that a client may have, by its role."""
 
     def get_all_scopes(self) -> dict[str, str]:

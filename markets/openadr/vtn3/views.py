@@ -173,7 +173,7 @@ class AuthServer(VtnView):
         return self.answer(json.dumps({"tokenURL": url}))
 
 
-class Token(VtnView, OAuthLibMixin):  # type: ignore[misc] - no stubs
+class Token(VtnView, OAuthLibMixin):  # type: ignore[misc]
     """The token endpoint: OAuth2 client credentials (RFC 6749, 4.4)."""
 
     authentication_classes = []
