@@ -133,13 +133,14 @@ class Processes:
             self._manage(command, service=service)
 
     def start_web(self) -> None:
-        """Start the console, which also signs what an operator approves on its page *Enrolment*."""
+        """Start the console, which also signs what an operator approves on its page *Enrolment*, and its history."""
         address = ["--host", "127.0.0.1", "--port", str(self.workspace.web_port)]
         self._start(
             "web",
             [sys.executable, "-m", "uvicorn", "vpp.asgi:application", *address, "--log-level", "warning"],
             environment={**self.workspace.service_environment("vpp.web"), **self.workspace.signing_environment()},
         )
+        self._manage("roll_up", "--every", "60")
 
     @property
     def console_url(self) -> str:
