@@ -32,8 +32,8 @@ class MeterBeforeAfter:
         """Return the level before the event; raise BaselineError when no reading shows it."""
         require_terms(self, inputs.terms.given())
         count = 1 if inputs.terms.readings_before is None else inputs.terms.readings_before
-        if count < 1:
-            raise BaselineError(f"readings_before is {count}, accepted: 1 or more")
+        if not 1 <= count <= inputs.meter.consumption_kw.size:
+            raise BaselineError(f"readings_before is {count}, accepted: 1 to {inputs.meter.consumption_kw.size}")
         start = inputs.event.starts_at
         before = Interval(start - timedelta(seconds=count * inputs.meter.resolution_s), start)
         readings_kw = inputs.meter.readings_kw(before)

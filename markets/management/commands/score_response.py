@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from argparse import RawDescriptionHelpFormatter
 from datetime import date
 from pathlib import Path
@@ -17,6 +15,7 @@ from markets.core.products import ProductError, product_named
 from markets.core.scores.registry import Scored, score_recording
 from markets.core.scores.score import Component, ScoreError
 from markets.measured_csv import MeasuredFileError, read_measured
+from markets.output_files import OutputError, write_json
 
 DESCRIPTION = """\
 Score a measured response by its product's rule.
@@ -66,15 +65,14 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         except ScoreError as error:
             raise CommandError(f"{path}: {error}") from None
-        text = json.dumps(as_json(scored), indent=2, allow_nan=False) + "\n"
         out: Path | None = options["json"]
         if out is None:
-            self.stdout.write(text, ending="")
+            self.stdout.write(json.dumps(as_json(scored), indent=2, allow_nan=False))
             return
         try:
-            _write_whole(out, text)
-        except OSError as error:
-            raise CommandError(f"--json {out}: {error.strerror}, accepted: a file that can be written") from None
+            write_json(out, as_json(scored))
+        except OutputError as error:
+            raise CommandError(f"--json {error}") from None
         self.stdout.write(
             f"{product.name}: score {scored.score.value}, available {scored.available_ratio:.6g}, in {out}"
         )
@@ -107,15 +105,3 @@ def _day(text: str | None) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         raise CommandError(f"--at is {text!r}, accepted: a day such as 2026-11-22") from None
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file by another name and rename it, so that nobody reads half of it."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -136,7 +136,8 @@ class TestRefusedInputs:
             ("drop-to", {"firm_kw": 1.0}, "needs reference_kw"),
             ("drop-to", {"firm_kw": 5.0, "reference_kw": 4.0}, "firm_kw is 5, accepted: the reference of 4 kW or less"),
             ("drop-to", {"firm_kw": float("nan"), "reference_kw": 4.0}, "accepted: finite powers"),
-            ("mbma", {"readings_before": 0}, "readings_before is 0, accepted: 1 or more"),
+            ("mbma", {"readings_before": 0}, "readings_before is 0, accepted: 1 to 4800"),
+            ("mbma", {"readings_before": 10**12}, "readings_before is 1000000000000, accepted: 1 to 4800"),
             ("mgo", {}, "reads a meter at the connection, accepted: the one at the device"),
         ],
     )

@@ -216,5 +216,5 @@ class TestWrongArguments:
             scored(a_file(tmp_path, GOOD), "--at", "2001-01-01")
 
     def test_a_place_that_cannot_be_written(self, tmp_path):
-        with pytest.raises(CommandError, match=r"--json .*No such file or directory, accepted: a file"):
+        with pytest.raises(CommandError, match=r"--json .*there is no folder .*, accepted: a file"):
             scored(a_file(tmp_path, GOOD), "--json", str(tmp_path / "absent" / "out.json"))
