@@ -58,14 +58,18 @@ class TestGapsInTheDays:
             method_named("10-in-10").baseline(asked(metered(first_day=date(2026, 6, 8)), EVENT))
         assert (caught.value.found, caught.value.needed) == (7, 10)
 
-    def test_the_look_back_ends_where_the_rule_says(self):
-        blocked = [EVENT_DAY - timedelta(days=days) for days in range(1, 46)]
-        kept = [day for day in blocked if day.weekday() < 5][-9:]
-        with pytest.raises(TooFewDays, match="found 9 of the 10 days") as caught:
-            method_named("10-in-10").baseline(
-                asked(metered(first_day=date(2026, 3, 1)), EVENT, event_days=set(blocked) - set(kept))
-            )
-        assert "event day" in str(caught.value)
+    @pytest.mark.parametrize(("back", "found"), [(45, 10), (46, 9)])
+    def test_the_look_back_ends_where_the_rule_says(self, back, found):
+        # Friday 19 June: its nine last weekdays are free, and one at the edge, Tuesday 5 May or Monday 4 May.
+        friday = date(2026, 6, 19)
+        free = {friday - timedelta(days=days) for days in (1, 2, 3, 4, 7, 8, 9, 10, 11, back)}
+        blocked = {friday - timedelta(days=days) for days in range(1, 60)} - free
+        question = asked(metered(first_day=date(2026, 3, 1)), hours(friday, 15, 18), event_days=blocked)
+        if found == 10:
+            assert method_named("10-in-10").baseline(question).days_used[-1] == friday - timedelta(days=back)
+        else:
+            with pytest.raises(TooFewDays, match=r"found 9 of the 10 days .* 36 event day"):
+                method_named("10-in-10").baseline(question)
 
 
 class TestGapsInTheEvent:
