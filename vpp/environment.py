@@ -18,9 +18,12 @@ LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})
 
 def load_env_file(path: Path) -> None:
     """Add the file's ``NAME=value`` lines to the environment; what is set there already wins."""
-    if not path.is_file():
+    try:
+        lines = path.read_text().splitlines() if path.is_file() else []
+    except PermissionError:
+        # Written by whoever installed; a service that runs as a user of its own is told everything by its unit.
         return
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue

@@ -123,7 +123,7 @@ USE_I18N = False
 STATIC_URL = "/static/"
 STATIC_ROOT = RUNTIME_DIR / "static"
 # Filled by `make install` from the npm lock file; ignored by git.
-FRONTEND_DIR = BASE_DIR / "var" / "frontend"
+FRONTEND_DIR = BASE_DIR / "build" / "frontend"
 STATICFILES_DIRS = [("vendor", FRONTEND_DIR)] if FRONTEND_DIR.is_dir() else []
 # Pages come from the finders directly, so that no collectstatic step stands between clone and page.
 WHITENOISE_USE_FINDERS = True

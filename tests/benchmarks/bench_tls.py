@@ -67,9 +67,7 @@ async def measure(what: str, addresses: list[BrokerAddress], pid: int) -> None:
         client_us, broker_us = (
             spent_s / count * 1e6 for spent_s in (time.process_time() - own_s, broker_s(pid) - its_s)
         )
-        print(
-            f"{what:<12} a message of {PAYLOAD_BYTES} bytes: client {client_us:.0f} us, broker {broker_us:.0f} us"
-        )
+        print(f"{what:<12} a message of {PAYLOAD_BYTES} bytes: client {client_us:.0f} us, broker {broker_us:.0f} us")
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

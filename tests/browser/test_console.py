@@ -38,8 +38,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def console(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Console]:
     """A console in the middle of an event; asked for after the browser, which may be absent."""
-    var_dir = frontend_build.CHECKOUT_DIR / "var"
-    frontend_build.build_frontend(work_dir=var_dir / "frontend_build", target_dir=var_dir / "frontend")
+    build_dir = frontend_build.CHECKOUT_DIR / "build"
+    frontend_build.build_frontend(work_dir=build_dir / "frontend_work", target_dir=build_dir / "frontend")
     with a_console(tmp_path_factory.mktemp("console")) as running:
         yield running
 

@@ -101,16 +101,19 @@ def _npm_commands() -> Iterator[tuple[str, list[str]]]:
 
 
 def main() -> int:
-    """Build into ``var/frontend`` of the checkout and say what was done."""
-    var_dir = CHECKOUT_DIR / "var"
-    work_dir = Path(os.environ.get("VPP_FRONTEND_WORK_DIR", str(var_dir / "frontend_build")))
-    target_dir = var_dir / "frontend"
+    """Build into ``build/frontend`` of the checkout and say what was done.
+
+    Not into ``var``, which its owner alone may enter: the pages may run as a user of their own.
+    """
+    build_dir = CHECKOUT_DIR / "build"
+    work_dir = Path(os.environ.get("VPP_FRONTEND_WORK_DIR", str(build_dir / "frontend_work")))
+    target_dir = build_dir / "frontend"
     try:
         was_built = build_frontend(work_dir=work_dir, target_dir=target_dir)
     except FrontendNotBuilt as error:
         print(f"front-end: {error}", file=sys.stderr)
         return 1
-    print("front-end: " + ("scripts copied to var/frontend" if was_built else "var/frontend is current"))
+    print("front-end: " + ("scripts copied to build/frontend" if was_built else "build/frontend is current"))
     return 0
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from vpp.environment import load_env_file
+
 ROOT = Path(__file__).resolve().parents[3]
 GOOD = {
     "VPP_ENV_FILE": "/nonexistent",
@@ -26,6 +28,18 @@ def start(**changes: str) -> subprocess.CompletedProcess[str]:
 
 def test_good_settings_start():
     assert start().stdout == "started\n"
+
+
+def test_another_users_env_file_is_not_ours_to_read(tmp_path, monkeypatch):
+    def refuse(*_args: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / ".env").write_text("VPP_HOST_ID=theirs\n")
+    monkeypatch.delenv("VPP_HOST_ID", raising=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_text", refuse)
+        load_env_file(tmp_path / ".env")
+    assert "VPP_HOST_ID" not in os.environ
 
 
 def test_debug_pages_are_not_served_beyond_this_machine():
@@ -56,6 +70,7 @@ def test_debug_pages_are_not_served_beyond_this_machine():
         ("VPP_MAX_PAYLOAD_BYTES", "1e6", "a whole number from 1000 to 16000000"),
         ("VPP_BROKER_URL", "http://u:secret@127.0.0.1:1", "mqtt://host:port"),
         ("VPP_BROKER_URL", "mqtt://127.0.0.1:99999", "mqtt://host:port"),
+        ("VPP_BROKER_URL", "mqtt://u:secret@broker.example", "plain MQTT beyond this machine"),
         ("DATABASE_URL", "mysql://u:secret@127.0.0.1/x", "sqlite:///path or postgresql://"),
     ],
 )

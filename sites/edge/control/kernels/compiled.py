@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
@@ -40,24 +41,58 @@ def sources_hash() -> str:
     return digest.hexdigest()[:16]
 
 
-def _choose_cache() -> None:
-    """Give the compiled code a folder of its own per state of the sources.
+def cache_folder(shipped: Path, environment: Mapping[str, str]) -> Path | None:
+    """Return where compiled code is kept: beside the sources, or in a folder of this user; None: nowhere.
+
+    An installation that belongs to somebody else, as a service's does, holds what `make install` compiled; numba takes
+    only a folder that it may write, so that is copied once into the user's own.
+    """
+    # Readable to everybody: others copy it.
+    if _is_ours(shipped, mode=0o755):
+        return shipped
+    places = [environment.get("CACHE_DIRECTORY", "").partition(":")[0], environment.get("XDG_CACHE_HOME", "")]
+    if home := environment.get("HOME", ""):
+        places.append(f"{home}/.cache")
+    for place in filter(None, places):
+        own = Path(place) / "vpp-edge" / shipped.name
+        if not own.is_dir() and shipped.is_dir():
+            draft = own.with_name(f"{own.name}.{os.getpid()}")
+            try:
+                shutil.copytree(shipped, draft)
+                draft.rename(own)
+            except OSError:
+                # No room, no right, or another process of ours was faster.
+                shutil.rmtree(draft, ignore_errors=True)
+        if _is_ours(own, mode=0o700):
+            return own
+    return None
+
+
+def _is_ours(folder: Path, *, mode: int) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=mode)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
+
+
+def _choose_cache() -> bool:
+    """Give the compiled code a folder of its own per state of the sources; tell whether there is one.
 
     Numba looks at the caller's file only: after an edit of a callee in another file it would still
     return the old result (measured).
     """
     config: Any = numba.core.config  # A module whose names are set at import, from the environment.
-    if config.CACHE_DIR:
-        return
-    folder = _EDGE / "__pycache__" / f"kernels-{sources_hash()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return  # A read-only installation: numba falls back to the user's own cache folder.
-    config.CACHE_DIR = str(folder)
+    if not config.CACHE_DIR:
+        folder = cache_folder(_EDGE / "__pycache__" / f"kernels-{sources_hash()}", os.environ)
+        if folder is None:
+            return False
+        config.CACHE_DIR = str(folder)
+    return True
 
 
-_choose_cache()
+_IS_KEPT: Final = _choose_cache()
+"""Without a folder each start compiles anew, which takes a minute and more."""
 
 
 def drop_stale_caches() -> None:
@@ -74,7 +109,7 @@ def kernel(function: F) -> F:
     ``error_model="numpy"``: a division yields inf instead of a branch and an exception per sample.
     No fast-math: the result of a kernel must not depend on how the compiler reordered it.
     """
-    compiled: Any = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    compiled: Any = numba.njit(nogil=True, cache=_IS_KEPT, error_model="numpy")(function)
     return cast(F, compiled)
 
 
@@ -83,5 +118,5 @@ def inlined(function: F) -> F:
 
     What it computes stays in registers there, and the loop around it can be laid into vector units.
     """
-    compiled: Any = numba.njit(nogil=True, cache=True, error_model="numpy", forceinline=True)(function)
+    compiled: Any = numba.njit(nogil=True, cache=_IS_KEPT, error_model="numpy", forceinline=True)(function)
     return cast(F, compiled)
