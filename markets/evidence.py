@@ -86,11 +86,16 @@ def site_evidence(
         chunks = chunks.filter(starts_at__lt=window.ends_at, ends_at__gt=window.starts_at)
     else:
         chunks = chunks.filter(number__gte=_first(records), number__lte=_last(records))
-    numbers = []
+    # The highest revision of each number stands: later in the order, so it wins.
+    standing = {
+        number: (revision, pk)
+        for pk, number, revision in chunks.order_by("number", "revision").values_list("pk", "number", "revision")
+        if records is None or _holds(records, number, revision)
+    }
     for chunk in chunks.order_by("number").iterator(chunk_size=64):
-        if records is None or _holds(records, chunk.number, 0):
+        if standing.get(chunk.number) == (chunk.revision, chunk.pk):
             _place(chunk, window, columns)
-            numbers.append((chunk.number, 0))
+    numbers = [(number, revision) for number, (revision, _) in standing.items()]
 
     rows = MeterInterval.objects.filter(asset__site__site_id=site_id, asset__name=BATTERY)
     rows = rows.exclude(quality=Quality.UNPROVEN)
@@ -234,7 +239,8 @@ def recalculated_body(
     Terms (price, contracted shares, declared baselines) are taken as booked; every metered figure,
     weight and amount is computed anew. Without the fleet's entry nothing can be: an empty body.
     """
-    if kind not in (settlement.ASSET_KIND, settlement.FLEET_KIND):
+    base = settlement.run_of(kind)[0]
+    if base not in (settlement.ASSET_KIND, settlement.FLEET_KIND):
         return None
     if fleet_body is None:
         return {"facts": {}, "postings": []}
@@ -242,7 +248,7 @@ def recalculated_body(
     terms, shares = booked["terms"], booked["shares"]
     product = product_named(terms["product"])
     window = Interval(datetime.fromisoformat(terms["starts_at"]), datetime.fromisoformat(terms["ends_at"]))
-    if kind == settlement.FLEET_KIND:
+    if base == settlement.FLEET_KIND:
         used = {s["site_id"]: (_booked(s["records"]), _booked(s["intervals"])) for s in shares}
         contracted = [settlement.share_from_facts(s) for s in shares]
         fleet, figures = measured_fleet(

@@ -6,20 +6,18 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from markets import evidence
 from markets.core import settlement
 from markets.core.products import product_named
-from markets.models import GridSupportEntry
+from markets.models import GridSupportEntry, Statement
+from markets.settling import PINS
 from sites.core.intervals import Interval
 from sites.ledger.touched import Figure, Touched, changed_figures
 from sites.metering.late import IN_FLIGHT, LateInterval, late_intervals
 from sites.metering.models import HighRateRecord, MeterInterval
 from sites.registry.models import Site
-
-PINS: Final = ("records", "intervals")
-"""Which rows were used; no figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,7 @@ class LateSettlement:
     fleet_entry: GridSupportEntry
     intervals: tuple[LateInterval, ...]
     records: tuple[tuple[str, int], ...]
-    """(site, number) of chunks of the high-rate record that the settlement did not have."""
+    """(site, number) of chunks of the high-rate record that the settlement did not have, or not in this revision."""
     touched: tuple[Touched, ...]
     """The assets' entries by site, then the fleet's."""
 
@@ -37,8 +35,13 @@ class LateSettlement:
 def late_settlements(*, period: Interval) -> list[LateSettlement]:
     """Return the settlements that share time with a period and that late metering touches, first window first."""
     found = []
+    # The last run of each dispatch: what an earlier one said is reversed.
+    anchors = Statement.objects.filter(
+        obligation__starts_at__lt=period.ends_at, obligation__ends_at__gt=period.starts_at
+    )
+    last = {statement.obligation_id: statement.entry_hash for statement in anchors.order_by("run")}
     entries = GridSupportEntry.objects.filter(
-        kind=settlement.FLEET_KIND, starts_at__lt=period.ends_at, ends_at__gt=period.starts_at
+        starts_at__lt=period.ends_at, ends_at__gt=period.starts_at, entry_hash__in=list(last.values())
     )
     for entry in entries.order_by("starts_at", "dispatch_id"):
         facts = json.loads(entry.body)["facts"]
@@ -68,15 +71,16 @@ def _late(
     )  # fmt: skip
     intervals = late_intervals(rows=rows, booked_at=entry.booked_at, pinned=pinned)
     chunks = HighRateRecord.objects.filter(
-        site__site_id__in=list(shares), rate_hz__gte=evidence.RATE_HZ, revision=0,
+        site__site_id__in=list(shares), rate_hz__gte=evidence.RATE_HZ,
         starts_at__lt=entry.ends_at, ends_at__gt=entry.starts_at, received_at__gt=entry.booked_at - IN_FLIGHT,
     )  # fmt: skip
-    records = [
-        (site_id, number)
-        for site_id, number in chunks.order_by("site__site_id", "number").values_list("site__site_id", "number")
-        if not any(first <= number <= last for first, last, _ in shares[site_id]["records"])
-    ]
-    return intervals, records
+    found = chunks.order_by("site__site_id", "number").values_list("site__site_id", "number", "revision")
+    late = {
+        (site_id, number): None
+        for site_id, number, revision in found
+        if not any(first <= number <= last and revision <= of for first, last, of in shares[site_id]["records"])
+    }
+    return intervals, list(late)
 
 
 def _share_now(facts: Mapping[str, Any], booked: Mapping[str, Any], window: Interval) -> dict[str, Any]:
@@ -101,7 +105,7 @@ def _touched(entry: GridSupportEntry, facts: Mapping[str, Any], now: Mapping[str
     before = settlement.amounts_of(total, shares)
     after = settlement.amounts_of(total, [now.get(share["site_id"], share) for share in shares])
     rows: Sequence[GridSupportEntry] = GridSupportEntry.objects.filter(
-        kind=settlement.ASSET_KIND, dispatch_id=entry.dispatch_id
+        kind=settlement.kind_of(settlement.ASSET_KIND, settlement.run_of(entry.kind)[1]), dispatch_id=entry.dispatch_id
     ).order_by("chain")  # type: ignore[assignment]
     by_site = {row.chain.partition("/")[0]: row for row in rows}
     touched = []

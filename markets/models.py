@@ -13,7 +13,7 @@ from markets import evidence
 from markets.core.events import EventStatus, OptType
 from markets.core.obligations import ProgramTerms, Reason
 from markets.core.products import Product, product_named
-from markets.core.settlement import ASSET_KIND, FLEET_KIND
+from markets.core.settlement import ASSET_KIND, FLEET_KIND, REVERSAL_KIND, kind_of, reversal_body, run_of
 from sites.core.intervals import Interval
 from sites.ledger.chain import merkle_root_of_hashes
 from sites.ledger.models import Entry
@@ -219,34 +219,51 @@ class GridSupportEntry(Entry):
         An asset's entry takes the other assets' weights from the fleet's entry of its dispatch, and
         that entry is computed again from all their meters: together nothing is taken on trust.
         """
-        dispatch_ids = sorted({entry.dispatch_id for entry in entries})
-        fleet_rows = cls._default_manager.filter(kind=FLEET_KIND, dispatch_id__in=dispatch_ids)
-        fleet_bodies = {row.dispatch_id: json.loads(row.body) for row in fleet_rows}
-        return [
-            evidence.recalculated_body(
-                kind=entry.kind,
-                chain=entry.chain,
-                fleet_body=fleet_bodies.get(entry.dispatch_id),
-                merkle_root=cls.merkle_root(entry.dispatch_id) if entry.kind == FLEET_KIND else "",
-            )
-            for entry in entries
-        ]
+        runs = {(entry.dispatch_id, run_of(entry.kind)[1]) for entry in entries}
+        fleet_rows = cls._default_manager.filter(
+            kind__in={kind_of(FLEET_KIND, run) for _, run in runs}, dispatch_id__in={name for name, _ in runs}
+        )
+        fleet_bodies = {(row.dispatch_id, run_of(row.kind)[1]): json.loads(row.body) for row in fleet_rows}
+        return [cls._recalculated(entry, fleet_bodies) for entry in entries]
 
     @classmethod
-    def merkle_root(cls, dispatch_id: str) -> str:
-        """Return the RFC 6962 root [64 hex] over a dispatch's asset entries, by chain."""
-        rows = cls._default_manager.filter(kind=ASSET_KIND, dispatch_id=dispatch_id).order_by("chain", "position")
-        return merkle_root_of_hashes(list(rows.values_list("entry_hash", flat=True)))
+    def _recalculated(cls, entry: Self, fleet_bodies: dict[tuple[str, int], dict[str, Any]]) -> dict[str, Any] | None:
+        base, run = run_of(entry.kind)
+        if base == REVERSAL_KIND:
+            taken_back = cls._default_manager.filter(
+                chain=entry.chain,
+                dispatch_id=entry.dispatch_id,
+                kind__in=[kind_of(ASSET_KIND, run), kind_of(FLEET_KIND, run)],
+            ).first()
+            if taken_back is None:
+                return {"facts": {}, "postings": []}
+            return reversal_body(body=json.loads(taken_back.body), entry_hash=taken_back.entry_hash, run=run)
+        return evidence.recalculated_body(
+            kind=entry.kind,
+            chain=entry.chain,
+            fleet_body=fleet_bodies.get((entry.dispatch_id, run)),
+            merkle_root=cls.merkle_root(entry.dispatch_id, run) if base == FLEET_KIND else "",
+        )
+
+    @classmethod
+    def merkle_root(cls, dispatch_id: str, run: int) -> str:
+        """Return the RFC 6962 root [64 hex] over the asset entries of one run, by chain."""
+        rows = cls._default_manager.filter(kind=kind_of(ASSET_KIND, run), dispatch_id=dispatch_id)
+        return merkle_root_of_hashes(list(rows.order_by("chain", "position").values_list("entry_hash", flat=True)))
 
 
 class Statement(models.Model):
-    """What one obligation came to, with the anchor of its entries."""
+    """What one obligation came to in one settlement run, with the anchor of its entries; never changed."""
 
-    obligation = models.OneToOneField(Obligation, on_delete=models.PROTECT, related_name="statement")
+    obligation = models.ForeignKey(Obligation, on_delete=models.PROTECT, related_name="statements")
+    run = models.PositiveIntegerField(default=1)
+    """Counts from 1; the last one stands, the entries of those before it are reversed."""
     basis = models.CharField(max_length=16)
     """``live`` or ``demonstration``."""
     amount = models.DecimalField(max_digits=20, decimal_places=6)
     """Owed to the fleet [currency], rounded once."""
+    difference = models.DecimalField(max_digits=20, decimal_places=6)
+    """What this run changed against the one before [currency]; all of the amount for the first."""
     currency = models.CharField(max_length=3)
     k_factor = models.DecimalField(max_digits=7, decimal_places=6)
     entries = models.PositiveIntegerField()
@@ -257,5 +274,9 @@ class Statement(models.Model):
     """RFC 6962 root over the hashes of the asset entries, by chain."""
     settled_at = models.DateTimeField()
 
+    class Meta:
+        ordering = ["obligation", "run"]
+        constraints = [models.UniqueConstraint(fields=["obligation", "run"], name="markets_one_statement_per_run")]
+
     def __str__(self) -> str:
-        return f"{self.obligation} {self.amount} {self.currency}"
+        return f"{self.obligation} run {self.run} {self.amount} {self.currency}"

@@ -26,7 +26,7 @@ from markets.models import (
     Registration,
     Statement,
 )
-from markets.settling import NotSettleable, book_settlement, computed_settlement, require_settleable
+from markets.settling import book_settlement, computed_run, is_changed, require_run
 from sites.core import observe
 from sites.core.curves import Direction
 
@@ -174,29 +174,26 @@ def settle_obligation(
     basis: Basis,
     at: datetime,
     accept_gaps: bool = False,
+    run: int = 1,
 ) -> Statement:
     """Book one obligation from metered data: an entry per asset, the fleet's entry, the statement.
 
-    ``shares`` are the acknowledged assignments, one per site. Settled already: the held statement
-    comes back and nothing is booked. With ``accept_gaps`` what is not metered counts as not
-    delivered; otherwise NotSettleable names the sites whose records or intervals are missing.
-    Raises LiveSettlementRefused for ``Basis.LIVE`` on a product that was not read in a primary
-    document.
+    ``shares`` are the acknowledged assignments, one per site. Runs count from 1: the next one reverses
+    the last one's entries and books what meter book, catalogue and contracts say now. A run that is
+    booked comes back as it is; where the next one would say the same as the last, the last one comes
+    back and nothing is booked. With ``accept_gaps`` what is not metered counts as not delivered;
+    otherwise NotMetered names the sites whose records or intervals are missing. Raises NotSettleable
+    for a run that cannot be booked, LiveSettlementRefused for ``Basis.LIVE`` on a product that was not
+    read in a primary document.
     """
     obligation = Obligation.objects.select_related("program", "event").get(pk=obligation.pk)
-    held = Statement.objects.filter(obligation=obligation).first()
+    held, last = require_run(obligation, run)
     if held is not None:
         return held
-    require_settleable(obligation, at)
-    if not shares:
-        raise NotSettleable(f"obligation {obligation} has no acknowledged share; nobody to settle with")
-    if not accept_gaps:
-        gaps = queries.metering_gaps(window=obligation.window, site_ids=[share.site_id for share in shares])
-        if gaps:
-            named = "; ".join(f"{site_id}: {gap}" for site_id, gap in list(gaps.items())[:5])
-            raise NotSettleable(f"obligation {obligation}: {len(gaps)} sites are not metered in full: {named}")
     # Seconds of reading and computing: before the transaction, which stops all other writers on SQLite.
-    computed = computed_settlement(obligation, shares, basis)
+    computed = computed_run(obligation, shares, basis, at=at, accept_gaps=accept_gaps, run=run)
+    if last is not None and not is_changed(computed, last):
+        return last
     with transaction.atomic():
         return book_settlement(obligation, computed, at)
 

@@ -12,7 +12,7 @@ from django.db.models import QuerySet, Sum
 
 from markets.core.events import Event
 from markets.core.obligations import MAX_DURATION
-from markets.core.settlement import FLEET_KIND
+from markets.core.settlement import FLEET_KIND, kind_of
 from markets.evidence import metered_spans
 from markets.models import GridSupportEntry, MarketEvent, Obligation, Program, Registration, Statement
 from sites.core.intervals import Interval
@@ -35,6 +35,12 @@ def obligations_to_settle(*, at: datetime) -> QuerySet[Obligation]:
         .select_related("program", "event")
         .order_by("ends_at", "dispatch_id")
     )
+
+
+def obligations_ended(*, period: Interval) -> QuerySet[Obligation]:
+    """Return the obligations whose windows ended within a period, open or settled; those taken back are left out."""
+    rows = Obligation.objects.exclude(status=Obligation.Status.CANCELLED).select_related("program", "event")
+    return rows.filter(ends_at__gt=period.starts_at, ends_at__lte=period.ends_at).order_by("ends_at", "dispatch_id")
 
 
 def obligation_named(*, dispatch_id: str) -> Obligation | None:
@@ -124,17 +130,27 @@ def registration_at(*, vtn_url: str, ven_name: str) -> Registration | None:
 
 
 def statement_of(*, dispatch_id: str) -> Statement | None:
-    """Return the statement of one dispatch."""
-    return (
-        Statement.objects.select_related("obligation", "obligation__program")
-        .filter(obligation__dispatch_id=dispatch_id)
-        .first()
-    )
+    """Return the statement that stands for one dispatch: its last run's."""
+    return statements_of(dispatch_id=dispatch_id).last()
 
 
-def fleet_entry_facts(*, dispatch_id: str) -> dict[str, Any] | None:
-    """Return the facts of a dispatch's fleet entry: terms, fleet figures, shares; None before settlement."""
-    entry = GridSupportEntry.objects.filter(kind=FLEET_KIND, dispatch_id=dispatch_id).first()
+def statements_of(*, dispatch_id: str) -> QuerySet[Statement]:
+    """Return the statements of one dispatch, run by run."""
+    rows = Statement.objects.select_related("obligation", "obligation__program")
+    return rows.filter(obligation__dispatch_id=dispatch_id).order_by("run")
+
+
+def fleet_entry_facts(*, dispatch_id: str, run: int | None = None) -> dict[str, Any] | None:
+    """Return the facts of a run's fleet entry: terms, fleet figures, shares; without a run, of the last one.
+
+    None before settlement.
+    """
+    if run is None:
+        statement = statement_of(dispatch_id=dispatch_id)
+        if statement is None:
+            return None
+        run = statement.run
+    entry = GridSupportEntry.objects.filter(kind=kind_of(FLEET_KIND, run), dispatch_id=dispatch_id).first()
     facts: dict[str, Any] | None = json.loads(entry.body)["facts"] if entry else None
     return facts
 

@@ -1,28 +1,47 @@
-"""Compute one settlement from metered data, and book it: asset entries, fleet entry, statement."""
+"""Compute one settlement run from metered data, and book it: asset entries, fleet entry, statement.
+
+A later run takes back each entry of the one before by a reversing entry, and books anew: nothing is changed in place.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
-from markets import evidence
+from markets import evidence, queries
 from markets.core import settlement
 from markets.core.products import Basis, price_at
 from markets.core.settlement import ContractedShare, FleetFigures
 from markets.models import GridSupportEntry, Obligation, Statement
 from sites.core import observe
+from sites.core.intervals import Interval
 from sites.ledger.chain import instant_text
 from sites.ledger.operations import Draft, append_entries, append_entry
 
 log = logging.getLogger(__name__)
 
+PINS: Final = ("records", "intervals")
+"""Which rows a share was computed from; no figures."""
+
 
 class NotSettleable(ValueError):
     """An obligation that cannot be settled now; the message says what it waits for."""
+
+
+class NotMetered(NotSettleable):
+    """Sites whose records or intervals are missing, each with what is."""
+
+    def __init__(self, obligation: Obligation, gaps: Mapping[str, str]) -> None:
+        """Name the first ones in the message, all in ``gaps``."""
+        named = "; ".join(f"{site_id}: {gap}" for site_id, gap in list(gaps.items())[:5])
+        more = f"; and {len(gaps) - 5} more" if len(gaps) > 5 else ""
+        super().__init__(f"obligation {obligation}: {len(gaps)} sites are not metered in full: {named}{more}")
+        self.gaps = dict(gaps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +52,68 @@ class Computed:
     fleet: FleetFigures
     facts: list[dict[str, Any]]
     total: Decimal
+    run: int
 
 
-def require_settleable(obligation: Obligation, at: datetime) -> None:
-    """Raise NotSettleable unless the obligation is open and has ended."""
-    if obligation.status != Obligation.Status.OPEN:
-        raise NotSettleable(f"obligation {obligation} is {obligation.status}, accepted: open")
+def require_settleable(obligation: Obligation, at: datetime, run: int = 1) -> None:
+    """Raise NotSettleable unless the obligation has ended and is open, or settled for a run after the first."""
+    wanted = Obligation.Status.OPEN if run == 1 else Obligation.Status.SETTLED
+    if obligation.status != wanted:
+        raise NotSettleable(f"obligation {obligation} is {obligation.status}, accepted for run {run}: {wanted}")
     if obligation.ends_at > at:
         raise NotSettleable(f"obligation {obligation} ends at {obligation.ends_at.isoformat()}, it is {at.isoformat()}")
 
 
-def computed_settlement(obligation: Obligation, shares: Sequence[ContractedShare], basis: Basis) -> Computed:
-    """Return a settlement computed from the meter book; takes seconds, writes nothing."""
+def require_run(obligation: Obligation, run: int) -> tuple[Statement | None, Statement | None]:
+    """Return the statement of a run where it is booked, and that of the run before it.
+
+    Raises NotSettleable for a run that is neither booked nor the next.
+    """
+    statements = list(Statement.objects.select_related("obligation").filter(obligation=obligation).order_by("run"))
+    if not 1 <= run <= len(statements) + 1:
+        accepted = "1" if not statements else f"1 to {len(statements) + 1}"
+        raise NotSettleable(
+            f"obligation {obligation} has {len(statements)} runs, run {run} asked, accepted: {accepted}"
+        )
+    held = statements[run - 1] if run <= len(statements) else None
+    return held, statements[run - 2] if run > 1 else None
+
+
+def computed_run(
+    obligation: Obligation,
+    shares: Sequence[ContractedShare],
+    basis: Basis,
+    *,
+    at: datetime,
+    accept_gaps: bool = False,
+    run: int = 1,
+) -> Computed:
+    """Return a run as it would be booked now; writes nothing. Raises as ``operations.settle_obligation``."""
+    require_settleable(obligation, at, run)
+    if not shares:
+        raise NotSettleable(f"obligation {obligation} has no acknowledged share; nobody to settle with")
+    if not accept_gaps:
+        gaps = queries.metering_gaps(window=obligation.window, site_ids=[share.site_id for share in shares])
+        if gaps:
+            raise NotMetered(obligation, gaps)
+    return computed_settlement(obligation, shares, basis, run)
+
+
+def is_changed(computed: Computed, last: Statement) -> bool:
+    """Tell whether a computed run would say something else than a booked one."""
+    booked = queries.fleet_entry_facts(dispatch_id=last.obligation.dispatch_id, run=last.run)
+    return booked is None or not says_the_same(computed, booked)
+
+
+def computed_settlement(
+    obligation: Obligation, shares: Sequence[ContractedShare], basis: Basis, run: int = 1
+) -> Computed:
+    """Return a settlement computed from the meter book as it is now; takes seconds, writes nothing."""
     program, event = obligation.program, obligation.event
     product = program.catalogue_row
     price = price_at(product, obligation.starts_at, basis)
     window = obligation.window
-    terms = {
+    terms: dict[str, Any] = {
         "dispatch_id": obligation.dispatch_id,
         "program": program.name,
         "product": product.name,
@@ -70,6 +134,8 @@ def computed_settlement(obligation: Obligation, shares: Sequence[ContractedShare
         "price_source": price.source,
         "currency": program.currency,
     }
+    if run > 1:
+        terms["run"] = run
     rounded = [settlement.as_booked(share) for share in sorted(shares, key=lambda share: share.site_id)]
     fleet, figures = evidence.measured_fleet(
         rounded,
@@ -79,27 +145,51 @@ def computed_settlement(obligation: Obligation, shares: Sequence[ContractedShare
         dispatch_id=obligation.dispatch_id,
     )
     facts = [settlement.share_facts(share, figures[share.site_id]) for share in rounded]
-    return Computed(terms, fleet, facts, evidence.total_of(terms, fleet))
+    return Computed(terms, fleet, facts, evidence.total_of(terms, fleet), run)
+
+
+def says_the_same(computed: Computed, booked: Mapping[str, Any]) -> bool:
+    """Tell whether a computed run says what a fleet entry's facts say, but for the run and which rows it used."""
+
+    def told(terms: Mapping[str, Any], shares: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
+        return (
+            {name: value for name, value in terms.items() if name != "run"},
+            [{name: value for name, value in share.items() if name not in PINS} for share in shares],
+        )
+
+    before = {share["site_id"]: share for share in booked["shares"]}
+    facts = [settlement.in_form_of(before.get(share["site_id"], {}), share) for share in computed.facts]
+    return (
+        told(computed.terms, facts) == told(booked["terms"], booked["shares"])
+        and settlement.fleet_facts(computed.fleet) == booked["fleet"]
+        and str(computed.total) == booked["amount"]
+    )
 
 
 def book_settlement(obligation: Obligation, computed: Computed, at: datetime) -> Statement:
-    """Book a computed settlement inside the caller's transaction.
+    """Book a computed run inside the caller's transaction; a run that is booked comes back as it is.
 
     Raises NotSettleable when the obligation changed since it was read for the computation.
     """
+    # Writers of one obligation wait for each other here, and the second finds what the first booked.
     now = Obligation.objects.select_for_update().get(pk=obligation.pk)
-    held = Statement.objects.filter(obligation=now).first()
+    run = computed.run
+    held = Statement.objects.filter(obligation=now, run=run).first()
     if held is not None:
         return held
-    require_settleable(now, at)
+    require_settleable(now, at, run)
     if now.revision != obligation.revision:
         raise NotSettleable(f"obligation {obligation} changed while it was computed; settle it again")
     window, program = obligation.window, obligation.program
+    previous = None
+    if run > 1:
+        previous = Statement.objects.get(obligation=now, run=run - 1)
+        _reverse(previous, at)
     amounts = settlement.amounts_of(computed.total, computed.facts)
     drafts = [
         Draft(
             chain=f"{share['site_id']}/{evidence.BATTERY}",
-            kind=settlement.ASSET_KIND,
+            kind=settlement.kind_of(settlement.ASSET_KIND, run),
             period=window,
             dispatch_id=obligation.dispatch_id,
             body=settlement.asset_body(computed.terms, share, amounts[share["site_id"]]),
@@ -107,11 +197,11 @@ def book_settlement(obligation: Obligation, computed: Computed, at: datetime) ->
         for share in computed.facts
     ]
     entries = append_entries(GridSupportEntry, drafts, at=at)
-    merkle_root = GridSupportEntry.merkle_root(obligation.dispatch_id)
+    merkle_root = GridSupportEntry.merkle_root(obligation.dispatch_id, run)
     fleet_entry = append_entry(
         GridSupportEntry,
         chain=f"fleet/{program.name}",
-        kind=settlement.FLEET_KIND,
+        kind=settlement.kind_of(settlement.FLEET_KIND, run),
         period=window,
         dispatch_id=obligation.dispatch_id,
         body=settlement.fleet_body(
@@ -121,8 +211,10 @@ def book_settlement(obligation: Obligation, computed: Computed, at: datetime) ->
     )
     statement = Statement.objects.create(
         obligation=now,
+        run=run,
         basis=computed.terms["basis"],
         amount=computed.total,
+        difference=computed.total - (previous.amount if previous else 0),
         currency=program.currency,
         k_factor=computed.fleet.k_factor,
         entries=len(entries),
@@ -130,16 +222,35 @@ def book_settlement(obligation: Obligation, computed: Computed, at: datetime) ->
         merkle_root=merkle_root,
         settled_at=at,
     )
-    now.status = Obligation.Status.SETTLED
-    now.changed_at = at
-    now.save(update_fields=["status", "changed_at"])
+    if run == 1:
+        now.status = Obligation.Status.SETTLED
+        now.changed_at = at
+        now.save(update_fields=["status", "changed_at"])
     log.info(
-        "%s dispatch_id=%s amount=%s currency=%s k=%s basis=%s",
+        "%s dispatch_id=%s run=%d amount=%s currency=%s k=%s basis=%s",
         observe.SETTLED,
         obligation.dispatch_id,
+        run,
         computed.total,
         program.currency,
         computed.fleet.k_factor,
         computed.terms["basis"],
     )
     return statement
+
+
+def _reverse(statement: Statement, at: datetime) -> None:
+    """Book the reversal of each entry of a run, assets first."""
+    kinds = [settlement.kind_of(base, statement.run) for base in (settlement.ASSET_KIND, settlement.FLEET_KIND)]
+    entries = GridSupportEntry.objects.filter(dispatch_id=statement.obligation.dispatch_id, kind__in=kinds)
+    drafts = [
+        Draft(
+            chain=entry.chain,
+            kind=settlement.kind_of(settlement.REVERSAL_KIND, statement.run),
+            period=Interval(entry.starts_at, entry.ends_at),
+            dispatch_id=entry.dispatch_id,
+            body=settlement.reversal_body(body=json.loads(entry.body), entry_hash=entry.entry_hash, run=statement.run),
+        )
+        for entry in entries.order_by("kind", "chain")
+    ]
+    append_entries(GridSupportEntry, drafts, at=at)

@@ -14,6 +14,7 @@ from sites.ledger.chain import instant_text
 
 ASSET_KIND: Final = "settlement"
 FLEET_KIND: Final = "statement"
+REVERSAL_KIND: Final = "reversal"
 QUANTUM: Final = Decimal("0.000001")
 """Smallest amount in the book [currency]: a minute of a few kilowatts is worth less than a penny; an
 invoice over many statements rounds to pence."""
@@ -38,6 +39,23 @@ class ContractedShare:
     stream_kw: float = 0.0
     """Largest power either way that the site was granted of setpoint streams in the window [kW, >= 0]: more than that
     its record cannot claim for them."""
+    parties: tuple[tuple[str, int], ...] = ()
+    """(account of a party, share [ppm]) among whom the asset's amount is split, by account, 1,000,000 together. Empty:
+    nothing was agreed, and all of it stands on the asset's own account."""
+
+
+def kind_of(base: str, run: int) -> str:
+    """Return the kind of a run's entries: ``settlement`` for the first, then ``settlement/2``.
+
+    A reversal carries the run that it takes back, ``reversal/1``.
+    """
+    return base if run == 1 and base != REVERSAL_KIND else f"{base}/{run}"
+
+
+def run_of(kind: str) -> tuple[str, int]:
+    """Return what an entry is and of which run: ``statement/2`` gives (statement, 2)."""
+    base, _, run = kind.partition("/")
+    return base, int(run) if run else 1
 
 
 def share_over(
@@ -194,9 +212,31 @@ def operator_account(vtn_id: str) -> str:
 
 def asset_body(terms: Mapping[str, Any], share_facts: Mapping[str, Any], amount: Decimal) -> dict[str, Any]:
     """Return the body of one asset's entry: its own figures under the dispatch's terms."""
+    parts = parts_of(share_facts, amount)
     return {
         "facts": {"terms": dict(terms), "share": dict(share_facts)},
-        "postings": _transfer(asset_account(share_facts["site_id"]), fleet_account(terms["program"]), amount, terms),
+        "postings": [
+            *({"account": to, "unit": terms["currency"], "amount": str(part)} for to, part in parts.items()),
+            {"account": fleet_account(terms["program"]), "unit": terms["currency"], "amount": str(-amount)},
+        ],
+    }
+
+
+def parts_of(share_facts: Mapping[str, Any], amount: Decimal) -> dict[str, Decimal]:
+    """Return what each account gets of an asset's amount, adding up to it exactly (``apportion``)."""
+    if not share_facts.get("parties"):
+        return {asset_account(share_facts["site_id"]): amount}
+    return apportion(amount, dict(share_facts["parties"]))
+
+
+def reversal_body(*, body: Mapping[str, Any], entry_hash: str, run: int) -> dict[str, Any]:
+    """Return the body that takes an entry back: each posting negated, and which entry it is about.
+
+    Entry and reversal together leave every account where it was.
+    """
+    return {
+        "facts": {"reverses": entry_hash, "run": run},
+        "postings": [{**row, "amount": str(-Decimal(row["amount"]))} for row in body["postings"]],
     }
 
 
@@ -248,6 +288,8 @@ def _terms_of(share: ContractedShare) -> dict[str, Any]:
         terms["moves"] = [[instant_text(at), kw_text(power_kw)] for at, power_kw in share.moves]
     if share.stream_kw:
         terms["stream_kw"] = kw_text(share.stream_kw)
+    if share.parties:
+        terms["parties"] = [list(party) for party in share.parties]
     return terms
 
 
@@ -284,6 +326,7 @@ def share_from_facts(facts: Mapping[str, Any]) -> ContractedShare:
         baseline_kw=float(facts["baseline_kw"]),
         moves=tuple((datetime.fromisoformat(at), float(power_kw)) for at, power_kw in facts.get("moves", ())),
         stream_kw=float(facts.get("stream_kw", 0.0)),
+        parties=tuple((account, share_ppm) for account, share_ppm in facts.get("parties", ())),
     )
 
 

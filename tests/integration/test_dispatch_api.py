@@ -19,13 +19,13 @@ urlpatterns = [path("api/", include("vpp.dispatch.urls"))]
 
 class TestSettleCommand:
     def test_names_what_it_waits_for(self) -> None:
-        with pytest.raises(CommandError, match="dispatch 'DC-9' is not known"):
-            call_command("settle_dispatch", "DC-9", "--basis", "demonstration")
+        with pytest.raises(CommandError, match="obligation 'DC-9' is not known"):
+            call_command("settle", "--obligation", "DC-9", "--basis", "demonstration")
         a_fleet(50.0)
         operations.arm_obligation(obligation=an_obligation(40.0), at=NOW)
         # Its window is over by the real clock, but no site acknowledged.
         with pytest.raises(CommandError, match="no acknowledged share"):
-            call_command("settle_dispatch", "DC-1", "--basis", "demonstration")
+            call_command("settle", "--obligation", "DC-1", "--basis", "demonstration")
 
     def test_hands_the_acknowledged_shares_to_the_market(self) -> None:
         a_fleet(50.0)
@@ -33,7 +33,7 @@ class TestSettleCommand:
         acknowledge(current(dispatch), at=after(1.0))
         # No meter data stands behind the share, and the market says for which site.
         with pytest.raises(CommandError, match="1 sites are not metered in full: site-0001"):
-            call_command("settle_dispatch", "DC-1", "--basis", "demonstration")
+            call_command("settle", "--obligation", "DC-1", "--basis", "demonstration")
 
 
 @pytest.mark.urls(__name__)
