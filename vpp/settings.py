@@ -239,6 +239,14 @@ PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
     "markets.openadr.vtn3.authentication.MachineSecretHasher",
 ]
+OWN_VTN_LISTEN = environment.text("VPP_OWN_VTN_LISTEN", "127.0.0.1:8443")
+OWN_VTN_ID = environment.text("VPP_OWN_VTN_ID", "OPEN-VPP")
+OWN_VTN_CERT = environment.text("VPP_OWN_VTN_CERT", "")
+OWN_VTN_KEY = environment.text("VPP_OWN_VTN_KEY", "")
+OWN_VTN_CA = environment.text("VPP_OWN_VTN_CA", "")
+OWN_VTN_POLL_S = environment.whole("VPP_OWN_VTN_POLL_S", 10, 1, 86_400)
+OWN_VTN_REPORT_S = environment.whole("VPP_OWN_VTN_REPORT_S", 60, 1, 3600)
+OWN_VTN_PUSH_NETWORKS = environment.text("VPP_OWN_VTN_PUSH_NETWORKS", "")
 
 # --- what watches the processes ----------------------------------------------------------------
 try:
