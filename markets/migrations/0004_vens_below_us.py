@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('markets', '0002_no_replace'),
+        ("markets", "0003_settlement_runs"),
     ]
 
     operations = [
