@@ -176,7 +176,9 @@ def required_course(curve: ResponseCurve, t_s: FloatArray, frequency_hz: FloatAr
     due = np.zeros(len(t_s))
     at = _next(outside, 0)
     while at < len(t_s):
-        since_s = t_s[at:] - t_s[at]
+        # No more than the course and the rest: a day may hold thousands of triggers.
+        horizon_s = t_s[at] + trigger.length_s + trigger.rest_s + 1e-3
+        since_s = t_s[at : np.searchsorted(t_s, horizon_s, side="right")] - t_s[at]
         course = np.clip(full - trigger.release_per_s * (since_s - trigger.sustain_s), 0.0, full)
         count = int(np.searchsorted(since_s, trigger.length_s, side="right"))
         due[at : at + count] = course[:count]
@@ -188,5 +190,8 @@ def required_course(curve: ResponseCurve, t_s: FloatArray, frequency_hz: FloatAr
 
 def _next(mask: npt.NDArray[np.bool_], start: int) -> int:
     """Return the first index from ``start`` on where the mask holds, its length when there is none."""
-    found = np.flatnonzero(mask[start:])
-    return start + int(found[0]) if len(found) else len(mask)
+    if start >= len(mask):
+        return len(mask)
+    # argmax stops at the first True.
+    found = start + int(np.argmax(mask[start:]))
+    return found if mask[found] else len(mask)

@@ -263,3 +263,41 @@ class TestChinaPrimary:
     def test_three_seconds_outside_are_no_excursion(self):
         hz = np.where((self.T >= 60.0) & (self.T < 63.0), 49.9, 50.0)
         assert judged("cn-primary", self.T, hz, 0.0, 1.0).value is None
+
+
+class TestStaticFcrD:
+    """ENTSO-E's document, section 3.1.3: after 60 s and 15 min it is off and ready again; 110 % settled."""
+
+    T = np.arange(0.0, 3000.0)
+    # Full activation from 100 to 400 s, and again from 700 to 800 s (inside the grace until 1360 s) and from 2000 s on.
+    HZ = np.where(((T >= 100) & (T < 400)) | ((T >= 700) & (T < 800)) | ((T >= 2000) & (T < 2100)), 49.5, 49.9)
+
+    def test_stays_on_until_the_grace_is_over_and_need_not_come_twice(self):
+        """On from 105 s, off at 1200 s, on again from 2005 s: all right for a static response."""
+        power = np.where(((self.T >= 105) & (self.T < 1200)) | ((self.T >= 2005) & (self.T < 2100)), KW, 0.0)
+        assert judged("fcr-d-up-static", self.T, self.HZ, power, 1.0).value == 1.0
+        assert judged("fcr-d-up", self.T, self.HZ, power, 1.0).value < 0.8
+
+    def test_need_not_come_twice_but_has_to_come_once(self):
+        """Off from 460 s on: the second fall (700 s) may be missed, not the third: 2008 to 2099 s, 92 of 3000."""
+        power = np.where((self.T >= 105) & (self.T < 460), KW, 0.0)
+        score = judged("fcr-d-up-static", self.T, self.HZ, power, 1.0)
+        assert score.value == pytest.approx(1.0 - 92 / 3000)
+
+    def test_on_for_longer_than_the_grace(self):
+        """Due until 799 s, so 60 s + 15 min end at 1759 s; on until 1800 s: 40 s too long."""
+        power = np.where(((self.T >= 105) & (self.T < 1800)) | ((self.T >= 2005) & (self.T < 2100)), KW, 0.0)
+        assert judged("fcr-d-up-static", self.T, self.HZ, power, 1.0).value == pytest.approx(1.0 - 40 / 3000)
+
+    @pytest.mark.parametrize(("power_kw", "inside"), [(95.0, True), (110.0, True), (112.0, False), (94.0, False)])
+    def test_settled(self, power_kw, inside):
+        power = np.where((self.T >= 105) & (self.T < 1200), power_kw, 0.0)
+        power = np.where((self.T >= 2005) & (self.T < 2100), KW, power)
+        assert (judged("fcr-d-up-static", self.T, self.HZ, power, 1.0).value == 1.0) is inside
+
+    def test_what_fell_at_once_is_told(self):
+        """Requirement 7: at most 20 % in a second and 25 % in 10 s."""
+        power = np.clip(KW - 2.5 * (self.T - 460.0), 0.0, KW) * (self.T >= 105.0)
+        components = judged("fcr-d-up-static", self.T, self.HZ, power, 1.0).components
+        assert components["drop_in_10_s_most"] == pytest.approx(0.25)
+        assert components["drop_in_1_s_most"] == pytest.approx(0.025)

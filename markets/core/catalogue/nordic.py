@@ -33,6 +33,9 @@ def _fcr_d(name: str, *, static: bool) -> Product:
     curve_name = name.replace("-static", "")
     curve = curve_named(curve_name)
     way = "up" if curve_name.endswith("up") else "down"
+    static_words = (
+        " (110 % settled); until 60 s and 15 min after the frequency is back it may stay on, and need not answer again"
+    )
     most = "10 % settled, 20 % at any time" if static else "20 %"
     return Product(
         name=name,
@@ -66,10 +69,11 @@ def _fcr_d(name: str, *, static: bool) -> Product:
             "nordic-fcr",
             unsure(
                 "share of the time inside the envelope: 86 % of contract within 7.5 s, 95 % once settled for 60 s, at "
-                "most 120 %; the ramp requirements are told beside it",
+                f"most 120 %{static_words if static else ''}; the ramp requirements are told beside it",
                 "figures of the document's tests; the share as a score and the 60 s are our reading",
             ),
-            {"under_share_fast": 0.14, "under_share": 0.05, "over_share": 0.2, "settled_s": 60.0, "ramp_s": 2.5},
+            {"under_share_fast": 0.14, "under_share": 0.05, "over_share": 0.2, "settled_s": 60.0, "ramp_s": 2.5}
+            | ({"grace_s": 960.0, "over_share_settled": 0.1} if static else {}),
         ),
         price=PriceRule("EUR", 3600.0, remembered("capacity, EUR per MW and hour; no energy paid")),
         penalty=remembered("no pay for the hours that were not kept ready, and a fee on them"),

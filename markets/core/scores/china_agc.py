@@ -9,13 +9,15 @@ from typing import Final
 import numpy as np
 
 from markets.core.delivery import BoolArray
-from markets.core.scores.score import Component, Score
+from markets.core.scores.score import Component, Score, ScoreError
 from sites.core.curves import FloatArray
 
 LEAST_CHANGE: Final = 0.02
 """A setpoint nearer than this to the power at its arrival is not judged [share of contract]; our reading."""
 DEAD_ZONE: Final = 0.01
 """The response has begun when the power has moved this far [share of contract]; our reading."""
+MOST_SETPOINTS_PER_S: Final = 1.0
+"""A dispatch center sends one every 4 to 8 s; what changes faster is no setpoint."""
 LEAST_FACTOR: Final = 0.1
 _NOISE: Final = 1e-9
 
@@ -42,7 +44,13 @@ def agc_index(
     """
     held = np.where(known, signal, np.nan)
     # A NaN equals nothing: a gap ends a setpoint, and the next known one begins another.
-    starts = np.flatnonzero(np.concatenate(([True], ~(np.abs(np.diff(held)) <= _NOISE))))
+    starts = np.flatnonzero(np.concatenate(([True], ~(np.abs(np.diff(held)) <= _NOISE) & (known[1:] | known[:-1]))))
+    most = max(10.0, held.size / rate_hz * MOST_SETPOINTS_PER_S)
+    if starts.size > most:
+        raise ScoreError(
+            f"the signal changes {starts.size} times in {held.size / rate_hz:g} s, accepted: setpoints, at most "
+            f"{MOST_SETPOINTS_PER_S:g} a second"
+        )
     stops = np.append(starts[1:], held.size)
     weights, scores, indices, factors = [], [], [], []
     for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):

@@ -41,6 +41,8 @@ def nordic_fcr(delivery: Delivery, product: Product) -> Score:
     Parameters, shares of the contract: ``under_share_fast`` below what was due over ``full_within_s``,
     ``under_share`` below what was due over ``settled_s``, ``over_share`` above. With ``ramp_s`` each fall of the
     frequency to full activation within that time is held against requirements 2 and 3 of the document.
+    With ``grace_s`` (static FCR-D) the response may stay on for so long after the frequency is back, what was activated
+    need not answer again in that time, and ``over_share_settled`` is the most above once settled.
     """
     rule, due = product.score.parameters, delivery.due_share
     fast_low, fast_high = timed_envelope(due, product.full_within_s, delivery.rate_hz)
@@ -49,6 +51,9 @@ def nordic_fcr(delivery: Delivery, product: Product) -> Score:
     low = np.where(fast_low > 0.0, np.maximum(fast_low - under_fast, slow_low - under), fast_low - over)
     high = np.where(fast_high < 0.0, np.minimum(fast_high + under_fast, slow_high + under), fast_high + over)
     components: dict[str, Component] = _settled(delivery, slow_low, slow_high)
+    if "grace_s" in rule:
+        low, high = _with_grace(delivery, low, high, rule["grace_s"], rule["over_share_settled"], slow_low)
+        components |= _deactivation(delivery)
     if "ramp_s" in rule:
         components |= ramp_requirements(delivery, rule["ramp_s"])
     return _share_inside(delivery, low, high, components)
@@ -64,9 +69,11 @@ def ramp_requirements(delivery: Delivery, within_s: float) -> dict[str, Componen
     full = due >= 1.0 - 1e-6
     after, reach = int(np.ceil(RAMP_S * rate_hz)), int(np.ceil(within_s * rate_hz))
     powers, energies = [], []
-    for start in beginnings(due > ASKED, delivery.available):
+    starts = beginnings(due > ASKED, delivery.available)
+    starts = starts[starts + after < due.size]
+    for start in starts[full[starts + reach]]:
         stop = start + after + 1
-        if stop <= due.size and full[start + reach : stop].all():
+        if full[start + reach : stop].all():
             given = given_share[start:stop]
             powers.append(float(given[-1]))
             energies.append(float(given[:-1].sum()) / rate_hz)
@@ -89,6 +96,40 @@ def limit(response: FloatArray, known: BoolArray, most: FloatArray | float) -> S
     within = float((known & (response <= most + _NOISE)).mean())
     over = np.where(known, np.maximum(response - most, 0.0), 0.0)
     return Score(within, {"over_share_most": float(over.max()), "missing_share": float((~known).mean())})
+
+
+def _with_grace(
+    delivery: Delivery, low: FloatArray, high: FloatArray, grace_s: float, over_settled: float, slow_low: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return the envelope of a static response, which answers one way."""
+    due = np.nan_to_num(delivery.due_share)
+    _, activated = timed_envelope(due, grace_s, delivery.rate_hz)
+    settled = slow_low >= 1.0 - 1e-6
+    high = np.where(settled, np.minimum(high, slow_low + over_settled), np.maximum(high, activated + 0.2))
+    low = low.copy()
+    grace = round(grace_s * delivery.rate_hz)
+    # Through a gap it stays as it was: a gap is no return of the frequency.
+    last_known = np.maximum.accumulate(np.where(delivery.available, np.arange(due.size), 0))
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], due[last_known] > ASKED, [False])).astype(np.int8)))
+    ends = edges[1::2]
+    for start, end in zip(edges[2::2], ends[:-1], strict=False):
+        # What was activated before is not ready again; the rest is.
+        until = min(end + grace, ends[np.searchsorted(ends, start, side="right")])
+        part = low[start:until]
+        low[start:until] = np.where(part > 0.0, np.maximum(0.0, part - activated[start - 1]), part)
+    return low, high
+
+
+def _deactivation(delivery: Delivery) -> dict[str, Component]:
+    """Return the largest drop of the response in 10 s and in 1 s, shares of contract (requirement 7: 0.25 and 0.2)."""
+    given = delivery.given_share
+    drops: dict[str, Component] = {}
+    for seconds in (10, 1):
+        step = max(1, round(seconds * delivery.rate_hz))
+        both = delivery.available[step:] & delivery.available[:-step]
+        fall = np.where(both, given[:-step] - given[step:], 0.0)
+        drops[f"drop_in_{seconds}_s_most"] = float(fall.max(initial=0.0))
+    return drops
 
 
 def _settled(delivery: Delivery, low: FloatArray, high: FloatArray) -> dict[str, Component]:

@@ -99,21 +99,27 @@ def ercot_pfr(delivery: Delivery, product: Product) -> Score:
     # A little less: 60 - 59.9 is not 0.1 in binary.
     outside = np.abs(due) >= float(required_share(product.curve, nominal_hz - PFR_LEAST_HZ, nominal_hz)) - 1e-9
     before, after = (tuple(round(s * rate_hz) for s in pair) for pair in (PFR_BEFORE_S, PFR_AFTER_S))
-    scores, firsts = [], []
-    for start in beginnings(outside, delivery.available):
-        if start < before[0] or start + after[1] > outside.size:
-            continue
-        firsts.append(int(start))
-        was, became = slice(start - before[0], start - before[1]), slice(start + after[0], start + after[1])
-        if not (delivery.available[was].all() and delivery.available[became].all()):
-            scores.append(0.0)
-            continue
-        expected = float(due[became].mean() - due[was].mean())
-        actual = float(given[became].mean() - given[was].mean())
-        scores.append(min(1.0, max(0.0, actual / expected)) if abs(expected) >= 1e-6 else 1.0)
+    starts = beginnings(outside, delivery.available)
+    starts = starts[(starts >= before[0]) & (starts + after[1] <= outside.size)]
+
+    def change(values: FloatArray) -> FloatArray:
+        total = np.concatenate(([0.0], np.cumsum(values)))
+        became = (total[starts + after[1]] - total[starts + after[0]]) / (after[1] - after[0])
+        was = (total[starts - before[1]] - total[starts - before[0]]) / (before[0] - before[1])
+        return np.asarray(became - was, dtype=np.float64)
+
+    unknown = np.concatenate(([0], np.cumsum(~delivery.available)))
+    has_gap = (unknown[starts - before[1]] > unknown[starts - before[0]]) | (
+        unknown[starts + after[1]] > unknown[starts + after[0]]
+    )
+    expected, actual = change(due), change(given)
+    is_asked = np.abs(expected) >= ASKED
+    ratio = np.divide(actual, expected, out=np.ones(starts.size), where=is_asked)
+    scores = np.where(has_gap, 0.0, np.clip(ratio, 0.0, 1.0))
+    firsts = starts.tolist()
     periods = settlement_periods(delivery.available, rate_hz, product.price.settlement_period_s)
-    value, counts = mean_of_periods(periods, firsts, scores)
-    return Score(value, counts | {"least": min(scores, default=None)})
+    value, counts = mean_of_periods(periods, firsts, scores.tolist())
+    return Score(value, counts | {"least": float(scores.min()) if scores.size else None})
 
 
 def _energy_ratio(given: FloatArray, trajectory: FloatArray, window: np.ndarray) -> float:

@@ -9,6 +9,8 @@ from io import StringIO
 import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from support.responses import write_response
 
 from markets.core.products import product_named
@@ -201,6 +203,34 @@ class TestWrongFiles:
         path = write_response(tmp_path / "kw.csv", T_S, hz, FULL_KW, FULL_KW)
         with pytest.raises(CommandError, match=r"line 202, column signal: 100, accepted: -1 to 1 of the contract"):
             scored(path, product="pjm-regd")
+
+
+CELLS = st.sampled_from(
+    ["0", "0.05", "0.1", "49.9", "50", "-1", "1e400", "nan", "", "x", "1e-320", "0x1", '"', "é", "\x00"]
+)
+
+
+class TestAnyBytes:
+    """Whatever a file holds, it is scored or refused with a reason; nothing else comes out."""
+
+    @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+    @given(rows=st.lists(st.lists(CELLS, max_size=5).map(",".join), max_size=12), header=st.booleans())
+    def test_odd_cells(self, tmp_path, rows, header):
+        path = tmp_path / "odd.csv"
+        path.write_text("\n".join([*([GOOD[0]] if header else []), *rows]), encoding="utf-8")
+        with pytest.raises(CommandError, match="accepted"):
+            scored(path)
+
+    @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+    @given(body=st.binary(max_size=200))
+    def test_bytes(self, tmp_path, body):
+        path = tmp_path / "bytes.csv"
+        path.write_bytes((GOOD[0] + "\n").encode() + body)
+        with pytest.raises(CommandError, match="accepted"):
+            scored(path)
+        path.write_bytes(body)
+        with pytest.raises(CommandError, match="accepted"):
+            scored(path)
 
 
 class TestWrongArguments:
