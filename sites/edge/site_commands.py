@@ -112,7 +112,10 @@ def status_text(config: EdgeConfig, image: Image, *, age_s: float) -> str:
         "tiers": f"{int(m['tiers_closed'])} of 3 fed, {3 - int(m['tiers_closed'])} shed",
         "charge": f"{100 * m['soc_ratio']:.1f} %",
         "power": f"battery {m['battery_kw']:.1f} kW, grid {m['pcc_kw']:.1f} kW, load {m['load_kw']:.1f} kW",
-        "response": f"armed {m['armed_kw']:.1f} kW, limited by {LIMIT_NAMES[int(m['limited_by'])]}",
+        "response": (
+            f"armed {m['armed_kw']:.1f} kW, gives {m['service_kw']:.1f} kW, stream {m['stream_kw']:.1f} kW, "
+            f"limited by {LIMIT_NAMES[int(m['limited_by'])]}"
+        ),
         "last decision": decision if decided_us else "none",
         "late ticks": f"{counts.late}, overruns {counts.overruns}, samples caught up {counts.samples_caught_up}",
         "worst": f"wake-up {counts.worst_wake_us} us late, step {counts.worst_step_us} us",

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from sites.core.curves import curve_named
+from sites.core.curves import CATALOGUE, curve_named
 from sites.edge.control.exchange import RECORD_COLUMNS
 from sites.edge.plant.fleet import synthetic_fleet
 from sites.edge.studies.closed_loop import ClosedLoop
@@ -155,3 +155,17 @@ def test_a_dc_site_splits_likewise() -> None:
     assert spent["service"] + spent["stream"] == pytest.approx(spent["battery"], abs=1e-6)
     assert spent["stream"] == pytest.approx(-0.4 * offered_kw, rel=0.03)
     assert spent["service"] == pytest.approx(offered_kw, rel=0.05)
+
+
+def test_a_curve_takes_back_what_it_gave_itself_and_not_what_a_stream_moved() -> None:
+    product = next(curve for curve in CATALOGUE.values() if curve.recovery is not None and curve.sign > 0)
+    loop = ClosedLoop([SITE], seed=1)
+    loop.arm(0, product, 20.0, 0.0, 0, FOREVER)
+    loop.advance(np.full(2 * SECOND, 50.0))
+    before = float(loop._c["given_pu_s"][0])
+    loop.follow_setpoint(0, 8.0, 80.0, FOREVER)
+    loop.advance(np.full(10 * SECOND, 50.0))
+    given_kws = (float(loop._c["given_pu_s"][0]) - before) * SITE.pcs_kva
+    # Of 80 kWs that the stream gave: the lag of its ramp and the idle converter, a thousandth of the rating.
+    assert net_kws(loop, "stream") == pytest.approx(79.6, abs=0.2)
+    assert abs(given_kws) < 0.001 * SITE.pcs_kva * 10.0 + 0.1
