@@ -1,27 +1,32 @@
-"""Tell what a meter would have shown without an event, and what was saved: reads files, touches no database."""
+"""Tell what a meter would have shown without an event, and what was saved: from a file, or from the meter book."""
 
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, date, tzinfo
+from datetime import UTC, date, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from markets.baseline_report import baseline_document, baseline_lines
 from markets.core.baselines.local_days import LocalCalendar
-from markets.core.baselines.meter import BaselineError, MeterPlace
+from markets.core.baselines.meter import BaselineError, MeterPlace, MeterSeries
 from markets.core.baselines.method import DEFAULT_GAP_SHARE, Inputs, Terms
 from markets.core.baselines.registry import DEFAULT, METHODS, method_named
 from markets.local_times import LocalTimeError, aware_instant, zone_named
 from markets.meter_files import MeterFileError, Sign, read_days, read_meter, read_schedule
+from markets.metered_power import metered_power
 from markets.output_files import OutputError, judge_output, write_json
 from sites.core.intervals import Interval, IntervalError
+from sites.registry.models import Asset
+
+READ_BACK: Final = timedelta(days=47)
+"""Past the longest look-back, whole days before the event's start."""
 
 
 class Command(BaseCommand):
-    """``manage.py baseline --method NAME METER.csv --event START END``."""
+    """``manage.py baseline --method NAME METER.csv --event START END``; ``--site ID [--asset NAME]`` for a file."""
 
     help = __doc__
     requires_system_checks = []
@@ -29,7 +34,10 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Name the meter's file, the event, the method and what its contract adds."""
         names = ", ".join(method.rule.name for method in METHODS)
-        parser.add_argument("meter", type=Path, metavar="METER.csv", help="at,consumption_kw; header required")
+        parser.add_argument("meter", type=Path, nargs="?", metavar="METER.csv", help="at,consumption_kw; with a header")
+        parser.add_argument("--site", metavar="ID", help="read the meter book instead of a file")
+        parser.add_argument("--asset", default="pcc", metavar="NAME", help="of the site; its connection unless said")
+        parser.add_argument("--resolution-min", type=int, default=15, metavar="MIN", help="of readings from the book")
         parser.add_argument("--method", default=DEFAULT.rule.name, metavar="NAME", help=f"one of {names}")
         parser.add_argument("--event", nargs=2, required=True, metavar=("START", "END"), help="first instant, end")
         parser.add_argument("--zone", metavar="TZ", help="zone of the local days, and of times without one")
@@ -67,15 +75,21 @@ class Command(BaseCommand):
 
 def _inputs(options: dict[str, Any], usual_place: MeterPlace) -> Inputs:
     """Return what the method is asked, from the files and options that were named."""
-    name = options["zone"]
+    asset = _asset(options)
+    name = options["zone"] or (asset.site.time_zone if asset else None)
     zone: tzinfo = zone_named(name) if name else UTC
     starts_at, ends_at = (aware_instant(text, zone=zone if name else None) for text in options["event"])
     place = MeterPlace(options["meter_at"] or usual_place)
     sign = Sign(options["sign"])
+    event = Interval(starts_at, ends_at)
     schedule, premise, holidays = options["schedule"], options["premise"], options["holidays"]
     return Inputs(
-        meter=read_meter(options["meter"], zone=name, column=options["column"], sign=sign, place=place),
-        event=Interval(starts_at, ends_at),
+        meter=(
+            _from_book(asset, event, options["resolution_min"])
+            if asset
+            else read_meter(options["meter"], zone=name, column=options["column"], sign=sign, place=place)
+        ),
+        event=event,
         calendar=LocalCalendar(zone, read_days(holidays) if holidays else frozenset()),
         event_days=frozenset(_day(text) for text in options["event_day"]),
         terms=Terms(
@@ -87,6 +101,29 @@ def _inputs(options: dict[str, Any], usual_place: MeterPlace) -> Inputs:
             premise=read_meter(premise, zone=name, sign=sign) if premise else None,
         ),
         max_gap_share=options["max_gap_share"],
+    )
+
+
+def _asset(options: dict[str, Any]) -> Asset | None:
+    """Return the asset whose meter is asked for, or None for a file."""
+    if (options["meter"] is None) == (options["site"] is None):
+        raise CommandError("accepted: METER.csv or --site ID, one of the two")
+    if options["site"] is None:
+        return None
+    try:
+        return Asset.objects.select_related("site").get(site__site_id=options["site"], name=options["asset"])
+    except Asset.DoesNotExist:
+        raise CommandError(
+            f"site {options['site']!r} with asset {options['asset']!r} is not enrolled, accepted: an enrolled one"
+        ) from None
+
+
+def _from_book(asset: Asset, event: Interval, resolution_min: int) -> MeterSeries:
+    """Return the asset's readings over every look-back, on a grid that has the event's start as a boundary."""
+    if resolution_min < 1 or 60 % resolution_min:
+        raise CommandError(f"--resolution-min {resolution_min}, accepted: a part of an hour, 1 to 60")
+    return metered_power(
+        asset=asset, period=Interval(event.starts_at - READ_BACK, event.ends_at), resolution_s=60 * resolution_min
     )
 
 
