@@ -60,6 +60,7 @@ class TestApi:
         assert answer["delivered"]["energy_kwh"] == pytest.approx(entry["delivered_uwh"] / 1e9)
         assert answer["delivered"]["energy_kwh"] > 0.5
         assert (answer["delivered"]["amount"], answer["delivered"]["currency"]) == ("0.002655", "GBP")
+        assert answer["delivered"]["run"] == 1
         statement = answer["statement"]
         assert statement["service"]["power_kw"] == 100.0
         assert statement["service"]["window_h"] == pytest.approx(30 / 3600)
@@ -122,7 +123,7 @@ class TestPages:
     def test_the_table_names_standing_and_money(self, settled, auditor):
         page = auditor.get("/dispatches/").content.decode()
         assert f'<a href="{PAGE}">{DISPATCH}</a>' in page
-        assert "settled" in page
+        assert "settled, run 1" in page
         assert "0.002655 GBP" in page
 
 

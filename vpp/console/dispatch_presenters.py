@@ -17,14 +17,15 @@ CERTAINTIES = {"V": "verified", "A": "second-hand", "M": "from memory", "C": "as
 
 def dispatch_row(dispatch: Dispatch, *, at: datetime) -> dict[str, str]:
     """Return one line of the table of dispatches."""
-    statement = getattr(dispatch.obligation, "statement", None)
+    runs = list(dispatch.obligation.statements.all()) if dispatch.obligation else []
+    statement = max(runs, key=lambda row: row.run, default=None)
     return {
         "dispatch_id": dispatch.dispatch_id,
         "product": dispatch.product,
         "starts_at": instant(dispatch.starts_at),
         "ends_at": instant(dispatch.ends_at),
         "power": quantity(dispatch.power_kw, "kW"),
-        "standing": "settled" if statement else _standing(dispatch.status, dispatch.starts_at, dispatch.ends_at, at),
+        "standing": f"settled, run {statement.run}" if statement else _standing(dispatch, at),
         "k": NOTHING if statement is None else f"{statement.k_factor:.2f}",
         "amount": NOTHING if statement is None else f"{money(statement.amount)} {statement.currency}",
     }
@@ -60,7 +61,11 @@ def delivered_rows(delivered: Delivered) -> list[tuple[str, str, str]]:
         ("Delivered, worst 10 s", worst, "meter book"),
         ("Time to full power", response, "meter book, upper bound"),
         ("Performance K", f"{delivered.k_factor:.4f}", "grid-support book"),
-        ("Money", f"{money(delivered.amount)} {delivered.currency}", f"grid-support book, {delivered.basis}"),
+        (
+            "Money",
+            f"{money(delivered.amount)} {delivered.currency}",
+            f"grid-support book, run {delivered.run}, {delivered.basis}",
+        ),
         ("Carbon of that energy", carbon, "carbon book, attributed"),
     ]
 
@@ -93,12 +98,12 @@ def instead_table(statement: ImpactStatement) -> dict[str, Any]:
     }
 
 
-def _standing(status: str, starts_at: datetime, ends_at: datetime, at: datetime) -> str:
-    if status == Dispatch.Status.CANCELLED:
+def _standing(dispatch: Dispatch, at: datetime) -> str:
+    if dispatch.status == Dispatch.Status.CANCELLED:
         return "taken back"
-    if at < starts_at:
+    if at < dispatch.starts_at:
         return "ahead"
-    return "running" if at < ends_at else "not settled"
+    return "running" if at < dispatch.ends_at else "not settled"
 
 
 def _band(band: Band, unit: str, digits: int = 1) -> tuple[str, str]:

@@ -33,6 +33,8 @@ class Delivered:
     amount: Decimal
     currency: str
     basis: str
+    run: int
+    """Settlement run that stands."""
     service_kg_co2e: float | None
     """Carbon of the stored energy that was given, as the carbon book attributes it; None while it is not closed."""
     entry_hash: str
@@ -53,9 +55,12 @@ def dispatch_impact(*, dispatch_id: str) -> DispatchImpact:
 
     Reads only. What the window held ready counts as the service's size, what the meter book proved as its energy.
     """
-    facts = market_queries.fleet_entry_facts(dispatch_id=dispatch_id)
     statement = market_queries.statement_of(dispatch_id=dispatch_id)
-    if facts is None or statement is None:
+    if statement is None:
+        return DispatchImpact(dispatch_id, None, None)
+    # The facts of that very run: a further one may be booked while this is read.
+    facts = market_queries.fleet_entry_facts(dispatch_id=dispatch_id, run=statement.run)
+    if facts is None:
         return DispatchImpact(dispatch_id, None, None)
     obligation = statement.obligation
     sign = obligation.program.catalogue_row.curve.sign
@@ -87,6 +92,7 @@ def _delivered(fleet: Mapping[str, Any], statement: Any, sign: int, window: Inte
         amount=statement.amount,
         currency=statement.currency,
         basis=statement.basis,
+        run=statement.run,
         service_kg_co2e=closed.service_out_ug / UG_PER_KG if closed.statements else None,
         entry_hash=statement.entry_hash,
     )

@@ -84,6 +84,7 @@ class DeliveredSerializer(serializers.Serializer[Any]):
     amount = serializers.DecimalField(max_digits=20, decimal_places=6)
     currency = serializers.CharField()
     basis = serializers.CharField()
+    run = serializers.IntegerField()
     service_kg_co2e = serializers.FloatField(allow_null=True)
     entry_hash = serializers.CharField()
 

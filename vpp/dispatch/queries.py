@@ -110,7 +110,8 @@ def open_dispatches(*, at: datetime) -> QuerySet[Dispatch]:
 
 def dispatches_with_statements() -> QuerySet[Dispatch]:
     """Return all dispatches with what they came to, newest window first."""
-    return Dispatch.objects.select_related("obligation__statement").order_by("-starts_at", "-pk")
+    rows = Dispatch.objects.select_related("obligation").prefetch_related("obligation__statements")
+    return rows.order_by("-starts_at", "-pk")
 
 
 def obligations_to_arm(*, at: datetime) -> list[Obligation]:
