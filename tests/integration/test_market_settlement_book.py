@@ -11,11 +11,12 @@ import pytest
 from support.metered import RATE_HZ, STARTS_AT, a_metered_site, gb_like_hz
 from support.settled import AT, SECONDS, a_fleet, an_obligation, settle
 
-from markets import operations, queries
+from markets import queries
 from markets.core import settlement
 from markets.core.products import Basis, LiveSettlementRefused
 from markets.core.settlement import ContractedShare
 from markets.models import GridSupportEntry, Obligation
+from markets.settling import NotSettleable
 from sites.ledger.audit import books_audit
 from sites.metering.models import HighRateRecord, MeterInterval
 from sites.wire.records import pack_samples, unpack_samples
@@ -201,11 +202,11 @@ class TestRefusals:
         assert GridSupportEntry.objects.count() == 0
 
     def test_before_its_end(self):
-        with pytest.raises(operations.NotSettleable, match="ends at"):
+        with pytest.raises(NotSettleable, match="ends at"):
             settle(an_obligation(), a_fleet([100.0]), at=STARTS_AT)
 
     def test_without_a_share(self):
-        with pytest.raises(operations.NotSettleable, match="no acknowledged share"):
+        with pytest.raises(NotSettleable, match="no acknowledged share"):
             settle(an_obligation(), [])
 
     @pytest.mark.parametrize(("model", "named"), [(HighRateRecord, "record covers"), (MeterInterval, "intervals thr")])
@@ -215,7 +216,7 @@ class TestRefusals:
             **{"site__site_id" if model is HighRateRecord else "asset__site__site_id": "site-2"}
         )
         last.order_by("number").last().delete()
-        with pytest.raises(operations.NotSettleable, match=f"site-2: {named}"):
+        with pytest.raises(NotSettleable, match=f"site-2: {named}"):
             settle(obligation, shares)
         settle(obligation, shares, accept_gaps=True)
         assert books_audit().verified
