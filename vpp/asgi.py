@@ -22,6 +22,8 @@ from django.conf import settings  # noqa: E402
 from django.db import close_old_connections  # noqa: E402
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware  # noqa: E402
 
+from markets.openadr.vtn3.problems import PREFIX  # noqa: E402
+from markets.openadr.vtn3.threads import KeptThreads  # noqa: E402
 from sites.observability import logs  # noqa: E402
 from sites.observability.endpoint import watched  # noqa: E402
 from sites.observability.health import Health  # noqa: E402
@@ -40,9 +42,19 @@ _router = ProtocolTypeRouter(
 )
 
 
+_openadr = KeptThreads(get_asgi_application())
+
+
+async def _by_address(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    if scope["type"] == "http" and scope["path"].startswith(PREFIX):
+        await _openadr(scope, receive, send)
+    else:
+        await _router(scope, receive, send)
+
+
 # Who asks, where a proxy that is declared says so. The server's own reading of these headers is off
 # (`--no-proxy-headers`): it believes whatever runs on this machine.
-_connections: Any = ProxyHeadersMiddleware(_router, trusted_hosts=settings.TRUSTED_PROXIES)
+_connections: Any = ProxyHeadersMiddleware(_by_address, trusted_hosts=settings.TRUSTED_PROXIES)
 
 
 async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:

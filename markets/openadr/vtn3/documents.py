@@ -184,6 +184,8 @@ def complete(result: dict[str, Any], generator: Any, request: Any, public: bool)
         name = f"{kinds[-1].removesuffix('s')}ID"
         for operation in item.values():
             operation["security"] = operation.pop("x-security")
+            if "requestBody" in operation:
+                operation["requestBody"]["required"] = True
             for parameter in operation.get("parameters", []):
                 if parameter["name"] == "object_id":
                     parameter["name"] = name

@@ -57,7 +57,8 @@ def _owe_webhooks(row: Object, operation: str, body_for: Callable[..., str], at:
         Q(subscription__parent=None) | Q(subscription__parent=program)
     )
     business = set(Client.objects.filter(role=Role.BL).values_list("application__client_id", flat=True))
-    wanted = wanted.filter(Q(subscription__client_id__in=business) | _may_see(row))
+    if not _concerns_everybody(row):
+        wanted = wanted.filter(Q(subscription__client_id__in=business) | _may_see(row))
     listening = list(
         wanted.values_list(
             "subscription_id",
@@ -78,12 +79,14 @@ def _owe_webhooks(row: Object, operation: str, body_for: Callable[..., str], at:
     Delivery.objects.bulk_create(owed, batch_size=500)
 
 
+def _concerns_everybody(row: Object) -> bool:
+    return row.kind in rights.BY_TARGETS and Audience.objects.filter(object=row, target=EVERYBODY).exists()
+
+
 def _may_see(row: Object) -> Q:
     if row.kind not in rights.BY_TARGETS:
         return Q(subscription__client_id=row.client_id)
     audience = list(Audience.objects.filter(object=row).values_list("target", flat=True))
-    if EVERYBODY in audience:
-        return Q()
     holders = Audience.objects.filter(target__in=audience, object__kind__in=[VEN.name, RESOURCE.name])
     return Q(subscription__client_id__in=holders.exclude(object__client_id="").values("object__client_id"))
 

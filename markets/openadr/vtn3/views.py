@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from oauth2_provider.views.mixins import OAuthLibMixin
-from rest_framework.exceptions import NotFound, ParseError, PermissionDenied
+from rest_framework.exceptions import NotFound, PermissionDenied, UnsupportedMediaType
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import FormParser
 from rest_framework.permissions import AllowAny
@@ -185,7 +185,7 @@ class Token(VtnView, OAuthLibMixin):  # type: ignore[misc]
         """Return a token, or why there is none in RFC 6749's own form."""
         raw = request._request
         if (request.content_type or "").partition(";")[0] != "application/x-www-form-urlencoded":
-            raise ParseError("accepted: application/x-www-form-urlencoded")
+            raise UnsupportedMediaType(request.content_type or "none")
         if len(raw.body) > MAX_FORM_BYTES:
             raise TooLarge(f"the form has more than {MAX_FORM_BYTES} bytes")
         if b"\0" in raw.body or b"%00" in raw.body:

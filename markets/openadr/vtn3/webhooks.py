@@ -125,6 +125,7 @@ class _PinnedHttp(http.client.HTTPConnection):
         self._context = context
         self.opened: socket.socket | None = None
         """The connection's socket for as long as the answer is read; ``sock`` goes once its header is there."""
+        self.was_cut = False
 
     def connect(self) -> None:
         self.sock = socket.create_connection((self._place.address, self._place.port), timeout=CONNECT_WITHIN_S)
@@ -157,6 +158,8 @@ def call(url: str, *, body: str = "", echo: str = "", bearer: str | None = None,
     finally:
         ending.cancel()
         connection.close()
+    if connection.was_cut:
+        raise CallFailed(f"no whole answer within {ANSWER_WITHIN_S:g} s")
     if not 200 <= answer.status < 300:
         raise CallFailed(f"answered {answer.status}")
     if echo and (answer.status != 200 or echo.encode() not in text):
@@ -164,6 +167,7 @@ def call(url: str, *, body: str = "", echo: str = "", bearer: str | None = None,
 
 
 def _cut(connection: _PinnedHttp) -> None:
+    connection.was_cut = True
     if connection.opened is not None:
         with contextlib.suppress(OSError):
             connection.opened.shutdown(socket.SHUT_RDWR)
