@@ -16,49 +16,56 @@ from support.vtn3_server import Vtn, a_vtn
 
 VENS = 1_000
 EVENTS_OF_A_VEN = 10
+GROUPS = 50
 PER_S = 200.0
 MOST_MS = 100.0
 LONGEST_S = 20.0
 
 SEED = """
-import json, sys
+import json
 from datetime import timedelta
+from django.db import transaction
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, Application
 from markets.openadr.vtn3 import operations
-from markets.openadr.vtn3.kinds import EVENT, PROGRAM, Role, SCOPES_OF, VEN, Version
-at, desk, vens, events = timezone.now(), operations.platform_caller(), {vens}, {events}
+from markets.openadr.vtn3.kinds import EVENT, PROGRAM, Role, SCOPES_OF, Version
+at, desk = timezone.now(), operations.platform_caller()
 def make(kind, body):
     return operations.create_object(version=Version.V310, caller=desk, kind=kind, body=body, at=at)
-from django.db import transaction
+intervals = [dict(id=i, payloads=[dict(type="DISPATCH_SETPOINT", values=[-250.0 + i])]) for i in range(4)]
+period = dict(start="2026-03-01T16:00:00Z", duration="PT15M")
+scope, ends_at, tokens = " ".join(SCOPES_OF[Role.VEN]), at + timedelta(hours=1), []
 with transaction.atomic():
     program = make(PROGRAM, dict(programName="frequency response"))
-    tokens = []
-    for number in range(vens):
-        client_id, _ = operations.make_client(
-            name=f"ven-{{number}}", role=Role.VEN, at=at, ven_name=f"ven-{{number}}", targets=[f"target-{{number}}"])
-        token = AccessToken.objects.create(application=Application.objects.get(client_id=client_id), token=f"t-{{number}}",
-            expires=at + timedelta(hours=1), scope=" ".join(SCOPES_OF[Role.VEN]))
-        tokens.append(f"t-{{number}}")
-        for one in range(events):
-            make(EVENT, dict(programID=program.object_id, eventName=f"e{{one}}", targets=[f"target-{{number}}"],
-                intervalPeriod=dict(start="2026-03-01T16:00:00Z", duration="PT15M"),
-                intervals=[dict(id=i, payloads=[dict(type="DISPATCH_SETPOINT", values=[-250.0 + i])]) for i in range(4)]))
+    for group in range({groups}):
+        for one in range({events}):
+            make(EVENT, dict(programID=program.object_id, eventName=f"e{{one}}", targets=[f"group-{{group}}"],
+                             intervalPeriod=period, intervals=intervals))
+    for number in range({vens}):
+        name, token = f"ven-{{number}}", f"t-{{number}}"
+        targets = [f"group-{{number % {groups}}}"]
+        client_id, _ = operations.make_client(name=name, role=Role.VEN, at=at, ven_name=name, targets=targets)
+        application = Application.objects.get(client_id=client_id)
+        AccessToken.objects.create(application=application, token=token, expires=ends_at, scope=scope)
+        tokens.append(token)
 print("@" + json.dumps(tokens))
 """
 
 
 def run_events(options: Options) -> list[Row]:
     """Ask at instants that were set beforehand, whatever the answers do; a late answer counts from its instant."""
-    with tempfile.TemporaryDirectory(prefix="vpp-vtn3-") as text, postgres_server(connections=40) as server:
-        with a_vtn(Path(text), server.url) as vtn:
-            code = SEED.format(vens=VENS, events=EVENTS_OF_A_VEN)
-            tokens = json.loads(vtn.platform.manage("shell", "-v", "0", "-c", code).rsplit("@", 1)[1])
-            seconds = min(LONGEST_S, options.minutes * 60.0)
-            asyncio.run(_load(vtn, tokens, 20.0, 3.0))
-            cpu = _cpu_s(vtn)
-            found = asyncio.run(_load(vtn, tokens, PER_S, seconds))
-            cpu = _cpu_s(vtn) - cpu
+    with (
+        tempfile.TemporaryDirectory(prefix="vpp-vtn3-") as text,
+        postgres_server(connections=40) as server,
+        a_vtn(Path(text), server.url) as vtn,
+    ):
+        code = SEED.format(vens=VENS, events=EVENTS_OF_A_VEN, groups=GROUPS)
+        tokens = json.loads(vtn.platform.manage("shell", "-v", "0", "-c", code).rsplit("@", 1)[1])
+        seconds = min(LONGEST_S, options.minutes * 60.0)
+        asyncio.run(_load(vtn, tokens, 20.0, 3.0))
+        cpu = _cpu_s(vtn)
+        found = asyncio.run(_load(vtn, tokens, PER_S, seconds))
+        cpu = _cpu_s(vtn) - cpu
     good = sorted(value for value, is_good in found if is_good)
     errors = sum(1 for _, is_good in found if not is_good)
     p99 = good[int(0.99 * (len(good) - 1))] if good else float("inf")
