@@ -41,8 +41,7 @@ _router = ProtocolTypeRouter(
     }
 )
 
-
-_openadr = KeptThreads(get_asgi_application())
+_openadr = KeptThreads(_pages)
 
 
 async def _by_address(scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -54,7 +53,8 @@ async def _by_address(scope: dict[str, Any], receive: Receive, send: Send) -> No
 
 # Who asks, where a proxy that is declared says so. The server's own reading of these headers is off
 # (`--no-proxy-headers`): it believes whatever runs on this machine.
-_connections: Any = ProxyHeadersMiddleware(_by_address, trusted_hosts=settings.TRUSTED_PROXIES)
+_by_any: Any = _by_address
+_connections: Any = ProxyHeadersMiddleware(_by_any, trusted_hosts=settings.TRUSTED_PROXIES)
 
 
 async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
