@@ -28,6 +28,7 @@ from support.edge_site import SITE_ID, EdgeSite
 from support.fleet_watch import FleetWatch
 from support.platform_processes import Platform, a_platform, wait_until
 from support.postgres import PostgresServer, postgres_server
+from support.stepped_clock import SteppedClock
 
 from sites.edge.config import load_config
 from sites.edge.plant.fleet import synthetic_fleet
@@ -224,6 +225,13 @@ class Chain:
         self.platform.kill(self.workers[victim][index])
         return after_s, lambda: self._start(victim, index)
 
+    def restart_control(self) -> None:
+        """Kill the site's controller and start it again, as its supervisor does."""
+        self.kills_ms.setdefault(SITE_ID, []).append(round(time.time() * 1000))
+        self.site.kill("control")
+        time.sleep(STARTED_AGAIN_S["control"])
+        self.site.start("control")
+
     def _without_controller(self, victims: tuple[str, ...]) -> list[str]:
         simulated = [site_id for site_id in self.truths if site_id != SITE_ID]
         return [SITE_ID] * ("control" in victims) + simulated * ("simulate" in victims)
@@ -277,8 +285,11 @@ Obligation.objects.create(
 
 
 @contextlib.contextmanager
-def a_chain(folder: Path, **settings: str) -> Iterator[Chain]:
-    """Yield a running chain, all its sites armed; end what was started for it."""
+def a_chain(folder: Path, *, site_clock: SteppedClock | None = None, **settings: str) -> Iterator[Chain]:
+    """Yield a running chain, all its sites armed; end what was started for it.
+
+    ``site_clock``: by which the site with two processes runs; the simulated ones run by the machine's.
+    """
     with (
         nats_broker() as broker,
         a_link(broker.port) as link,
@@ -289,7 +300,9 @@ def a_chain(folder: Path, **settings: str) -> Iterator[Chain]:
         site_folder, fleet_folder = folder / "site", folder / "fleet"
         site_folder.mkdir()
         fleet_folder.mkdir()
-        site = EdgeSite(dataclasses.replace(broker, port=link.port), seed, site_folder, interval_s=INTERVAL_S)
+        more = site_clock.environment if site_clock is not None else None
+        through = dataclasses.replace(broker, port=link.port)
+        site = EdgeSite(through, seed, site_folder, interval_s=INTERVAL_S, environment=more)
         fleet = synthetic_fleet(SIMULATED, 7)
         platform.set_up([_manifest_of(site), *map(manifest_of, fleet)])
         simulator = Simulator(broker, SIMULATED, seed, fleet_folder, INTERVAL_S, keep_stored_days=1)

@@ -29,7 +29,7 @@ ORDER BY s.site_id, a.name, i.number, i.revision
 """The platform's rows, as (site, asset, number, revision, FIELDS...)."""
 
 Stream = dict[int, dict[str, Any]]
-LONGEST_DEAD_MS = 60_000
+LONGEST_DEAD_MS = 180_000
 
 
 @dataclass(frozen=True)
@@ -121,12 +121,15 @@ def assert_nothing_lost(
     stored_through: dict[tuple[str, str], int],
     rows: list[Any],
     kills_ms: dict[str, list[int]],
+    *,
+    ahead_ms: int = 0,
 ) -> Compared:
     """Compare the platform's rows with the sites' own.
 
     Each number once and in revision 0, with the site's content; none that the site did not send; none missing up to
     the mark that let the site forget it. Registers go on from each number to the next, and so does time but for
-    what lies around the site's ``kills_ms``, the instants at which its controller died.
+    what lies around the site's ``kills_ms``, the instants at which its controller died; ``ahead_ms`` longer where
+    the clock of the next one may have been set ahead.
     """
     platform: dict[tuple[str, str], Stream] = {}
     for site_id, asset, number, revision, *values in rows:
@@ -148,7 +151,7 @@ def assert_nothing_lost(
                 before, after = own[number - 1], own[number]
                 if after["starts_at"] != before["ends_at"]:
                     between = (before["ends_at"], after["starts_at"])
-                    unmetered.append(_unmetered(truth, asset, *between, kills_ms.get(site_id, [])))
+                    unmetered.append(_unmetered(truth, asset, *between, kills_ms.get(site_id, []), ahead_ms))
                 for way in ("into", "from"):
                     step = after[f"register_{way}_uwh"] - before[f"register_{way}_uwh"]
                     assert step == after[f"{way}_bus_uwh"] >= 0, f"{site_id}/{asset} {number}"
@@ -157,8 +160,11 @@ def assert_nothing_lost(
     return Compared(count, sorted(unmetered))
 
 
-def _unmetered(truth: SiteTruth, asset: str, starts_ms: int, ends_ms: int, kills_ms: list[int]) -> Unmetered:
+def _unmetered(
+    truth: SiteTruth, asset: str, starts_ms: int, ends_ms: int, kills_ms: list[int], ahead_ms: int
+) -> Unmetered:
+    longest_ms = LONGEST_DEAD_MS + ahead_ms
     for kill_ms in kills_ms:
-        if kill_ms - truth.put_by_ms <= starts_ms <= ends_ms and kill_ms < ends_ms <= kill_ms + LONGEST_DEAD_MS:
+        if kill_ms - truth.put_by_ms <= starts_ms <= ends_ms and kill_ms < ends_ms <= kill_ms + longest_ms:
             return Unmetered(truth.site_id, asset, starts_ms, ends_ms, max(0, kill_ms - starts_ms))
     raise AssertionError(f"{truth.site_id}/{asset} was not metered from {starts_ms} to {ends_ms}, killed at {kills_ms}")

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from support.brokers import Broker
@@ -28,8 +29,11 @@ class EdgeSite:
         interval_s: int,
         loss_of_link: str = "hold",
         loss_grace_s: float = 10.0,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
+        """``environment``: what both processes get beside the usual."""
         self._broker = broker
+        self._more = dict(environment or {})
         self._folder = folder
         example = (CHECKOUT / "deploy" / "edge" / "site.example.toml").read_text(encoding="utf-8")
         text = (
@@ -62,7 +66,7 @@ class EdgeSite:
         # Bytecode is kept, as an installed site has it: without it a start takes three times as long.
         kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         bytecode = {"PYTHONPYCACHEPREFIX": str(self._folder / "bytecode")}
-        return kept | bytecode | {"VPP_EDGE_BROKER_URL": self._broker.edge_url}
+        return kept | bytecode | self._more | {"VPP_EDGE_BROKER_URL": self._broker.edge_url}
 
     def kill(self, name: str) -> None:
         """End one of them without a goodbye (SIGKILL)."""
