@@ -118,4 +118,4 @@ def test_the_platforms_clock_is_stepped(tmp_path: Path, step_s: int) -> None:
         chain.assert_running()
         found = _compared(chain, ahead_ms=0)
         assert found.unmetered == []
-        print(f"platform {step_s} s: fresh {fresh_s:.1f} s after, firm {firm_s:.1f} s, {found.intervals} intervals, lost 0")
+        print(f"platform {step_s} s: fresh {fresh_s:.1f} s, firm {firm_s:.1f} s, lost 0 of {found.intervals}")

@@ -82,8 +82,9 @@ def played(tmp_path: Path, dealt: list[tuple[str, ...]], chance: random.Random) 
 
 def test_each_process_is_killed_once(tmp_path: Path) -> None:
     chance = random.Random(4)
-    dealt = [(victim,) for victim in chance.sample(VICTIMS, len(VICTIMS))]
-    played(tmp_path, dealt, chance)
+    order = chance.sample(VICTIMS, len(VICTIMS))
+    # Two at once, for time's sake; each alone is for the long run.
+    played(tmp_path, [tuple(order[first : first + 2]) for first in range(0, len(order), 2)], chance)
 
 
 @pytest.mark.long
