@@ -18,6 +18,7 @@ from markets.core import settlement
 from markets.core.products import Basis, price_at
 from markets.core.settlement import ContractedShare, FleetFigures
 from markets.models import GridSupportEntry, Obligation, Statement
+from markets.owners import with_parties
 from sites.core import observe
 from sites.core.intervals import Interval
 from sites.ledger.chain import instant_text
@@ -96,7 +97,7 @@ def computed_run(
         gaps = queries.metering_gaps(window=obligation.window, site_ids=[share.site_id for share in shares])
         if gaps:
             raise NotMetered(obligation, gaps)
-    return computed_settlement(obligation, shares, basis, run)
+    return computed_settlement(obligation, with_parties(shares, obligation.starts_at), basis, run)
 
 
 def is_changed(computed: Computed, last: Statement) -> bool:

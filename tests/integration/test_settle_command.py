@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -12,6 +17,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from support.metered import STARTS_AT
+from support.postgres import postgres_database
 from support.settled import SECONDS, a_fleet, an_obligation
 
 from markets.models import GridSupportEntry, Obligation, Statement
@@ -22,6 +28,7 @@ from vpp.dispatch.models import Dispatch, SiteAssignment
 
 PERIOD = ("--from", (STARTS_AT - timedelta(hours=1)).isoformat(), "--to", (STARTS_AT + timedelta(hours=1)).isoformat())
 NAME = "DC-e1"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def a_dispatch() -> Obligation:
@@ -119,3 +126,108 @@ class TestCommand:
     def test_names_what_it_cannot_take(self, arguments: tuple[Any, ...], said: str) -> None:
         with pytest.raises(CommandError, match=said):
             settle(*arguments)
+
+
+# Settles in a process of its own; with a kind given it is killed when it comes to write the first entry of that kind.
+SETTLER = """
+import os, signal, sys
+import django
+django.setup()
+from django.core.management import call_command
+from markets import settling
+append_entries = settling.append_entries
+def killed_before(model, drafts, **more):
+    if sys.argv[1] and any(draft.kind == sys.argv[1] for draft in drafts):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return append_entries(model, drafts, **more)
+settling.append_entries = killed_before
+print("ready", flush=True)
+sys.stdin.readline()
+call_command("settle", "--obligation", "DC-e1", "--run", "2", "--basis", "demonstration")
+"""
+SET_UP = """
+import sys
+sys.path.insert(0, "tests")
+import django
+django.setup()
+from integration.test_settle_command import a_dispatch, revise, settle
+a_dispatch()
+settle("--obligation", "DC-e1")
+revise()
+"""
+COUNT = """
+import django
+django.setup()
+from collections import Counter
+from markets.models import GridSupportEntry, Statement
+import json
+kinds = Counter(GridSupportEntry.objects.values_list("kind", flat=True))
+print(json.dumps([Statement.objects.count(), kinds]))
+"""
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'books.sqlite3'}"
+        return
+    with postgres_database() as url:
+        yield url
+
+
+def test_a_kill_in_the_middle_leaves_nothing_half_and_two_at_once_book_once(database_url: str) -> None:
+    environment = os.environ | {
+        "DATABASE_URL": database_url, "DJANGO_SETTINGS_MODULE": "vpp.settings", "PYTHONPATH": str(ROOT),
+    }  # fmt: skip
+
+    def run(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *words],
+            env=environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def settlers(*kinds: str) -> list[int]:
+        """Start one settler for each kind, let them all go, and return how they ended."""
+        running = [
+            subprocess.Popen(
+                [sys.executable, "-c", SETTLER, kind], env=environment, cwd=ROOT, text=True, stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            for kind in kinds
+        ]  # fmt: skip
+        try:
+            for one in running:
+                assert one.stdout is not None
+                assert one.stdout.readline() == "ready\n"
+            for one in running:
+                assert one.stdin is not None
+                one.stdin.write("go\n")
+                one.stdin.flush()
+            for one in running:
+                one.communicate(timeout=120)
+        finally:
+            for one in running:
+                one.kill()
+                one.wait()
+        return [one.returncode for one in running]
+
+    run("manage.py", "migrate", "--verbosity", "0")
+    run("-c", SET_UP)
+    first = [1, {"settlement": 2, "statement": 1}]
+    assert json.loads(run("-c", COUNT)) == first
+    # After the reversals are written, before what replaces them is.
+    assert settlers("settlement/2") == [-signal.SIGKILL]
+    assert json.loads(run("-c", COUNT)) == first
+    assert settlers("", "") == [0, 0]
+    assert json.loads(run("-c", COUNT)) == [
+        2, {"settlement": 2, "statement": 1, "reversal/1": 3, "settlement/2": 2, "statement/2": 1}
+    ]  # fmt: skip
+    # Exit code 0: every entry stands and is computed again, of either run.
+    run("manage.py", "verify_books")
