@@ -6,4 +6,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("markets.openadr.vtn3.urls")),
     path("", include("vpp.console.urls")),
     path("api/v1/", include("vpp.dispatch.urls")),
+    path("", include("vpp.market.urls")),
 ]

@@ -1,0 +1,1 @@
+"""The market for programs: what was bought, owed and settled, read only."""
