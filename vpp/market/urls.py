@@ -30,7 +30,7 @@ urlpatterns = [
         SpectacularAPIView.as_view(
             patterns=api_patterns,
             permission_classes=[HasRole],
-            custom_settings={"TITLE": "Virtual power plant: market", "VERSION": "1", "SERVE_INCLUDE_SCHEMA": False},
+            custom_settings={"TITLE": "Virtual power plant: market", "VERSION": "1"},
         ),
         name="api-schema",
     ),
