@@ -63,7 +63,6 @@ def test_an_owner_reads_the_own_assets_parts_and_nothing_of_the_fleet() -> None:
         "obligations/DC-9/runs/1/lines/",
         "obligations/DC-9/runs/0/shares/",
         "obligations/DC-9/runs/99999999999999999999999/lines/",
-        "obligations/%00/runs/",
     ],
 )
 def test_what_is_not_there_is_not_found(path: str) -> None:
