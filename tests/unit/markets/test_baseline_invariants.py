@@ -36,7 +36,7 @@ def noisy(seed: int) -> MeterSeries:
 
 
 class TestNoEvent:
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=8, deadline=None)
     @given(powers, st.sampled_from(("Europe/London", "America/New_York", "UTC")).map(ZoneInfo), starts)
     @pytest.mark.parametrize("method", [*DAY_MATCHED, "mgo"])
     def test_a_day_like_all_days_saves_nothing(self, method, profile, zone, hour):
@@ -45,7 +45,7 @@ class TestNoEvent:
         answer = method_named(method).baseline(asked(meter, hours(EVENT_DAY, hour, hour + 3, zone), zone=zone))
         assert answer.saving_kwh == pytest.approx(0.0, abs=1e-6)
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=12, deadline=None)
     @given(st.floats(-1e4, 1e4), st.integers(1, 5))
     def test_a_flat_meter_saves_nothing_by_the_methods_without_days(self, level, before):
         meter = a_meter(first_day=FIRST, days=2, load=lambda at: level)
@@ -61,7 +61,7 @@ class TestNoEvent:
 
 
 class TestAdjustment:
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=12, deadline=None)
     @given(st.integers(0, 10_000), st.floats(0.0, 20.0), st.sampled_from(("10-in-10", "5-in-10", "miso-default")))
     def test_a_factor_stays_within_its_cap(self, seed, level, method):
         event = hours(EVENT_DAY, 15, 18)
@@ -84,7 +84,7 @@ class TestAdjustment:
 
 
 class TestDays:
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=12, deadline=None)
     @given(st.sets(st.integers(1, 40), max_size=8), st.sampled_from(DAY_MATCHED), st.integers(0, 1000))
     def test_an_event_day_is_never_used(self, back, method, seed):
         event_days = {EVENT_DAY - timedelta(days=days) for days in back}
@@ -120,7 +120,7 @@ class TestDays:
 
 
 class TestShiftsAndScales:
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=12, deadline=None)
     @given(st.integers(0, 10_000), st.floats(0.0, 500.0))
     def test_a_constant_on_all_days_leaves_additive_savings(self, seed, constant):
         meter = noisy(seed)
@@ -131,7 +131,7 @@ class TestShiftsAndScales:
             low, high = (method_named(method).baseline(asked(series, event)) for series in (meter, higher))
             assert high.saving_kwh == pytest.approx(low.saving_kwh, abs=1e-6), method
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=12, deadline=None)
     @given(st.integers(0, 10_000), st.floats(0.01, 100.0))
     @pytest.mark.parametrize("method", [*DAY_MATCHED, "mbma"])
     def test_a_customer_n_times_as_large_saves_n_times_as_much(self, method, seed, factor):
