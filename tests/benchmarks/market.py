@@ -14,11 +14,11 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
-from benchmarks import market_scores, market_vtn3
+from benchmarks import market_scores, market_vtn3, market_vtn20b
 from benchmarks.fleet_rows import Benchmark
 from benchmarks.running import run_benchmarks
 
-BENCHMARKS: tuple[Benchmark, ...] = (*market_scores.BENCHMARKS, *market_vtn3.BENCHMARKS)
+BENCHMARKS: tuple[Benchmark, ...] = (*market_scores.BENCHMARKS, *market_vtn3.BENCHMARKS, *market_vtn20b.BENCHMARKS)
 
 
 if __name__ == "__main__":
