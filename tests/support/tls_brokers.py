@@ -100,7 +100,7 @@ class TlsBroker:
         text = (DEPLOY / "mosquitto" / "mosquitto-tls.conf.example").read_text()
         for shipped, here in (
             ("/etc/mosquitto/vpp", str(self.folder)),
-            ("/run/mosquitto.pid", str(self.pid_file)),
+            ("/run/mosquitto/mosquitto.pid", str(self.pid_file)),
             ("listener 8883 0.0.0.0", f"listener {self.port} 127.0.0.1"),
             ("listener 8884 127.0.0.1", f"listener {self.service_port} 127.0.0.1"),
             ("/var/lib/mosquitto/", f"{self.folder}/"),

@@ -22,7 +22,7 @@ MONITOR = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+/?\Z")
 
 
 class Command(BaseCommand):
-    """``manage.py keep_broker mosquitto --folder /etc/mosquitto/vpp --pid-file /run/mosquitto.pid``."""
+    """``manage.py keep_broker mosquitto --folder /etc/mosquitto/vpp --pid-file /run/mosquitto/mosquitto.pid``."""
 
     help = "Keep a broker's users, rights and revocation list as the registry says; reload it after each change."
 
