@@ -44,6 +44,8 @@ SERVE_EVERY_S: Final = 0.005
 """How often requests are taken and what was measured is handed over beside a paced driver."""
 REGISTERS_EVERY_S: Final = 0.2
 """How often a paced driver's registers are put by: as much as a killed controller loses of what it metered."""
+STARTED_WITHIN_S: Final = 10.0
+"""Until a paced loop runs its first tick: locking the memory of a large process takes seconds on a busy machine."""
 NOTICE_EVERY_S: Final = 1.0
 """How often the supervisor is told that the loop runs, and the samples' clock is compared with UTC."""
 CLOCK_OFF_MS: Final = 5
@@ -182,18 +184,21 @@ class ControlLoop:
         first = self._next_boundary - (self._next_boundary - driver.sample - 1) // every * every
         driver.prepare_pace(pace, self._tick_samples, first, every)
         failures: list[BaseException] = []
+        begins = threading.Event()
 
         def work() -> None:
             try:
                 if real_time:
                     given = ask_for_real_time()
                     log.info("control.real_time %s", " ".join(f"{what}={how!r}" for what, how in given.items()))
+                begins.set()
                 driver.run_paced()
             except BaseException as error:  # noqa: BLE001 - handed to the serving thread, which raises it
                 failures.append(error)
 
         thread = threading.Thread(target=work, name="control", daemon=True)
         watch = ProgressWatch()
+        started_s = time.monotonic()
         thread.start()
         notify_supervisor("READY=1")
         next_notice_s = 0.0
@@ -202,7 +207,8 @@ class ControlLoop:
                 self.serve(driver, pace)
                 if failures:
                     raise failures[0]
-                watch.check(pace.ticks, time.monotonic())
+                if begins.is_set() or time.monotonic() - started_s > STARTED_WITHIN_S:
+                    watch.check(pace.ticks, time.monotonic())
                 if time.monotonic() >= next_notice_s:
                     next_notice_s = time.monotonic() + NOTICE_EVERY_S
                     self._notices += notify_supervisor("WATCHDOG=1")

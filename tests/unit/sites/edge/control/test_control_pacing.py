@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from support.drivers import START_US, CountingDriver
 
+from sites.edge.control import loop as loop_module
 from sites.edge.control.exchange import Boundary, InProcessExchange, StructuredArray
 from sites.edge.control.loop import ControlLoop, LoopSettings
 from sites.edge.control.pacing import Pace, begin_tick, end_tick, percentiles_us
@@ -99,14 +100,14 @@ class KeepingExchange(InProcessExchange):
         self.put_by.append(boundary)
 
 
-def run_for(driver: SelfPacedDriver, seconds: float) -> KeepingExchange:
+def run_for(driver: SelfPacedDriver, seconds: float, *, real_time: bool = False) -> KeepingExchange:
     exchange, stop = KeepingExchange(), threading.Event()
     started_s = time.monotonic()
     loop = ControlLoop(driver, exchange, LoopSettings(0.001, 1), elapsed_s=lambda: time.monotonic() - started_s)
     timer = threading.Timer(seconds, stop.set)
     timer.start()
     try:
-        loop.run_paced(driver, stop, real_time=False)
+        loop.run_paced(driver, stop, real_time=real_time)
     finally:
         timer.cancel()
     return exchange
@@ -126,6 +127,17 @@ def test_a_driver_that_paces_itself_runs_every_sample_and_is_served() -> None:
         (START_US + 500_000, 5_000.0), (START_US + 1_500_000, 15_000.0)
     ]  # fmt: skip
     assert [(b.epoch_us, b.at_us) for b in exchange.put_by] == [(START_US, START_US + 1_900_000)]
+
+
+def test_a_loop_that_is_slow_to_begin_is_not_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly() -> dict[str, str]:
+        time.sleep(1.5)  # as long as locking a large process's memory takes on a busy machine
+        return {"mlockall": "granted"}
+
+    monkeypatch.setattr(loop_module, "ask_for_real_time", slowly)
+    driver = SelfPacedDriver()
+    run_for(driver, 2.0, real_time=True)
+    assert driver.sample > 0
 
 
 def test_a_loop_that_stands_still_is_noticed_within_seconds() -> None:
