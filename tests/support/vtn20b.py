@@ -109,8 +109,7 @@ class OurVtnProcess:
         self.authority = authority
         self.database = folder / "platform.sqlite3"
         self.log_path = folder / "vtn.log"
-        with closing(socket.create_server(("127.0.0.1", 0))) as found:
-            self.port = found.getsockname()[1]
+        self.port = self.free_port()
         self.env = {
             **os.environ,
             "DATABASE_URL": f"sqlite:///{self.database}",
@@ -133,6 +132,13 @@ class OurVtnProcess:
         self._desk: subprocess.Popen[str] | None = None
         self._desk_lock = threading.Lock()
         copy_template(self.database, self.manage)
+
+    @staticmethod
+    def free_port() -> int:
+        """Return a port that nobody listens on."""
+        with closing(socket.create_server(("127.0.0.1", 0))) as found:
+            port: int = found.getsockname()[1]
+            return port
 
     @property
     def url(self) -> str:
@@ -228,6 +234,7 @@ class OurVtnProcess:
         message: bytes,
         party: Party | None = None,
         content_type: str = "application/xml",
+        port: int | None = None,
         **headers: str,
     ) -> tuple[int, str]:
         """Post raw bytes as a peer; returns status and answer. Raises what TLS raises."""
@@ -238,7 +245,9 @@ class OurVtnProcess:
             if party is not None:
                 context.load_cert_chain(party.cert, party.key)
         request = urllib.request.Request(  # noqa: S310
-            f"{self.url}/{service}", data=message, headers={"Content-Type": content_type, **headers}
+            f"{self.url.replace(str(self.port), str(port or self.port))}/{service}",
+            data=message,
+            headers={"Content-Type": content_type, **headers},
         )
         try:
             with urllib.request.urlopen(request, context=context, timeout=15) as response:  # noqa: S310
