@@ -100,10 +100,18 @@ def make_keys(workspace: Workspace) -> None:
     )  # fmt: skip
 
 
-def certify_fleet(workspace: Workspace, *, url: str) -> None:
-    """Take each site from token to certificate, and write the broker's users from the registry."""
-    call_command("enrol_simulated_sites", folder=workspace.identities, url=url, stdout=StringIO())
+def admit_services(workspace: Workspace) -> None:
+    """Write the broker's first users: the platform's own services."""
     call_command("keep_broker", "nats", folder=workspace.broker_folder, once=True, stdout=StringIO())
+
+
+def certify_fleet(workspace: Workspace, *, url: str) -> None:
+    """Take each site from token to certificate, and let the running broker know them at once."""
+    call_command("enrol_simulated_sites", folder=workspace.identities, url=url, stdout=StringIO())
+    call_command(
+        "keep_broker", "nats",
+        folder=workspace.broker_folder, pid_file=workspace.broker_pid, once=True, stdout=StringIO(),
+    )  # fmt: skip
 
 
 def make_database() -> None:
