@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.migrated import make_tables
 from support.postgres import postgres_database
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,8 +62,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 
 
 def test_writers_at_once_leave_no_hole_and_book_the_same_once(database_url: str) -> None:
-    migrated = manage(database_url, "migrate", "--verbosity", "0")
-    assert migrated.returncode == 0, migrated.stderr
+    make_tables(database_url, lambda: manage(database_url, "migrate", "--verbosity", "0").check_returncode())
     writers = [
         subprocess.Popen(
             [sys.executable, "-c", WRITER, str(number), str(OWN), str(SHARED)],

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from support.metered import STARTS_AT
+from support.migrated import make_tables
 from support.postgres import postgres_database
 from support.settled import SECONDS, a_fleet, an_obligation
 
@@ -218,7 +219,7 @@ def test_a_kill_in_the_middle_leaves_nothing_half_and_two_at_once_book_once(data
                 one.wait()
         return [one.returncode for one in running]
 
-    run("manage.py", "migrate", "--verbosity", "0")
+    make_tables(environment["DATABASE_URL"], lambda: run("manage.py", "migrate", "--verbosity", "0"))
     run("-c", SET_UP)
     first = [1, {"settlement": 2, "statement": 1}]
     assert json.loads(run("-c", COUNT)) == first

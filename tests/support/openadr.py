@@ -18,6 +18,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from support.migrated import SQLITE, copy_file, make_tables
+
 from markets.openadr.certificates import OpenAdrPair, make_openadr_certificates
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,15 +133,15 @@ class PlatformProcesses:
         self.ven: subprocess.Popen[bytes] | None = None
         if _template is None:
             self._make_template()
-        _copy_database(_require_template(), self.database)
+        copy_file(_require_template(), self.database)
 
     def _make_template(self) -> None:
         # Migrating takes seconds of a shared machine: once for all tests of a run.
         global _template
-        self.manage("migrate", "--verbosity", "0")
+        make_tables(f"{SQLITE}{self.database}", lambda: self.manage("migrate", "--verbosity", "0"))
         self.manage("load_programs")
         _template = Path(tempfile.mkdtemp(prefix="openadr-template-")) / "platform.sqlite3"
-        _copy_database(self.database, _template)
+        copy_file(self.database, _template)
 
     def manage(self, *arguments: str, stdin: str | None = None) -> str:
         """Run a management command and return what it printed."""
@@ -232,9 +234,3 @@ def certificates(folder: Path) -> OpenAdrPair:
 def _require_template() -> Path:
     assert _template is not None
     return _template
-
-
-def _copy_database(source: Path, target: Path) -> None:
-    # SQLite's own copy: part of the content may still stand in the write-ahead log.
-    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
-        old.backup(new)

@@ -10,7 +10,6 @@ import sqlite3
 import ssl
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.error
@@ -26,6 +25,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from support.migrated import SQLITE, make_tables
 
 from markets.openadr.certificates import fingerprint_of
 from sites.core.certificate_parts import begun_certificate, key_usage, named
@@ -47,8 +47,6 @@ for line in sys.stdin:
     except CommandError as error:
         print(json.dumps({"error": str(error)}), flush=True)
 """
-
-_template: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,7 @@ class OurVtnProcess:
         self.process: subprocess.Popen[bytes] | None = None
         self._desk: subprocess.Popen[str] | None = None
         self._desk_lock = threading.Lock()
-        copy_template(self.database, self.manage)
+        make_tables(f"{SQLITE}{self.database}", lambda: self.manage("migrate", "--verbosity", "0"))
 
     @staticmethod
     def free_port() -> int:
@@ -260,19 +258,3 @@ class OurVtnProcess:
         assert self.process.poll() is None, self.log_path.read_text()[-3000:]
         with closing(socket.socket()) as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-
-def copy_template(database: Path, manage: Callable[..., str]) -> None:
-    """Give a test its own migrated file; migrating once for all tests of a run."""
-    global _template
-    if _template is None:
-        manage("migrate", "--verbosity", "0")
-        _template = Path(tempfile.mkdtemp(prefix="vtn20b-template-")) / "platform.sqlite3"
-        _copied(database, _template)
-    else:
-        _copied(_template, database)
-
-
-def _copied(source: Path, target: Path) -> None:
-    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
-        old.backup(new)

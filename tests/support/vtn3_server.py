@@ -75,7 +75,7 @@ def a_vtn(folder: Path, database_url: str = "", **settings: str) -> Iterator[Vtn
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with a_platform(folder, NO_BROKER, database_url, VPP_OBSERVE="off", **settings) as platform:
-        platform.manage("migrate", "-v", "0")
+        platform.make_tables()
         vtn = Vtn(platform, port)
         try:
             vtn.make_client("desk", "--role", "bl")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Final
 
@@ -27,6 +27,8 @@ from vpp.dispatch.standing import Asked, Bounds, OverDelivery, bounds_of, over_d
 SILENT_SENDS: Final = 4
 """A site that did not answer so many sendings is counted as silent: 7 s with repetitions after 1, 2
 and 4 s. Sendings, not seconds: while the dispatcher or the broker is away nobody is silent."""
+PASSING_REFUSALS: Final = frozenset({Refusal.OUT_OF_ENVELOPE.value, Refusal.LOCKED_OUT.value})
+"""Of a state that ends: such a site is asked anew after ``VPP_REARM_EVERY_S``, when it has something to offer."""
 MAX_LATENCIES: Final = 100_000
 """Of a dispatch that is armed anew all day, the first so many acknowledgements are judged."""
 
@@ -82,7 +84,7 @@ class Standing:
     asked_kw: dict[int, float] = field(default_factory=dict)
     """What each is asked to hold for this dispatch now [kW]."""
     refused: set[int] = field(default_factory=set)
-    """Sites that refused what they are asked now."""
+    """Sites that refused what they are asked now, those left out that may be asked anew."""
     waiting: set[int] = field(default_factory=set)
     """Sites that have not answered what they are asked now."""
     silent: set[int] = field(default_factory=set)
@@ -226,19 +228,26 @@ def standing(*, dispatch: Dispatch, at: datetime) -> Standing:
         .order_by("site_id", "sequence")
         .values_list(
             "site_id", "site__site_id", "sequence", "power_kw", "dispatch_id", "ends_at", "acknowledged_at", "refusal",
-            "superseded", "sends", "content_hash", "reported_hash",
+            "superseded", "sends", "last_sent_at", "content_hash", "reported_hash",
         )
     )  # fmt: skip
+    rest = timedelta(seconds=settings.REARM_EVERY_S)
     found = Standing()
     agreed: set[int] = set()
+    free_again: list[int] = []
     known = []
-    for site, site_id, sequence, power_kw, of, ends_at, acknowledged_at, refusal, superseded, sends, *hashes in rows:
+    for (
+        site, site_id, sequence, power_kw, of, ends_at, acknowledged_at, refusal, superseded, sends, sent_at, *hashes
+    ) in rows:  # fmt: skip
         is_acknowledged, is_ours = acknowledged_at is not None, of == dispatch.pk
         known.append(Asked(site, sequence, power_kw, is_ours, ends_at, is_acknowledged, bool(refusal)))
         found.site_ids[site] = site_id
         if is_acknowledged and hashes[0] == hashes[1]:
             agreed.add(site)
         if superseded or not is_ours:
+            continue
+        if refusal in PASSING_REFUSALS and rest and sent_at is not None and sent_at + rest <= at:
+            free_again.append(site)
             continue
         found.asked_kw[site] = power_kw
         if refusal:
@@ -248,6 +257,8 @@ def standing(*, dispatch: Dispatch, at: datetime) -> Standing:
             if sends >= SILENT_SENDS and power_kw > 0.0:
                 found.silent.add(site)
     found.bounds = bounds_of(known, at=at)
+    # What they refused it for may be over. Until they take another share they hold what they took before.
+    found.asked_kw |= {site: found.bounds[site].low_kw for site in free_again}
     live = LiveState.objects.filter(countable(at=at, fresh_within_s=settings.FRESH_WITHIN_S), site__in=asked)
     columns = ("site_id", "site__loss_of_link", "site__grid_zone", "frequency_hz", "site__nominal_hz")
     # A stream is served only while the link lives: there nothing is lost by releasing at once.

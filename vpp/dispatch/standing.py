@@ -12,6 +12,8 @@ from datetime import datetime
 from itertools import groupby
 from typing import Final
 
+from markets.core.products import PRODUCTS
+from markets.core.scores import neso
 from sites.core.curves import CATALOGUE
 from sites.core.streams import STREAM_PRODUCTS
 
@@ -63,6 +65,10 @@ def over_delivery_of(product: str) -> OverDelivery:
         return OverDelivery(STATED_OVER_DELIVERY_SHARE, source, "U", False)
     if curve is None:
         return OverDelivery(0.0, f"product {product!r} is not in the catalogue any more", "U", False)
+    row = PRODUCTS.get(product)
+    if row is not None and row.score.name == neso.RULE_NAME:
+        source = f"the score pays in full up to this error, above what is due as below it: {row.score.rule.source}"
+        return OverDelivery(neso.FULL_PAY_ERROR, source, row.score.rule.certainty.value, True)
     if curve.over_delivery_share is None:
         source = "no limit is published for this product; a choice of this project"
         return OverDelivery(STATED_OVER_DELIVERY_SHARE, source, "U", False)

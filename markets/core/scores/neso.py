@@ -11,6 +11,8 @@ from markets.core.product import Product
 from markets.core.scores.score import Score, settlement_periods
 from sites.core.curves import FloatArray
 
+RULE_NAME: Final = "neso-k"
+"""Of this rule in the catalogue's rows."""
 FULL_PAY_ERROR: Final = 0.03
 NO_PAY_ERROR: Final = 0.07
 ERROR_MEAN_S: Final = 1.0

@@ -37,7 +37,7 @@ class Scored:
 
 
 DELIVERY_RULES: Final[dict[str, Callable[[Delivery, Product], Score]]] = {
-    "neso-k": neso.score,
+    neso.RULE_NAME: neso.score,
     "two-step-envelope": envelope.two_step,
     "nordic-fcr": envelope.nordic_fcr,
     "nordic-ffr": triggers.nordic_ffr,

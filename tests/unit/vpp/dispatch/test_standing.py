@@ -52,5 +52,8 @@ def test_a_silent_site_counts_in_the_upper_bound() -> None:
 def test_the_limit_on_over_delivery_says_where_it_comes_from() -> None:
     ffr, contained = over_delivery_of("nordic-ffr"), over_delivery_of("neso-dc-low")
     assert (ffr.share, ffr.certainty, ffr.is_published) == (0.35, "M", True)
-    assert (contained.share, contained.certainty, contained.is_published) == (STATED_OVER_DELIVERY_SHARE, "U", False)
+    # NESO's K is 1 up to an error of 3 %, on either side.
+    assert (contained.share, contained.certainty, contained.is_published) == (0.03, "U", True)
+    raised = over_delivery_of("aemo-r1")
+    assert (raised.share, raised.certainty, raised.is_published) == (STATED_OVER_DELIVERY_SHARE, "U", False)
     assert over_delivery_of("no-such-product").share == 0.0
