@@ -153,9 +153,12 @@ def choice(name: str, default: str, accepted: tuple[str, ...]) -> str:
 
 
 def keys_hex(name: str, most: int) -> tuple[bytes, ...]:
-    """Return 32-byte keys, each written as 64 hexadecimal digits, separated by commas."""
+    """Return 32-byte keys, each written as 64 hexadecimal digits, separated by commas; none where it is not set."""
     keys = []
-    for part in text(name).split(","):
+    written = text(name, "")
+    if not written:
+        return ()
+    for part in written.split(","):
         try:
             keys.append(bytes.fromhex(part.strip()))
         except ValueError:

@@ -162,7 +162,8 @@ except BrokerAddressError as error:
     raise ImproperlyConfigured(f"VPP_BROKER_URL: {error}") from None
 HOST_ID = environment.text("VPP_HOST_ID", "vpp")
 SIGNING_KEYS = environment.keys_hex("VPP_SIGNING_KEY", MAX_KEYS)
-"""Ed25519 seeds that sign assignments, each site's by the first that it takes; sites hold only the public halves."""
+"""Ed25519 seeds that sign assignments, each site's by the first that it takes; sites hold only the public halves. Empty
+in the processes that sign nothing: only those that do are given them."""
 MAX_PAYLOAD_BYTES = environment.whole("VPP_MAX_PAYLOAD_BYTES", 1_000_000, 1_000, 16_000_000)
 ASK_MISSING_AFTER_S = environment.number("VPP_ASK_MISSING_AFTER_S", 30.0, 0.1, 86_400.0)
 MAX_CLOCK_AHEAD_S = environment.number("VPP_MAX_CLOCK_AHEAD_S", 60.0, 0.0, 86_400.0)

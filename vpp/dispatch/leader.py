@@ -28,6 +28,7 @@ from vpp.dispatch.leases import LeaseLost
 from vpp.dispatch.models import Dispatch
 from vpp.dispatch.recording import Sending
 from vpp.dispatch.reports import SiteReport
+from vpp.dispatch.signing import our_seeds
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -111,7 +112,7 @@ class Leader:
     async def _lead(self, token: int) -> None:
         gateway = Gateway(
             broker=settings.BROKER,
-            signing_keys=settings.SIGNING_KEYS,
+            signing_keys=our_seeds(),
             resend_after_s=settings.RESEND_AFTER_S,
             max_bytes=settings.MAX_PAYLOAD_BYTES,
             max_clock_ahead_s=settings.MAX_CLOCK_AHEAD_S,

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from django.conf import settings
+from django.core.management.base import CommandError
+
 from sites.wire.signature import Signer
+
+
+def our_seeds() -> tuple[bytes, ...]:
+    """Return the seeds that sign what goes to sites; raise CommandError in a process that was given none."""
+    if not settings.SIGNING_KEYS:
+        raise CommandError("VPP_SIGNING_KEY is not set, accepted: 1 to 4 seeds, as `make install` writes one into .env")
+    seeds: tuple[bytes, ...] = settings.SIGNING_KEYS
+    return seeds
 
 
 class Signers:

@@ -30,6 +30,16 @@ def test_good_settings_start():
     assert start().stdout == "started\n"
 
 
+def test_a_process_without_a_signing_key_starts_and_only_what_signs_refuses():
+    assert start(VPP_SIGNING_KEY="").stdout == "started\n"
+    refused = subprocess.run(
+        [sys.executable, "manage.py", "run_dispatch"],
+        env={**GOOD, "VPP_SIGNING_KEY": ""}, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert refused.returncode == 1
+    assert "VPP_SIGNING_KEY is not set, accepted: 1 to 4 seeds" in refused.stderr
+
+
 def test_another_users_env_file_is_not_ours_to_read(tmp_path, monkeypatch):
     def refuse(*_args: object) -> str:
         raise PermissionError(13, "Permission denied")

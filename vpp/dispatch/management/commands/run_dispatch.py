@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand
 from sites.observability.health import Health
 from sites.observability.process import run_process
 from vpp.dispatch.leader import Leader
+from vpp.dispatch.signing import our_seeds
 
 
 class Command(BaseCommand):
@@ -21,6 +22,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until a signal asks to end."""
+        our_seeds()
         health = Health("dispatch")
         run_process(
             health,

@@ -14,6 +14,7 @@ from sites.core.streams import stream_product
 from vpp.dispatch.keys import seed_for_all
 from vpp.dispatch.leases import LeaseLost
 from vpp.dispatch.models import Dispatch, Kind
+from vpp.dispatch.signing import our_seeds
 from vpp.dispatch.streaming import StreamSender
 
 
@@ -39,7 +40,7 @@ class Command(BaseCommand):
             stream=dispatch.dispatch_id,
             product=product,
             broker=settings.BROKER,
-            signing_key=seed_for_all(settings.SIGNING_KEYS, dispatch=dispatch),
+            signing_key=seed_for_all(our_seeds(), dispatch=dispatch),
             lease_s=settings.LEASE_S,
         )
         try:

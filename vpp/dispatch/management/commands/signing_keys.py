@@ -10,13 +10,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from sites.core.key_ring import MAX_LIFE
 from sites.wire.signature import KEY_BYTES, key_id_of, public_key_of
 from vpp.dispatch import keys
+from vpp.dispatch.signing import our_seeds
 
 SHOWN: Final = 20
 """So many sites are named by the status."""
@@ -62,7 +62,7 @@ class Command(BaseCommand):
         try:
             row = keys.announce_keys(
                 authority=_seed(options["authority"]),
-                seeds=settings.SIGNING_KEYS,
+                seeds=our_seeds(),
                 lives=lives,
                 by=options["by"] or getpass.getuser(),
                 at=timezone.now(),
@@ -74,7 +74,7 @@ class Command(BaseCommand):
         self.stdout.write(f"generation {row.generation}: {taken}; withdrawn: {row.withdrawn or 'none'}")
 
     def _status(self, options: dict[str, Any]) -> None:
-        ours = [key_id_of(public_key_of(seed)).hex() for seed in settings.SIGNING_KEYS]
+        ours = [key_id_of(public_key_of(seed)).hex() for seed in our_seeds()]
         found = keys.key_standing()
         for key_id in dict.fromkeys([*ours, *sorted(filter(None, found.sites_by_key))]):
             place = f"ours, number {ours.index(key_id) + 1}" if key_id in ours else "not ours"
