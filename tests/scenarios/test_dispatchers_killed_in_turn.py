@@ -30,7 +30,7 @@ SITE_KW = 60.0
 OWED_KW = SITES * 30.0
 ASKED_KW = OWED_KW / 0.98
 """With the margin against dropouts."""
-LIMIT_KW = OWED_KW * 1.1
+LIMIT_KW = OWED_KW * 1.03
 MOST_S = 3.5
 """A leader lives at most so long after the headroom moved [s]: shares follow once a second."""
 TOLERANCE_KW = 1e-3
