@@ -113,10 +113,22 @@ def _moved(fleet: Fleet, may_move: BoolArray, pledged_kw: FloatArray, terms: Ter
     most_down_kw = min(down_kw, room_down_kw)
     most_up_kw = min(up_kw, room_up_kw, most_down_kw + max(0.0, -off_kw))
     most_down_kw = min(most_down_kw, most_up_kw + max(0.0, off_kw))
-    scale = np.where(
-        change_kw > 0.0, most_up_kw / up_kw if up_kw > 0.0 else 0.0, most_down_kw / down_kw if down_kw > 0.0 else 0.0
-    )
-    moved_kw = asked_kw + change_kw * scale
+    net_kw = most_up_kw - most_down_kw
+    change_kw = _scaled(change_kw, up_kw=most_up_kw, down_kw=most_down_kw)
     # What is left of a move after the bounds may be too little to be worth a message.
-    is_worth = np.abs(moved_kw - asked_kw) > 0.2 * WORTH_MOVING * np.maximum(asked_kw, moved_kw)
-    return np.where(is_worth, moved_kw, asked_kw)
+    change_kw[np.abs(change_kw) <= 0.2 * WORTH_MOVING * np.maximum(asked_kw, asked_kw + change_kw)] = 0.0
+    # Those that fell out leave the others unbalanced: the larger side gives way, so that the sum stays what it should.
+    up_kw = float(change_kw[change_kw > 0.0].sum())
+    down_kw = -float(change_kw[change_kw < 0.0].sum())
+    even_up_kw, even_down_kw = max(0.0, min(up_kw, down_kw + net_kw)), max(0.0, min(down_kw, up_kw - net_kw))
+    return asked_kw + _scaled(change_kw, up_kw=even_up_kw, down_kw=even_down_kw)
+
+
+def _scaled(change_kw: FloatArray, *, up_kw: float, down_kw: float) -> FloatArray:
+    """Return changes whose increases and decreases have the given sums, each side in proportion."""
+    rises, falls = change_kw > 0.0, change_kw < 0.0
+    result = change_kw.copy()
+    for side, sum_kw in ((rises, up_kw), (falls, down_kw)):
+        whole_kw = float(np.abs(change_kw[side]).sum())
+        result[side] *= sum_kw / whole_kw if whole_kw > 0.0 else 0.0
+    return result
