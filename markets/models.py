@@ -10,7 +10,7 @@ from django.core.validators import MinValueValidator
 from django.db import models
 
 from markets import evidence
-from markets.core.events import EventStatus, OptType
+from markets.core.events import DEFAULT_OPERATOR, EventStatus, OptType
 from markets.core.obligations import ProgramTerms, Reason
 from markets.core.products import Product, product_named
 from markets.core.settlement import ASSET_KIND, FLEET_KIND, REVERSAL_KIND, kind_of, reversal_body, run_of
@@ -34,8 +34,10 @@ class Program(models.Model):
         POSITIVE = 1, "positive payload: more consumption, power out of the grid (downward service)"
 
     name = models.CharField(max_length=64, unique=True)
-    market_context = models.CharField(max_length=255, unique=True)
-    """URI that names the program in the operator's events."""
+    operator = models.CharField(max_length=63, default=DEFAULT_OPERATOR)
+    """Whose it is, by its name in the table of operators; no other operator's event reaches it."""
+    market_context = models.CharField(max_length=255)
+    """What names the program in the operator's events: 2.0b's market context (a URI), OpenADR 3's programName."""
     product = models.CharField(max_length=64)
     """Row of markets.core.products, such as ``neso-dc-low``."""
     signal_name = models.CharField(max_length=64, default="LOAD_DISPATCH")
@@ -54,6 +56,9 @@ class Program(models.Model):
 
     class Meta:
         ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(fields=["operator", "market_context"], name="markets_one_program_per_context")
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -100,7 +105,7 @@ class Registration(models.Model):
 
 
 class MarketEvent(models.Model):
-    """One version of an operator's event: the bytes as received, and what we answered and why."""
+    """One version of an operator's event: its own bytes, and what we answered and why."""
 
     class Status(models.TextChoices):
         """What became of this version."""
@@ -110,6 +115,8 @@ class MarketEvent(models.Model):
         IGNORED = "ignored", "older than the version held"
         WITHDRAWN = "withdrawn", "no longer listed by the operator"
 
+    operator = models.CharField(max_length=63, default=DEFAULT_OPERATOR)
+    """Who sent it, by the connection that it came over."""
     vtn_id = models.CharField(max_length=128)
     event_id = models.CharField(max_length=128)
     modification_number = models.PositiveBigIntegerField()
@@ -117,7 +124,9 @@ class MarketEvent(models.Model):
     """None when its market context belongs to no program of ours."""
     market_context = models.CharField(max_length=255, blank=True)
     raw = models.BinaryField()
-    """The whole message as it came over the wire, byte for byte."""
+    """The event's own element: of 2.0b oadrEvent in canonical form, of OpenADR 3 the object as JSON."""
+    message_hash = models.CharField(max_length=64, blank=True)
+    """SHA-256 over the whole message that brought it, as it came over the wire."""
     content_hash = models.CharField(max_length=64)
     """SHA-256 over what was asked; a repetition has the same."""
     operator_status = models.CharField(max_length=16)
@@ -138,7 +147,8 @@ class MarketEvent(models.Model):
         ordering = ["received_at", "pk"]
         constraints = [
             models.UniqueConstraint(
-                fields=["vtn_id", "event_id", "modification_number"], name="markets_one_row_per_modification"
+                fields=["operator", "vtn_id", "event_id", "modification_number"],
+                name="markets_one_row_per_modification",
             )
         ]
 

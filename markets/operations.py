@@ -13,7 +13,7 @@ from typing import Final
 from django.db import transaction
 
 from markets import queries
-from markets.core.events import Event, EventStatus, OptType
+from markets.core.events import DEFAULT_OPERATOR, Event, EventStatus, OptType
 from markets.core.obligations import Decision, Reason, decide
 from markets.core.products import Basis, product_named
 from markets.core.settlement import ContractedShare
@@ -82,18 +82,27 @@ def ensure_programs(*, seeds: Sequence[ProgramSeed] = DEFAULT_PROGRAMS) -> list[
 
 @transaction.atomic
 def receive_event(
-    *, raw: bytes, event: Event, available_kw: float, at: datetime, received_at: datetime | None = None
+    *,
+    raw: bytes,
+    event: Event,
+    available_kw: float,
+    at: datetime,
+    received_at: datetime | None = None,
+    message_hash: str = "",
 ) -> Decision:
     """Store an event as received, decide on it, and keep what is owed; one transaction.
 
+    ``raw`` is the event's own element, ``message_hash`` the SHA-256 [hex] over the message around it.
     ``available_kw`` is what the fleet can keep up for the product's duration, less its drop-out
     margin; what is promised to other events in the same time and direction is taken off here. A
     version already decided gets the same answer again and changes nothing.
     """
     if len(raw) > MAX_RAW_BYTES:
         raise ValueError(f"raw has {len(raw)} bytes, accepted: up to {MAX_RAW_BYTES}")
-    program = queries.program_by_context(market_context=event.market_context)
-    versions = MarketEvent.objects.select_for_update().filter(vtn_id=event.vtn_id, event_id=event.event_id)
+    program = queries.program_by_context(operator=event.operator, market_context=event.market_context)
+    versions = MarketEvent.objects.select_for_update().filter(
+        operator=event.operator, vtn_id=event.vtn_id, event_id=event.event_id
+    )
     same = versions.filter(modification_number=event.modification_number).first()
     held = versions.order_by("-modification_number").first()
     if same is not None:
@@ -104,17 +113,22 @@ def receive_event(
             Reason.MODIFICATION_STALE,
             f"modification {event.modification_number} is ignored, {held.modification_number} is held",
         )
-        _store(event, program, raw, stale, available_kw, received_at or at, at, status=MarketEvent.Status.IGNORED)
+        _store(
+            event, program, raw, message_hash, stale, available_kw, received_at or at, at,
+            status=MarketEvent.Status.IGNORED,
+        )  # fmt: skip
         return stale
     decision = _decided(event, program, available_kw, at)
     versions.filter(status=MarketEvent.Status.DECIDED).update(status=MarketEvent.Status.SUPERSEDED)
-    row = _store(event, program, raw, decision, available_kw, received_at or at, at)
+    row = _store(event, program, raw, message_hash, decision, available_kw, received_at or at, at)
     _apply(decision, row, at)
     return decision
 
 
 @transaction.atomic
-def withdraw_absent_events(*, vtn_id: str, listed: Collection[str], since: datetime, at: datetime) -> list[str]:
+def withdraw_absent_events(
+    *, vtn_id: str, listed: Collection[str], since: datetime, at: datetime, operator: str = DEFAULT_OPERATOR
+) -> list[str]:
     """Take back what the operator's full list no longer holds, and return those event ids.
 
     OpenADR 2.0b: a VTN lists every event each time; one that is missing is cancelled. Left alone are
@@ -125,7 +139,8 @@ def withdraw_absent_events(*, vtn_id: str, listed: Collection[str], since: datet
     gone = (
         Obligation.objects.select_for_update()
         .select_related("event")
-        .filter(status=Obligation.Status.OPEN, ends_at__gt=at, event__vtn_id=vtn_id, event__received_at__gte=since)
+        .filter(status=Obligation.Status.OPEN, ends_at__gt=at, event__received_at__gte=since)
+        .filter(event__operator=operator, event__vtn_id=vtn_id)
         .exclude(event__event_id__in=list(listed))
     )
     withdrawn = []
@@ -250,6 +265,7 @@ def _store(
     event: Event,
     program: Program | None,
     raw: bytes,
+    message_hash: str,
     decision: Decision,
     available_kw: float,
     received_at: datetime,
@@ -266,12 +282,14 @@ def _store(
         decision.text,
     )
     return MarketEvent.objects.create(
+        operator=event.operator,
         vtn_id=event.vtn_id,
         event_id=event.event_id,
         modification_number=event.modification_number,
         program=program,
         market_context=event.market_context[:255],
         raw=raw,
+        message_hash=message_hash,
         content_hash=_content_hash(event),
         operator_status=event.status[:16],
         is_test=event.is_test,
@@ -288,7 +306,9 @@ def _store(
 
 def _apply(decision: Decision, row: MarketEvent, at: datetime) -> None:
     obligation = (
-        Obligation.objects.select_for_update().filter(event__vtn_id=row.vtn_id, event__event_id=row.event_id).first()
+        Obligation.objects.select_for_update()
+        .filter(event__operator=row.operator, event__vtn_id=row.vtn_id, event__event_id=row.event_id)
+        .first()
     )
     if not decision.is_obligation:
         if obligation is not None:
@@ -337,7 +357,7 @@ def _dispatch_id(row: MarketEvent) -> str:
     if _PLAIN_ID.match(row.event_id) and not Obligation.objects.filter(dispatch_id=plain).exists():
         return plain
     # Ids are the operator's: odd characters, or two operators with the same one.
-    both = f"{row.vtn_id}\n{row.event_id}".encode()
+    both = f"{row.operator}\n{row.vtn_id}\n{row.event_id}".encode()
     return f"{prefix}-{hashlib.sha256(both).hexdigest()[:32]}"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.models import QuerySet, Sum
 
-from markets.core.events import Event
+from markets.core.events import DEFAULT_OPERATOR, Event
 from markets.core.obligations import MAX_DURATION
 from markets.core.settlement import FLEET_KIND, kind_of
 from markets.evidence import metered_spans
@@ -74,17 +74,24 @@ def promised_kw(*, event: Event, program: Program) -> float:
         starts_at__lt=ends_at,
         ends_at__gt=event.starts_at,
         program__signal_sign=program.signal_sign,
-    ).exclude(event__vtn_id=event.vtn_id, event__event_id=event.event_id)
+    ).exclude(event__operator=event.operator, event__vtn_id=event.vtn_id, event__event_id=event.event_id)
     return float(overlapping.aggregate(total=Sum("power_kw"))["total"] or 0.0)
 
 
-def available_kw(*, market_context: str, at: datetime, fresh_within_s: float, dropout_margin: float) -> float:
+def available_kw(
+    *,
+    market_context: str,
+    at: datetime,
+    fresh_within_s: float,
+    dropout_margin: float,
+    operator: str = DEFAULT_OPERATOR,
+) -> float:
     """Return what the fleet can keep up in a program's product for its whole duration [kW].
 
     The sum of the sustainable power of the sites with fresh readings, less the margin for sites that
     drop out in the event; what is promised already is not taken off. 0 for an unknown program.
     """
-    program = program_by_context(market_context=market_context)
+    program = program_by_context(operator=operator, market_context=market_context)
     if program is None:
         return 0.0
     curve = program.catalogue_row.curve
@@ -119,9 +126,9 @@ def program_named(name: str) -> Program:
         raise Program.DoesNotExist(f"program {name!r} is not set up; `manage.py load_programs` does it") from None
 
 
-def program_by_context(*, market_context: str) -> Program | None:
-    """Return the program that a market context names."""
-    return Program.objects.filter(market_context=market_context).first()
+def program_by_context(*, operator: str, market_context: str) -> Program | None:
+    """Return the program that a market context names with an operator; another operator's is none."""
+    return Program.objects.filter(operator=operator, market_context=market_context).first()
 
 
 def registration_at(*, vtn_url: str, ven_name: str) -> Registration | None:

@@ -209,6 +209,8 @@ REPLACE_WITHIN_S = environment.number("VPP_REPLACE_WITHIN_S", 15.0, 1.0, 600.0)
 LEASE_S = environment.number("VPP_LEASE_S", 5.0, 1.0, 300.0)
 
 # --- OpenADR ---------------------------------------------------------------------------------
+OPERATORS_FILE = environment.text("VPP_OPERATORS", "")
+"""TOML file with the operators' VTNs; without it the next seven declare one."""
 VTN_URL = environment.text("VPP_VTN_URL", "")
 VEN_NAME = environment.text("VPP_VEN_NAME", "open-vpp")
 VEN_CERT = environment.text("VPP_VEN_CERT", "")

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
+
+DEFAULT_OPERATOR: Final = "operator"
+"""Name of the operator where the settings declare one alone, without a table."""
 
 
 class EventInvalid(ValueError):
@@ -71,6 +75,9 @@ class Event:
     is_test: bool = False
     response_required: bool = True
     priority: int = 0
+    """0: none given; else the lower the more urgent."""
+    operator: str = DEFAULT_OPERATOR
+    """Who sent it, by the connection it came over and not by what it says of itself."""
 
     @property
     def content_key(self) -> str:

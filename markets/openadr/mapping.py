@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
-from xml.sax.saxutils import escape
 
-from markets.core.events import Event, EventInterval, EventInvalid, EventSignal
+from markets.core.events import DEFAULT_OPERATOR, Event, EventInterval, EventInvalid, EventSignal
 from markets.core.obligations import Decision, Reason
 
 RESPONSE_OK: Final = 200
@@ -18,7 +17,7 @@ MAX_INTERVALS: Final = 10_000
 MAX_MODIFICATION: Final = 2**32 - 1
 
 
-def event_of(raw: Mapping[str, Any], vtn_id: str) -> Event:
+def event_of(raw: Mapping[str, Any], vtn_id: str, operator: str = DEFAULT_OPERATOR) -> Event:
     """Read an event from openleadr's dict.
 
     What is missing or nonsense inside the event stays as None or as received, for the decision to
@@ -30,6 +29,7 @@ def event_of(raw: Mapping[str, Any], vtn_id: str) -> Event:
     descriptor = _mapping(raw.get("event_descriptor"))
     period = _mapping(raw.get("active_period"))
     return Event(
+        operator=operator,
         vtn_id=_identifier(vtn_id, "vtn_id"),
         event_id=_identifier(descriptor.get("event_id"), "event_id"),
         modification_number=_modification(descriptor.get("modification_number")),
@@ -45,17 +45,14 @@ def event_of(raw: Mapping[str, Any], vtn_id: str) -> Event:
 
 
 def response_of(event: Event, decision: Decision, request_id: str) -> dict[str, Any]:
-    """Return the event response for an oadrCreatedEvent; the description names our reason.
-
-    openleadr's templates do not escape: what came from outside is escaped here.
-    """
+    """Return the event response for an oadrCreatedEvent; the description names our reason."""
     unsupported = decision.reason in (Reason.SIGNAL_UNKNOWN, Reason.SIGNAL_TYPE_UNSUPPORTED)
     return {
         "response_code": SIGNAL_NOT_SUPPORTED if unsupported else RESPONSE_OK,
         "response_description": decision.reason.value,
         "opt_type": decision.opt.value,
-        "request_id": escape(request_id),
-        "event_id": escape(event.event_id),
+        "request_id": request_id,
+        "event_id": event.event_id,
         "modification_number": event.modification_number,
     }
 

@@ -1,7 +1,8 @@
-"""Our OpenADR 2.0b VEN: polls one VTN, hands every event to the operation, answers what was decided.
+"""Our OpenADR 2.0b VEN at one operator's VTN: polls it, hands every event to the operation, answers what was decided.
 
-openleadr gives the messages, schema, signatures and session; the transport step is our own, because
-its one drops errors, reads without limit and opts a whole batch out when one event fails.
+openleadr gives the messages' words, the schema and the check of signatures; writing, signing and the
+transport step are our own, because its ones do not escape, parse the key for each message, drop errors,
+read without limit and opt a whole batch out when one event fails.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Any, Final, Protocol
 
 import aiohttp
 from defusedxml.common import DefusedXmlException
@@ -22,7 +23,19 @@ from defusedxml.ElementTree import fromstring as parse_defused
 from lxml import etree
 from openleadr import OpenADRClient
 from openleadr.messaging import parse_message, validate_xml_schema, validate_xml_signature
+from openleadr.preflight import preflight_message
 
+from markets.openadr.operators import VenConfig
+from markets.openadr.ven_session import (
+    FIRST_BACKOFF_S,
+    LAST_BACKOFF_S,
+    MessageRefused,
+    VtnUnreachable,
+    kept_running,
+    wait_for_stop,
+)
+from markets.openadr.vtn20b.writing import signed_object
+from markets.openadr.vtn20b.xmldsig import Signer, unsigned_payload
 from sites.core import observe
 from sites.observability import metrics
 
@@ -31,59 +44,9 @@ log = logging.getLogger(__name__)
 logging.getLogger("openleadr").setLevel(logging.WARNING)
 
 MAX_MESSAGE_BYTES: Final = 1_000_000
-FIRST_BACKOFF_S: Final = 0.5
-LAST_BACKOFF_S: Final = 60.0
+INVALID_ID: Final = 452
 RESYNC_EVERY: Final = 60
 """Polls between two full lists: a poll's answer that got lost is never sent again by the VTN."""
-
-
-class ConfigurationInvalid(ValueError):
-    """Settings that no connection can be made from; the message names the setting."""
-
-
-class VtnUnreachable(Exception):
-    """The VTN did not answer, or not as a VTN; worth trying again later."""
-
-
-class MessageRefused(Exception):
-    """A message of the VTN that we do not read."""
-
-    def __init__(self, name: str, detail: str, raw: bytes) -> None:
-        super().__init__(f"{name}: {detail}")
-        self.name = name
-        self.detail = detail
-        self.raw = raw
-
-
-@dataclass(frozen=True, slots=True)
-class VenConfig:
-    """How to reach one VTN; checked when made."""
-
-    vtn_url: str
-    ven_name: str
-    cert: str = ""
-    key: str = ""
-    ca: str = ""
-    vtn_fingerprint: str = ""
-    poll_s: float = 1.0
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.vtn_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigurationInvalid(f"VPP_VTN_URL is {self.vtn_url!r}, accepted: https://host:port/path")
-        if parts.scheme == "http" and parts.hostname != "127.0.0.1":
-            raise ConfigurationInvalid(f"VPP_VTN_URL is plain HTTP to {parts.hostname}, accepted: 127.0.0.1 only")
-        if parts.scheme == "https":
-            for name, value in (("VPP_VEN_CERT", self.cert), ("VPP_VEN_KEY", self.key), ("VPP_VEN_CA", self.ca)):
-                if not Path(value).is_file():
-                    raise ConfigurationInvalid(f"{name} is {value!r}, accepted: a PEM file, needed for https")
-            if not self.vtn_fingerprint:
-                raise ConfigurationInvalid("VPP_VTN_FINGERPRINT is not set; https needs it to check signatures")
-
-    @property
-    def is_secure(self) -> bool:
-        """Tell whether the connection is mutual TLS with signed messages."""
-        return self.vtn_url.startswith("https:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +77,7 @@ class VenClient(OpenADRClient):  # type: ignore[misc]
     def __init__(self, config: VenConfig) -> None:
         super().__init__(
             ven_name=config.ven_name,
-            vtn_url=config.vtn_url,
+            vtn_url=config.url,
             cert=config.cert if config.is_secure else None,
             key=config.key if config.is_secure else None,
             ca_file=config.ca if config.is_secure else None,
@@ -122,8 +85,35 @@ class VenClient(OpenADRClient):  # type: ignore[misc]
             show_fingerprint=False,
         )
         self.last_raw = b""
+        self.registered = asyncio.Event()
+        """Set while the VTN knows us; services wait for it."""
+        self._signer: Signer | None = None
+        if config.is_secure:
+            self._signer = Signer(key_pem=Path(config.key).read_bytes(), certificate_pem=Path(config.cert).read_bytes())
+        self._create_message = self._written
 
-    async def _perform_request(self, service: str, message: str) -> tuple[str | None, dict[str, Any]]:
+    def _written(self, kind: str, **content: Any) -> bytes:
+        """Return a whole message: values escaped, held against the schema, signed where that is due."""
+        return self._sealed(signed_object(kind, **preflight_message(kind, content)))
+
+    def _sealed(self, content: bytes) -> bytes:
+        if self._signer is None:
+            return unsigned_payload(content)
+        return self._signer.signed_payload(content, at=datetime.now(UTC))
+
+    async def exchange(self, service: str, kind: str, **content: Any) -> tuple[str | None, dict[str, Any]]:
+        """Send a message of openleadr's words in our name and return type and payload of the answer.
+
+        Raises VtnUnreachable, MessageRefused for an answer that is not read, MessageInvalid for a
+        message outside the schema.
+        """
+        return await self._perform_request(service, self._written(kind, **{"ven_id": self.ven_id, **content}))
+
+    async def exchange_object(self, service: str, content: bytes) -> tuple[str | None, dict[str, Any]]:
+        """Send an oadrSignedObject in exclusive canonical form; otherwise as ``exchange``."""
+        return await self._perform_request(service, self._sealed(content))
+
+    async def _perform_request(self, service: str, message: bytes) -> tuple[str | None, dict[str, Any]]:
         await self._ensure_client_session()
         try:
             async with self.client_session.post(f"{self.vtn_url}/{service}", data=message) as response:
@@ -146,13 +136,13 @@ class VenClient(OpenADRClient):  # type: ignore[misc]
 
     async def answer(self, ven_id: str, request_id: str, responses: list[dict[str, Any]]) -> None:
         """Send one oadrCreatedEvent for a list of events."""
-        message = self._create_message(
+        await self.exchange(
+            "EiEvent",
             "oadrCreatedEvent",
             response={"response_code": 200, "response_description": "OK", "request_id": request_id},
             event_responses=responses,
             ven_id=ven_id,
         )
-        await self._perform_request("EiEvent", message)
 
 
 def read_message(content: bytes, *, vtn_fingerprint: str | None = None) -> tuple[str, dict[str, Any]]:
@@ -218,13 +208,33 @@ class VenCallbacks:
     """Keep a message that could not be read."""
 
 
+class VenService(Protocol):
+    """What is spoken with the VTN beside events over the same session: reports, opt schedules."""
+
+    kinds: frozenset[str]
+    """Messages that come with a poll and are this service's."""
+
+    async def take(self, client: VenClient, kind: str, payload: dict[str, Any]) -> None:
+        """Work off one of these messages."""
+
+    async def run(self, client: VenClient, stop: asyncio.Event) -> None:
+        """Send what is due until ``stop`` is set, whenever ``client.registered`` is; started again when it fails."""
+
+
 class VenLoop:
     """Register, list, poll, answer; away means retry with backoff, and then list everything again."""
 
-    def __init__(self, config: VenConfig, callbacks: VenCallbacks, standing: Standing | None) -> None:
+    def __init__(
+        self,
+        config: VenConfig,
+        callbacks: VenCallbacks,
+        standing: Standing | None,
+        services: Sequence[VenService] = (),
+    ) -> None:
         self.config = config
         self.callbacks = callbacks
         self.standing = standing
+        self.services = services
         self._polls_since_list = RESYNC_EVERY
         self.fault = "not asked yet"
         """Why the last exchange with the VTN failed; empty when it went well."""
@@ -232,39 +242,48 @@ class VenLoop:
     async def run(self, stop: asyncio.Event) -> None:
         """Go on until ``stop`` is set; a failure of the VTN or of our database never ends it."""
         client = VenClient(self.config)
-        backoff_s, is_up = FIRST_BACKOFF_S, False
+        beside = [
+            asyncio.create_task(kept_running(self.config.operator, service, client, stop)) for service in self.services
+        ]
         try:
-            while not stop.is_set():
-                try:
-                    await self.step(client)
-                except MessageRefused as refused:
-                    await self._refused(refused)
-                    self._ended("refused", f"its message was refused: {refused.name}")
-                    wait_s = self._wait_s()
-                except VtnUnreachable as error:
-                    log.warning(
-                        "%s vtn=%s retry_s=%.1f error=%s", observe.LINK_DOWN, self.config.vtn_url, backoff_s, error
-                    )
-                    self._polls_since_list, is_up = RESYNC_EVERY, False
-                    self._ended("unreachable", "the VTN does not answer")
-                    # Spread, so that a thousand VENs do not come back in the same second.
-                    wait_s = backoff_s * random.uniform(0.75, 1.25)  # noqa: S311
-                    backoff_s = min(backoff_s * 2.0, LAST_BACKOFF_S)
-                # A decision that was not stored must not be answered: list and try again.
-                except Exception:
-                    log.exception("openadr.step_failed vtn=%s retry_s=%.1f", self.config.vtn_url, backoff_s)
-                    self._polls_since_list = RESYNC_EVERY
-                    self._ended("failed", "its answer could not be worked off; see the log")
-                    wait_s = backoff_s
-                    backoff_s = min(backoff_s * 2.0, LAST_BACKOFF_S)
-                else:
-                    if not is_up:
-                        log.info("%s vtn=%s", observe.LINK_UP, self.config.vtn_url)
-                    is_up, backoff_s, wait_s = True, FIRST_BACKOFF_S, self._wait_s()
-                    self._ended("good", "")
-                await _wait(stop, wait_s)
+            await self._exchange_until(stop, client)
         finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await client.close()
+
+    async def _exchange_until(self, stop: asyncio.Event, client: VenClient) -> None:
+        backoff_s, is_up = FIRST_BACKOFF_S, False
+        while not stop.is_set():
+            try:
+                await self.step(client)
+            except MessageRefused as refused:
+                await self._refused(refused)
+                self._ended("refused", f"its message was refused: {refused.name}")
+                wait_s = self._wait_s()
+            except VtnUnreachable as error:
+                log.warning("%s %s retry_s=%.1f error=%s", observe.LINK_DOWN, self._where, backoff_s, error)
+                self._polls_since_list, is_up = RESYNC_EVERY, False
+                self._ended("unreachable", "the VTN does not answer")
+                # Spread, so that a thousand VENs do not come back in the same second.
+                wait_s = backoff_s * random.uniform(0.75, 1.25)  # noqa: S311
+                backoff_s = min(backoff_s * 2.0, LAST_BACKOFF_S)
+            # A decision that was not stored must not be answered: list and try again.
+            except Exception:
+                log.exception("openadr.step_failed %s retry_s=%.1f", self._where, backoff_s)
+                self._polls_since_list = RESYNC_EVERY
+                self._ended("failed", "its answer could not be worked off; see the log")
+                wait_s = backoff_s
+                backoff_s = min(backoff_s * 2.0, LAST_BACKOFF_S)
+            else:
+                if not is_up:
+                    log.info("%s %s", observe.LINK_UP, self._where)
+                is_up, backoff_s, wait_s = True, FIRST_BACKOFF_S, self._wait_s()
+                self._ended("good", "")
+            if self.standing is None:
+                client.registered.clear()
+            await wait_for_stop(stop, wait_s)
 
     async def step(self, client: VenClient) -> None:
         """Do one exchange: register when unknown, ask for the whole list when due, else poll."""
@@ -273,6 +292,7 @@ class VenLoop:
         if self.standing is None:
             raise VtnUnreachable(f"the VTN does not register {self.config.ven_name!r}")
         client.ven_id, client.registration_id = self.standing.ven_id, self.standing.registration_id
+        client.registered.set()
         if self._polls_since_list >= RESYNC_EVERY:
             # Counted as done only after the answers are out.
             kind, payload = await client.request_event()
@@ -280,9 +300,11 @@ class VenLoop:
             self._polls_since_list += 1
             kind, payload = await client.poll()
         if kind == "oadrRequestReregistration":
-            log.warning("openadr.reregistration vtn=%s", self.config.vtn_url)
-            self.standing, self._polls_since_list = None, RESYNC_EVERY
-            await self._register(client)
+            log.warning("openadr.reregistration %s", self._where)
+            await self._register_anew(client)
+            return
+        if kind == "oadrCancelPartyRegistration":
+            await self._end_registration(client, self.standing, payload)
             return
         if kind == "oadrDistributeEvent":
             raw = client.last_raw
@@ -296,14 +318,48 @@ class VenLoop:
             if responses:
                 await client.answer(self.standing.ven_id, listed.request_id, responses)
         elif kind not in ("oadrResponse", None):
-            log.warning("openadr.message_ignored kind=%s", kind)
+            await self._hand_over(client, kind, payload)
         if self._polls_since_list >= RESYNC_EVERY:
             self._polls_since_list = 0
 
     def _ended(self, outcome: str, fault: str) -> None:
         self.fault = fault
-        metrics.OPENADR_EXCHANGES.labels(outcome).inc()
-        metrics.OPENADR_REGISTERED.set(self.standing is not None)
+        metrics.OPENADR_EXCHANGES.labels(self.config.operator, outcome).inc()
+        metrics.OPENADR_REGISTERED.labels(self.config.operator).set(self.standing is not None)
+
+    @property
+    def _where(self) -> str:
+        return f"operator={self.config.operator} vtn={self.config.url}"
+
+    async def _hand_over(self, client: VenClient, kind: str, payload: dict[str, Any]) -> None:
+        for service in self.services:
+            if kind in service.kinds:
+                await service.take(client, kind, payload)
+                return
+        log.warning("openadr.message_ignored %s kind=%s", self._where, kind)
+
+    async def _register_anew(self, client: VenClient) -> None:
+        self.standing, self._polls_since_list = None, RESYNC_EVERY
+        client.registered.clear()
+        await self._register(client)
+
+    async def _end_registration(self, client: VenClient, standing: Standing, payload: dict[str, Any]) -> None:
+        """Answer the VTN that ends our registration; another's id is answered 452 and changes nothing."""
+        named = payload.get("registration_id")
+        is_ours = named in (None, standing.registration_id)
+        log.warning("openadr.registration_ended %s is_ours=%s", self._where, is_ours)
+        await client.exchange(
+            "EiRegisterParty",
+            "oadrCanceledPartyRegistration",
+            response={
+                "response_code": 200 if is_ours else INVALID_ID,
+                "response_description": "OK" if is_ours else "registration_unknown",
+                "request_id": str(payload.get("request_id") or ""),
+            },
+            registration_id=standing.registration_id,
+        )
+        if is_ours:
+            await self._register_anew(client)
 
     async def _register(self, client: VenClient) -> None:
         # A VTN that does not know us any more refuses the id that it once gave.
@@ -314,7 +370,7 @@ class VenLoop:
         asked_s = client.poll_frequency.total_seconds() if client.poll_frequency else 0.0
         self.standing = Standing(str(client.ven_id), str(client.registration_id), asked_s)
         await self.callbacks.keep_standing(self.standing)
-        log.info("openadr.registered vtn=%s ven_id=%s poll_s=%g", self.config.vtn_url, client.ven_id, self._wait_s())
+        log.info("openadr.registered %s ven_id=%s poll_s=%g", self._where, client.ven_id, self._wait_s())
 
     async def _refused(self, refused: MessageRefused) -> None:
         self._polls_since_list = min(self._polls_since_list + 1, RESYNC_EVERY - 1)
@@ -338,10 +394,3 @@ async def _limited(response: aiohttp.ClientResponse) -> bytes:
             response.close()
             raise MessageRefused("message_too_large", f"more than {MAX_MESSAGE_BYTES} bytes", bytes(content))
     return bytes(content)
-
-
-async def _wait(stop: asyncio.Event, wait_s: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), wait_s)
-    except TimeoutError:
-        return

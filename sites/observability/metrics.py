@@ -107,11 +107,13 @@ FLEET_KW: Final = Gauge(
 )
 
 # --- OpenADR -------------------------------------------------------------------------------------
-OPENADR_REGISTERED: Final = Gauge("vpp_openadr_registered", "1 while a VTN knows us", registry=REGISTRY)
-OPENADR_EXCHANGES: Final = Counter(
-    "vpp_openadr_exchanges", "registrations, lists and polls at the VTN", ["outcome"], registry=REGISTRY
+OPENADR_REGISTERED: Final = Gauge(
+    "vpp_openadr_registered", "1 while an operator's VTN knows us", ["operator"], registry=REGISTRY
 )
-OPENADR_EVENTS: Final = Counter("vpp_openadr_events", "events decided", ["decision"], registry=REGISTRY)
+OPENADR_EXCHANGES: Final = Counter(
+    "vpp_openadr_exchanges", "registrations, lists and polls at a VTN", ["operator", "outcome"], registry=REGISTRY
+)
+OPENADR_EVENTS: Final = Counter("vpp_openadr_events", "events decided", ["operator", "decision"], registry=REGISTRY)
 VTN_CALLS: Final = Counter("vpp_vtn_calls", "webhook calls of our VTN", ["outcome"], registry=REGISTRY)
 
 # --- web -----------------------------------------------------------------------------------------

@@ -41,7 +41,8 @@ class TestEvents:
         (event,) = platform.rows(EVENT, "whole-1")
         assert (event["reason"], event["requested_kw"], event["available_kw"]) == ("accepted", 100.0, 147.0)
         assert b"<ei:eventID>whole-1</ei:eventID>" in event["raw"]
-        assert event["raw"].startswith(b"<?xml")
+        assert event["raw"].startswith(b"<oadr:oadrEvent ")
+        assert len(event["message_hash"]) == 64
         (obligation,) = platform.rows(OBLIGATION, "DC-whole-1")
         assert (obligation["power_kw"], obligation["status"]) == (100.0, "open")
         operator.command(cmd="cancel", event_id="whole-1")

@@ -82,7 +82,8 @@ class DispatchPlatform(PlatformProcesses):
         with closing(sqlite3.connect(self.database, timeout=20)) as connection, connection:
             program_pk = connection.execute("SELECT id FROM markets_program WHERE name = ?", (program,)).fetchone()[0]
             event = {
-                "vtn_id": "vtn", "event_id": event_id, "modification_number": 0, "program_id": program_pk,
+                "operator": "operator", "message_hash": "", "vtn_id": "vtn", "event_id": event_id,
+                "modification_number": 0, "program_id": program_pk,
                 "market_context": "", "raw": b"", "content_hash": event_id, "operator_status": "far", "is_test": 0,
                 "received_at": _text(now), "decided_at": _text(now), "status": "decided", "opt_type": "optIn",
                 "reason": "accepted", "reason_text": "", "requested_kw": power_kw, "available_kw": power_kw,

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from markets.core.events import EventInvalid, OptType
-from markets.core.obligations import Decision, Reason
-from markets.openadr.mapping import event_of, response_of
+from markets.core.events import EventInvalid
+from markets.openadr.mapping import event_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RAW = {
@@ -65,12 +64,6 @@ def test_the_status_is_no_change_of_content():
     far = event_of(RAW, "VTN")
     near = event_of({**RAW, "event_descriptor": {**RAW["event_descriptor"], "event_status": "near"}}, "VTN")
     assert far.content_key == near.content_key
-
-
-def test_an_answer_escapes_what_came_from_outside():
-    event = event_of({**RAW, "event_descriptor": {**RAW["event_descriptor"], "event_id": "a<b>&c"}}, "VTN")
-    response = response_of(event, Decision(OptType.OPT_IN, Reason.ACCEPTED, ""), "r<1>")
-    assert (response["event_id"], response["request_id"]) == ("a&lt;b&gt;&amp;c", "r&lt;1&gt;")
 
 
 json_values = st.recursive(

@@ -10,13 +10,7 @@ from lxml import etree
 from openleadr.messaging import create_message
 
 from markets.openadr.certificates import make_openadr_certificates
-from markets.openadr.ven20b import (
-    MAX_MESSAGE_BYTES,
-    ConfigurationInvalid,
-    MessageRefused,
-    VenConfig,
-    read_message,
-)
+from markets.openadr.ven20b import MAX_MESSAGE_BYTES, MessageRefused, read_message
 
 BOMB = (
     b'<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">'
@@ -102,22 +96,3 @@ class TestSigned:
         tree.append(forged)
         with pytest.raises(MessageRefused, match="2 elements oadrSignedObject, accepted: one"):
             read_message(etree.tostring(tree), vtn_fingerprint=fingerprint)
-
-
-@pytest.mark.parametrize(
-    ("changes", "named"),
-    [
-        ({"vtn_url": ""}, "VPP_VTN_URL"),
-        ({"vtn_url": "ftp://x"}, "VPP_VTN_URL"),
-        ({"vtn_url": "http://grid.example/OpenADR2"}, "VPP_VTN_URL"),
-        ({"vtn_url": "https://grid.example/OpenADR2"}, "VPP_VEN_CERT"),
-        ({"vtn_url": "https://grid.example/OpenADR2", "cert": __file__, "key": __file__}, "VPP_VEN_CA"),
-        (
-            {"vtn_url": "https://grid.example/OpenADR2", "cert": __file__, "key": __file__, "ca": __file__},
-            "VPP_VTN_FINGERPRINT",
-        ),
-    ],
-)
-def test_a_setting_that_cannot_work_is_named(changes, named):
-    with pytest.raises(ConfigurationInvalid, match=named):
-        VenConfig(**{"vtn_url": "http://127.0.0.1:1/x", "ven_name": "v", **changes})
