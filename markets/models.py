@@ -16,6 +16,7 @@ from markets.core.products import Product, product_named
 from markets.core.settlement import ASSET_KIND, FLEET_KIND, REVERSAL_KIND, kind_of, reversal_body, run_of
 from markets.openadr.vtn20b import models as vtn20b_models  # noqa: F401 - Django finds an app's models here
 from markets.owners import OwnerShare  # noqa: F401 - likewise
+from markets.report_orders import ReportOrder  # noqa: F401 - likewise
 from sites.core.intervals import Interval
 from sites.ledger.chain import merkle_root_of_hashes
 from sites.ledger.models import Entry

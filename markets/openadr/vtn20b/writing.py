@@ -65,6 +65,11 @@ def signed_object(kind: str, **content: Any) -> bytes:
         root = etree.fromstring(rendered, _BLANKLESS)
     except (etree.XMLSyntaxError, ValueError) as error:
         raise MessageInvalid(f"{kind}: {error}") from None
+    return canonical_object(root, kind)
+
+
+def canonical_object(root: Any, kind: str) -> bytes:
+    """Return an oadrSignedObject element in exclusive canonical form; raises MessageInvalid outside the schema."""
     payload = etree.Element(f"{{{_OADR}}}oadrPayload", nsmap={"oadr": _OADR})
     payload.append(root)
     if not XML_SCHEMA.validate(payload):
