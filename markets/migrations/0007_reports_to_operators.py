@@ -4,56 +4,72 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('markets', '0005_owner_shares'),
+        ("markets", "0006_operators_of_programs"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='ReportOffer',
+            name="ReportOffer",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('operator', models.CharField(max_length=255, unique=True)),
-                ('registration_id', models.CharField(max_length=128)),
-                ('digest', models.CharField(max_length=64)),
-                ('told_at', models.DateTimeField()),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("operator", models.CharField(max_length=255, unique=True)),
+                ("registration_id", models.CharField(max_length=128)),
+                ("digest", models.CharField(max_length=64)),
+                ("told_at", models.DateTimeField()),
             ],
         ),
         migrations.CreateModel(
-            name='ReportOrder',
+            name="ReportOrder",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('operator', models.CharField(max_length=255)),
-                ('order_id', models.CharField(max_length=128)),
-                ('specifier', models.CharField(max_length=64)),
-                ('points', models.JSONField()),
-                ('granularity_s', models.PositiveIntegerField()),
-                ('back_s', models.PositiveIntegerField()),
-                ('starts_at', models.DateTimeField()),
-                ('ends_at', models.DateTimeField(null=True)),
-                ('is_history', models.BooleanField()),
-                ('state', models.CharField(choices=[('running', 'made'), ('done', 'made to its end'), ('cancelled', 'taken back by the operator'), ('replaced', 'not asked for again after reports were offered anew'), ('unknown', 'no longer known to the operator')], default='running', max_length=10)),
-                ('sent_through', models.DateTimeField()),
-                ('asked_at', models.DateTimeField()),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("operator", models.CharField(max_length=255)),
+                ("order_id", models.CharField(max_length=128)),
+                ("specifier", models.CharField(max_length=64)),
+                ("points", models.JSONField()),
+                ("granularity_s", models.PositiveIntegerField()),
+                ("back_s", models.PositiveIntegerField()),
+                ("starts_at", models.DateTimeField()),
+                ("ends_at", models.DateTimeField(null=True)),
+                ("is_history", models.BooleanField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("running", "made"),
+                            ("done", "made to its end"),
+                            ("cancelled", "taken back by the operator"),
+                            ("replaced", "not asked for again after reports were offered anew"),
+                            ("unknown", "no longer known to the operator"),
+                        ],
+                        default="running",
+                        max_length=10,
+                    ),
+                ),
+                ("sent_through", models.DateTimeField()),
+                ("asked_at", models.DateTimeField()),
             ],
             options={
-                'ordering': ['asked_at', 'pk'],
-                'constraints': [models.UniqueConstraint(fields=('operator', 'order_id'), name='markets_one_report_order')],
+                "ordering": ["asked_at", "pk"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("operator", "order_id"), name="markets_one_report_order")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='SentEventReport',
+            name="SentEventReport",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('operator', models.CharField(max_length=255)),
-                ('event_id', models.CharField(max_length=128)),
-                ('digest', models.CharField(max_length=64)),
-                ('report_id', models.CharField(max_length=128)),
-                ('sent_at', models.DateTimeField()),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("operator", models.CharField(max_length=255)),
+                ("event_id", models.CharField(max_length=128)),
+                ("digest", models.CharField(max_length=64)),
+                ("report_id", models.CharField(max_length=128)),
+                ("sent_at", models.DateTimeField()),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('operator', 'event_id', 'digest'), name='markets_one_event_report')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("operator", "event_id", "digest"), name="markets_one_event_report")
+                ],
             },
         ),
     ]
