@@ -10,6 +10,8 @@ from django.core.validators import MinValueValidator
 from django.db import models
 
 from markets import evidence
+from markets.core import course
+from markets.core.course import Course
 from markets.core.events import DEFAULT_OPERATOR, EventStatus, OptType
 from markets.core.obligations import ProgramTerms, Reason
 from markets.core.products import Product, product_named
@@ -198,7 +200,9 @@ class Obligation(models.Model):
     revision = models.PositiveIntegerField(default=1)
     """Rises when a modification changes power or window; the fleet is armed anew then."""
     power_kw = models.FloatField(validators=[MinValueValidator(0.0)])
-    """Size owed [kW, > 0] in the direction of the product's curve."""
+    """Size owed [kW, > 0] in the product's direction; of a course the largest from the last revision on."""
+    steps = models.JSONField(default=list, blank=True)
+    """[instant, power [kW]] where what is owed changes in the window (``markets.core.course``); empty: one power."""
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField()
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.OPEN)
@@ -216,6 +220,16 @@ class Obligation(models.Model):
     def window(self) -> Interval:
         """The half-open period in which it is owed."""
         return Interval(self.starts_at, self.ends_at)
+
+    @property
+    def course(self) -> Course:
+        """What is owed over the window, in steps."""
+        return course.read(self.steps) if self.steps else course.constant(self.window, self.power_kw)
+
+    @property
+    def settled_kw(self) -> float:
+        """The mean size owed over the window [kW]: what is paid by time."""
+        return course.mean_size_kw(self.course, self.window)
 
 
 class GridSupportEntry(Entry):

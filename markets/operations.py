@@ -15,7 +15,7 @@ from django.db import transaction
 from markets import queries
 from markets.core.events import DEFAULT_OPERATOR, Event, EventStatus, OptType
 from markets.core.obligations import Decision, Reason, decide
-from markets.core.products import Basis, product_named
+from markets.core.products import Basis, Kind, product_named
 from markets.core.settlement import ContractedShare
 from markets.models import (
     MAX_RAW_BYTES,
@@ -33,6 +33,8 @@ from sites.core.curves import Direction
 log = logging.getLogger(__name__)
 
 _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}\Z")
+_TOPIC_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,56}\Z")
+"""A stream's name is the last level of its topic, with the product's prefix before it."""
 _KEPT_BYTES: Final = 65_536
 _KEPT_REFUSALS: Final = 1_000
 
@@ -352,9 +354,11 @@ def _release(obligation: Obligation, at: datetime) -> None:
 
 
 def _dispatch_id(row: MarketEvent) -> str:
-    prefix = row.program.catalogue_row.dispatch_prefix if row.program else ""
+    product = row.program.catalogue_row if row.program else None
+    prefix = product.dispatch_prefix if product else ""
     plain = f"{prefix}-{row.event_id}"
-    if _PLAIN_ID.match(row.event_id) and not Obligation.objects.filter(dispatch_id=plain).exists():
+    accepted = _PLAIN_ID if product is None or product.kind is Kind.CURVE else _TOPIC_ID
+    if accepted.match(row.event_id) and not Obligation.objects.filter(dispatch_id=plain).exists():
         return plain
     # Ids are the operator's: odd characters, or two operators with the same one.
     both = f"{row.operator}\n{row.vtn_id}\n{row.event_id}".encode()

@@ -94,9 +94,10 @@ def available_kw(
     program = program_by_context(operator=operator, market_context=market_context)
     if program is None:
         return 0.0
-    curve = program.catalogue_row.curve
+    product = program.catalogue_row
+    sustain_s = product.sustain_s if product.curve_name is None else product.curve.sustain_s
     envelopes = fleet_envelopes(at=at, fresh_within_s=fresh_within_s, program=program.product)
-    sustainable_kw = sum(envelope.sustainable_kw(curve.sustain_s, curve.sign) for envelope in envelopes)
+    sustainable_kw = sum(envelope.sustainable_kw(sustain_s, product.sign) for envelope in envelopes)
     return sustainable_kw * (1.0 - dropout_margin)
 
 

@@ -166,6 +166,11 @@ class Product:
         }
 
     @property
+    def sign(self) -> int:
+        """+1 where power into the grid is sold, -1 where power out of it is, 0 where both are."""
+        return {Direction.LOW: 1, Direction.HIGH: -1, Direction.BOTH: 0}[self.direction]
+
+    @property
     def certainty(self) -> Certainty:
         """The certainty of the row as a whole: that of its least certain group."""
         return max((rule.certainty for rule in self.groups.values()), key=_ORDER.index)

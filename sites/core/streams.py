@@ -242,6 +242,28 @@ class StreamProduct:
     """Full power one way is kept up for so long [s]; sizes the energy behind the power."""
     source: str
     certainty: str
+    sign: int = 0
+    """+1: into the bus alone, -1: out of it alone, 0: both ways."""
+    is_planned: bool = False
+    """The plan is known ahead, so that the dispatcher tells it itself; otherwise the operator's signal is passed on."""
+
+
+def _regulation(
+    name: str, *, period_s: float, sustain_s: float, source: str, certainty: str = "U", sign: int = 0
+) -> StreamProduct:
+    """Return a product that follows the operator's signal: three values of it may be missing, two may not."""
+    return StreamProduct(
+        name=name, period_s=period_s, max_age_s=3.0 * period_s + 1.0, ramp_per_s=0.5, sustain_s=sustain_s, sign=sign,
+        source=f"{source}; ramp and age are ours", certainty=certainty,
+    )  # fmt: skip
+
+
+def _instruction(name: str, *, sustain_s: float, sign: int, ramp_per_s: float) -> StreamProduct:
+    """Return a product whose plan the dispatcher tells, again and again: a site that lost three values lets go."""
+    return StreamProduct(
+        name=name, period_s=5.0, max_age_s=16.0, ramp_per_s=ramp_per_s, sustain_s=sustain_s, sign=sign, is_planned=True,
+        source="ours: an operator orders a power and leaves the way to it open", certainty="U",
+    )  # fmt: skip
 
 
 STREAM_PRODUCTS: Final = {
@@ -259,6 +281,15 @@ STREAM_PRODUCTS: Final = {
             name="cn-agc", period_s=4.0, max_age_s=25.0, ramp_per_s=0.25, sustain_s=900.0, certainty="U",
             source="Chinese AGC, 4 to 8 s from memory: three values of 8 s; the rest unsure",
         ),
+        _regulation("pjm-rega", period_s=2.0, sustain_s=900.0, certainty="M", source="as pjm-regd, the slow signal"),
+        _regulation("pjm-reg", period_s=2.0, sustain_s=900.0, source="as pjm-regd until the manual is read"),
+        _regulation("ercot-reg-up", period_s=4.0, sustain_s=3600.0, sign=1, source="ERCOT LFC, 4 s"),
+        _regulation("ercot-reg-down", period_s=4.0, sustain_s=3600.0, sign=-1, source="ERCOT LFC, 4 s"),
+        _regulation("cn-agc-south", period_s=8.0, sustain_s=3600.0, source="as cn-agc, 8 s"),
+        _regulation("cn-agc-north", period_s=8.0, sustain_s=3600.0, source="as cn-agc, 8 s"),
+        _instruction("energy-dispatch", sustain_s=3600.0, sign=0, ramp_per_s=0.05),
+        _instruction("ercot-ers-10", sustain_s=14_400.0, sign=1, ramp_per_s=0.01),
+        _instruction("ercot-ers-30", sustain_s=14_400.0, sign=1, ramp_per_s=0.01),
     )
 }  # fmt: skip
 

@@ -102,6 +102,9 @@ DISPATCH_LEADS: Final = Gauge("vpp_dispatch_leads", "1 while this process holds 
 DISPATCH_SENT: Final = Counter("vpp_dispatch_assignments_sent", "assignments sent, repeats included", registry=REGISTRY)
 DISPATCH_REPORTS: Final = Counter("vpp_dispatch_reports", "reports that came back", ["outcome"], registry=REGISTRY)
 DISPATCH_FAILED: Final = Counter("vpp_dispatch_failed", "dispatches that could not be armed", registry=REGISTRY)
+STREAMS_UNHEARD: Final = Gauge(
+    "vpp_streams_unheard", "setpoint streams in their window whose signal nobody sends", registry=REGISTRY
+)
 FLEET_KW: Final = Gauge(
     "vpp_fleet_kilowatts", "promised, firm and upper power of the open dispatches", ["figure"], registry=REGISTRY
 )

@@ -91,8 +91,8 @@ class DispatchPlatform(PlatformProcesses):
             event_pk = _insert(connection, "markets_marketevent", event)
             obligation = {
                 "dispatch_id": dispatch_id, "program_id": program_pk, "event_id": event_pk, "revision": 1,
-                "power_kw": power_kw, "starts_at": _text(starts_at), "ends_at": _text(ends_at), "status": "open",
-                "created_at": _text(now), "changed_at": _text(now),
+                "power_kw": power_kw, "steps": "[]", "starts_at": _text(starts_at), "ends_at": _text(ends_at),
+                "status": "open", "created_at": _text(now), "changed_at": _text(now),
             }  # fmt: skip
             _insert(connection, "markets_obligation", obligation)
         return dispatch_id

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from markets.models import MarketEvent, Obligation
-from markets.operations import ensure_programs
+from markets.operations import ProgramSeed, ensure_programs
 from sites.metering.models import LiveState
 from sites.registry.models import Asset, Enrollment, Site
 from vpp.dispatch import queries, recording
@@ -40,15 +40,18 @@ def a_fleet(*powers_kw: float) -> list[Site]:
     return sites
 
 
-def an_obligation(power_kw: float, *, name: str = "1", starts_s: float = 30.0, lasts_s: float = 60.0) -> Obligation:
-    program = next(row for row in ensure_programs() if row.name == "neso-dc-low")
+def an_obligation(
+    power_kw: float, *, name: str = "1", starts_s: float = 30.0, lasts_s: float = 60.0, product: str = "neso-dc-low"
+) -> Obligation:
+    (program,) = ensure_programs(seeds=[ProgramSeed(product, f"http://grid-operator.example/{product}")])
     event = MarketEvent.objects.create(
         vtn_id="vtn", event_id=name, modification_number=0, program=program, raw=b"", content_hash=name,
         operator_status="far", received_at=NOW, decided_at=NOW, opt_type="optIn", reason="accepted", reason_text="",
         requested_kw=power_kw, available_kw=power_kw,
     )  # fmt: skip
     return Obligation.objects.create(
-        dispatch_id=f"DC-{name}", program=program, event=event, power_kw=power_kw, starts_at=after(starts_s),
+        dispatch_id=f"{program.catalogue_row.dispatch_prefix}-{name}", program=program, event=event,
+        power_kw=power_kw, starts_at=after(starts_s),
         ends_at=after(starts_s + lasts_s), created_at=NOW, changed_at=NOW,
     )  # fmt: skip
 

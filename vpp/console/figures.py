@@ -72,6 +72,7 @@ def _arming(obligation: Obligation, *, at: datetime) -> dict[str, Any] | None:
         "firm_kw": summary.firm_kw,
         "upper_kw": summary.upper_kw,
         "limit_kw": summary.limit_kw,
+        "is_unheard": summary.is_unheard,
         "is_short": summary.short_since is not None,
         "p50_ms": summary.arm_ms_p50,
         "p99_ms": summary.arm_ms_p99,

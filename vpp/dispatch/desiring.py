@@ -43,16 +43,18 @@ def curve_bodies(dispatch: Dispatch, curve: ResponseCurve) -> MakeBody:
 
 
 def stream_bodies(dispatch: Dispatch, product: StreamProduct) -> MakeBody:
-    """Return what makes a site's grant of a stream: the same power each way."""
+    """Return what makes a site's grant of a stream: the same power each way that the product has."""
     template = StreamGrant(
         assignment_id="x", site_id="x", sequence=1, dispatch_id=dispatch.dispatch_id, stream=dispatch.dispatch_id,
         up_kw=0.0, down_kw=0.0, max_age_s=product.max_age_s, ramp_per_s=product.ramp_per_s,
         starts_at=dispatch.starts_at, ends_at=dispatch.ends_at,
     )  # fmt: skip
 
+    up, down = float(product.sign >= 0), float(product.sign <= 0)
+
     def make(*, assignment_id: str, site_id: str, sequence: int, power_kw: float) -> bytes:
         share = {"assignment_id": assignment_id, "site_id": site_id, "sequence": sequence}
-        return replace(template, **share, up_kw=power_kw, down_kw=power_kw).to_bytes()  # type: ignore[arg-type]
+        return replace(template, **share, up_kw=up * power_kw, down_kw=down * power_kw).to_bytes()  # type: ignore[arg-type]
 
     return make
 

@@ -63,7 +63,7 @@ def dispatch_impact(*, dispatch_id: str) -> DispatchImpact:
     if facts is None:
         return DispatchImpact(dispatch_id, None, None)
     obligation = statement.obligation
-    sign = obligation.program.catalogue_row.curve.sign
+    sign = obligation.program.catalogue_row.sign
     window = obligation.window
     delivered = _delivered(facts["fleet"], statement, sign or 1, window)
     service = Service(

@@ -24,6 +24,7 @@ from vpp.dispatch import commands, keys, leases, operations, queries, recording
 from vpp.dispatch.exchange import DesiredRow
 from vpp.dispatch.freezing import FreezeWatch
 from vpp.dispatch.gateway import Gateway
+from vpp.dispatch.instructing import Instructor
 from vpp.dispatch.leases import LeaseLost
 from vpp.dispatch.models import Dispatch
 from vpp.dispatch.recording import Sending
@@ -58,12 +59,15 @@ class Leader:
         self._health = health
         self._database_answers = health.expect_beat("database", within_s=DATABASE_WITHIN_S)
         health.watch("broker", self._broker_fault)
+        health.watch("signal", self._signal_fault)
         self._gateway: Gateway | None = None
         self.holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         # One thread, so one database connection: writes come in the order they were decided.
         self._database = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
         self._told: dict[str, str] = {}
         self._short: set[str] = set()
+        self._unheard: list[str] = []
+        """Streams in their window whose signal nobody sends."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Stand by and lead until stopped; then give the lease back."""
@@ -81,6 +85,11 @@ class Leader:
     def _broker_fault(self) -> str:
         """Only the leader is connected; who stands by needs no broker."""
         return "" if self._gateway is None else self._gateway.down_reason
+
+    def _signal_fault(self) -> str:
+        """A stream without its signal is a duty that is not served, however firm its sites are."""
+        named = ", ".join(self._unheard[:5])
+        return f"nobody sends the signal of {named}; accepted: run_stream for each" if named else ""
 
     async def _stand_by_and_lead(self) -> None:
         is_standby_told = False
@@ -132,6 +141,7 @@ class Leader:
                 self._review(gateway, token),
                 self._expect(gateway),
                 self._announce(gateway),
+                Instructor(self._try).run(),
             )
         ]
         try:
@@ -140,6 +150,7 @@ class Leader:
                 duty.result()
         finally:
             self._gateway = None
+            self._unheard = []
             metrics.DISPATCH_LEADS.set(0)
             for duty in duties:
                 duty.cancel()
@@ -285,10 +296,19 @@ class Leader:
             self._guarded(dispatch.dispatch_id, lambda d=dispatch: reviews.append(  # type: ignore[misc]
                 self._review_one(d, at, freeze, turns, token)
             ))  # fmt: skip
+        self._note_unheard(queries.unheard_streams(at=at))
         metrics.FLEET_KW.labels("promised").set(promised_kw)
         metrics.FLEET_KW.labels("firm").set(sum(review.firm_kw for review in reviews))
         metrics.FLEET_KW.labels("upper").set(sum(review.upper_kw for review in reviews))
         return True
+
+    def _note_unheard(self, names: list[str]) -> None:
+        for name in set(names) - set(self._unheard):
+            logger.error("stream.unheard dispatch_id=%s nobody sends its signal, accepted: run_stream %s", name, name)
+        for name in set(self._unheard) - set(names):
+            logger.info("stream.heard dispatch_id=%s", name)
+        self._unheard = names
+        metrics.STREAMS_UNHEARD.set(len(names))
 
     def _review_one(
         self, dispatch: Dispatch, at: datetime, freeze: FreezeWatch, turns: operations.Turns, token: int

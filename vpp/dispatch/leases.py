@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,6 +18,11 @@ DISPATCH: Final = "dispatch"
 
 class LeaseLost(RuntimeError):
     """Another process leads by now; what carries an older token must not be written."""
+
+
+def lease_name(stream: str) -> str:
+    """Return the name of a stream's lease, which holds up to 40 characters."""
+    return f"stream:{hashlib.sha256(stream.encode()).hexdigest()[:24]}"
 
 
 def take_lease(*, name: str, holder: str, lease_s: float, at: datetime) -> int | None:
@@ -53,6 +60,12 @@ def require_dispatch(token: int | None) -> None:
     """Within a transaction: go on only as the fleet's leader; without a token nobody is fenced."""
     if token is not None:
         require_lease(name=DISPATCH, token=token)
+
+
+def held_names(*, names: Iterable[str], at: datetime) -> set[str]:
+    """Return the leases of these that somebody holds now."""
+    rows = Lease.objects.filter(name__in=list(names), expires_at__gt=at).exclude(holder="")
+    return set(rows.values_list("name", flat=True))
 
 
 def release_lease(*, name: str, token: int, at: datetime) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 from django.conf import settings
 from django.db import transaction
 
+from markets.core.products import PRODUCTS
+from markets.core.products import Kind as ProductKind
 from markets.models import Obligation
 from sites.core.curves import CurveError, ResponseCurve, curve_named
 from sites.core.envelope import OperatingEnvelope
@@ -19,6 +21,7 @@ from sites.core.intervals import Interval
 from sites.core.streams import StreamProduct, stream_product
 from sites.core.synchronous import synchronous_area
 from sites.metering.queries import fleet_envelopes
+from sites.wire.topics import signal_topic
 from vpp.dispatch import leases, queries
 from vpp.dispatch.allocation import WATT_KW, Allocation, allocate
 from vpp.dispatch.desiring import MakeBody, curve_bodies, desire, stream_bodies
@@ -40,19 +43,23 @@ class NothingToArm(RuntimeError):
 def arm_obligation(*, obligation: Obligation, at: datetime, token: int | None = None) -> Dispatch:
     """Share an obligation among the sites that can serve it and desire the shares; idempotent.
 
+    A product with a curve is armed by it; one that follows a signal or an instruction opens a setpoint stream of the
+    obligation's name.
     Asks for the obligation over (1 − dropout margin), up to what the free and fresh sites sustain.
     An obligation whose terms changed (its revision rose) is shared anew, with the next sequences.
     One transaction; ``token`` fences it against another leader.
 
-    Raises NothingToArm when no site can take any of it, LeaseLost, CurveError.
+    Raises NothingToArm when no site can take any of it, LeaseLost, CurveError, KeyError for a signal that no stream
+    carries, TopicInvalid for a name that no topic bears.
     """
-    curve = curve_named(obligation.program.product)
+    duty = _duty_owed(obligation.program.product)
+    if duty.kind == Kind.STREAM:
+        signal_topic(obligation.dispatch_id)
     with transaction.atomic():
         leases.require_dispatch(token)
         held = Dispatch.objects.filter(dispatch_id=obligation.dispatch_id).first()
         if held is not None and held.obligation_revision >= obligation.revision:
             return held
-        duty = _duty_of_curve(curve)
         envelopes = _free_envelopes(duty=duty, dispatch=held, at=at)
         target_kw = _target_kw(obligation.power_kw, duty)
         allocation = allocate(target_kw, _sustainable_kw(envelopes, duty), minimum_kw=WATT_KW)
@@ -64,13 +71,13 @@ def arm_obligation(*, obligation: Obligation, at: datetime, token: int | None = 
         dispatch = held or Dispatch(dispatch_id=obligation.dispatch_id, obligation=obligation, created_at=at)
         dispatch.obligation_revision = obligation.revision
         dispatch.status = Dispatch.Status.OPEN
-        dispatch.product = curve.name
+        dispatch.kind, dispatch.product = duty.kind, duty.product
         dispatch.power_kw = obligation.power_kw
         dispatch.starts_at, dispatch.ends_at = obligation.starts_at, obligation.ends_at
         dispatch.short_since = at
         dispatch.save()
         powers_kw = dict.fromkeys(_desired_kw(dispatch), 0.0) | _by_site(envelopes, allocation)
-        desire(dispatch=dispatch, make_body=curve_bodies(dispatch, curve), powers_kw=powers_kw, at=at)
+        desire(dispatch=dispatch, make_body=_bodies(dispatch), powers_kw=powers_kw, at=at)
     return dispatch
 
 
@@ -270,7 +277,15 @@ def _duty_of_curve(curve: ResponseCurve) -> Duty:
 
 
 def _duty_of_stream(product: StreamProduct) -> Duty:
-    return Duty(Kind.STREAM, product.name, product.sustain_s, 0)
+    return Duty(Kind.STREAM, product.name, product.sustain_s, product.sign)
+
+
+def _duty_owed(product: str) -> Duty:
+    """Return the duty of an obligation's product: by its curve, or by a stream where it has none."""
+    row = PRODUCTS.get(product)
+    if row is None or row.kind is ProductKind.CURVE:
+        return _duty_of_curve(curve_named(product))
+    return _duty_of_stream(stream_product(product))
 
 
 def _duty_of(kind: str, product: str) -> Duty:

@@ -12,16 +12,20 @@ import numpy as np
 from django.conf import settings
 from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
 
+from markets.core.course import constant
 from markets.core.settlement import ContractedShare, share_over
 from markets.models import Obligation
 from markets.queries import open_obligations
 from sites.core.assignments import Refusal
 from sites.core.intervals import Interval
+from sites.core.streams import STREAM_PRODUCTS
 from sites.metering.models import LiveState
 from sites.metering.queries import countable
 from sites.registry.models import Site
 from vpp.dispatch.exchange import DesiredRow
+from vpp.dispatch.leases import held_names, lease_name
 from vpp.dispatch.models import Dispatch, Kind, SiteAssignment
+from vpp.dispatch.plans import Plan
 from vpp.dispatch.standing import Asked, Bounds, OverDelivery, bounds_of, over_delivery_of, upper_kw
 
 SILENT_SENDS: Final = 4
@@ -29,6 +33,7 @@ SILENT_SENDS: Final = 4
 and 4 s. Sendings, not seconds: while the dispatcher or the broker is away nobody is silent."""
 PASSING_REFUSALS: Final = frozenset({Refusal.OUT_OF_ENVELOPE.value, Refusal.LOCKED_OUT.value})
 """Of a state that ends: such a site is asked anew after ``VPP_REARM_EVERY_S``, when it has something to offer."""
+_PLANNED: Final = sorted(name for name, row in STREAM_PRODUCTS.items() if row.is_planned)
 MAX_LATENCIES: Final = 100_000
 """Of a dispatch that is armed anew all day, the first so many acknowledgements are judged."""
 
@@ -64,6 +69,8 @@ class DispatchSummary:
     limit_kw: float
     """What the upper bound may not pass [kW]: the promise and the product's over-delivery."""
     over_delivery: OverDelivery
+    is_unheard: bool
+    """A stream in its window whose signal nobody sends."""
     short_since: datetime | None
     """Since when firm power has been under the promise; None while it covers it."""
     restored_in_s: float | None
@@ -164,6 +171,34 @@ def desired_rows(*, at: datetime, after_pk: int = 0) -> list[DesiredRow]:
         )
         for pk, site_id, kind, sequence, body, content_hash, ends_at, acknowledged_at, refusal in columns
     ]
+
+
+def planned_streams(*, at: datetime) -> list[Plan]:
+    """Return the open streams whose plan the dispatcher knows and has to tell now."""
+    rows = Dispatch.objects.filter(
+        status=Dispatch.Status.OPEN, kind=Kind.STREAM, product__in=_PLANNED, starts_at__lte=at, ends_at__gt=at
+    )
+    return [
+        Plan(
+            dispatch_id=row.dispatch_id,
+            product=row.product,
+            window=row.window,
+            course=row.obligation.course if row.obligation else constant(row.window, row.power_kw),
+            sign=STREAM_PRODUCTS[row.product].sign,
+            firm_kw=standing(dispatch=row, at=at).firm_kw,
+        )
+        for row in rows.select_related("obligation").order_by("dispatch_id")
+    ]
+
+
+def unheard_streams(*, at: datetime) -> list[str]:
+    """Return the streams in their window whose signal nobody sends: a sender holds its stream's lease."""
+    rows = Dispatch.objects.filter(status=Dispatch.Status.OPEN, kind=Kind.STREAM, starts_at__lte=at, ends_at__gt=at)
+    names = list(rows.order_by("dispatch_id").values_list("dispatch_id", flat=True))
+    if not names:
+        return []
+    heard = held_names(names=map(lease_name, names), at=at)
+    return [name for name in names if lease_name(name) not in heard]
 
 
 def has_lapsed(*, at: datetime) -> bool:
@@ -349,6 +384,7 @@ def dispatch_summary(*, dispatch_id: str, at: datetime) -> DispatchSummary:
         upper_kw=now.upper_kw,
         limit_kw=dispatch.power_kw * (1.0 + over_delivery.share),
         over_delivery=over_delivery,
+        is_unheard=dispatch.kind == Kind.STREAM and dispatch_id in unheard_streams(at=at),
         short_since=dispatch.short_since,
         restored_in_s=dispatch.restored_in_s,
         arm_ms_p50=p50,

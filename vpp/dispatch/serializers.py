@@ -39,6 +39,7 @@ class DispatchSummarySerializer(serializers.Serializer[Any]):
     upper_kw = serializers.FloatField()
     limit_kw = serializers.FloatField()
     over_delivery = OverDeliverySerializer()
+    is_unheard = serializers.BooleanField()
     short_since = serializers.DateTimeField(allow_null=True)
     restored_in_s = serializers.FloatField(allow_null=True)
     arm_ms_p50 = serializers.FloatField(allow_null=True)

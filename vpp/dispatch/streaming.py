@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import math
 import os
@@ -23,16 +22,12 @@ from sites.wire.messages import Message
 from sites.wire.signature import SIGNAL_MAGIC, Signer
 from sites.wire.topics import signal_topic
 from vpp.dispatch import leases
+from vpp.dispatch.leases import lease_name
 
 logger = logging.getLogger(__name__)
 
 COUNTER_BITS: Final = 32
 """Lower bits of a sequence; above them stands the lease's token, so that a new sender goes on above the old one."""
-
-
-def lease_name(stream: str) -> str:
-    """Return the name of a stream's lease, which holds up to 40 characters."""
-    return f"stream:{hashlib.sha256(stream.encode()).hexdigest()[:24]}"
 
 
 def signal_message(

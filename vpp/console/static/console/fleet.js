@@ -149,9 +149,9 @@ function showDispatch(figures) {
   mark(document.getElementById("upper-kw"), "level", arming && arming.upper_kw > arming.limit_kw + 0.001 ? "alarm" : "");
   put("acknowledged", arming ? number(arming.acknowledged, 0) : "–");
   put("armed-of", arming ? `of ${number(arming.armed, 0)}` : "of –");
-  put("armed-note", !arming ? "nothing armed" : arming.refused ? `${arming.refused} refused by their sites` : "assignments armed");
+  put("armed-note", !arming ? "nothing armed" : arming.is_unheard ? "nobody sends the signal" : arming.refused ? `${arming.refused} refused by their sites` : "assignments armed");
   put("arming", !arming || arming.p50_ms === null ? "–" : `p50 ${number(arming.p50_ms, 0)} ms, p99 ${number(arming.p99_ms, 0)} ms`);
-  mark(document.getElementById("armed-tile"), "level", arming && arming.acknowledged < arming.armed ? "warn" : "");
+  mark(document.getElementById("armed-tile"), "level", arming && arming.is_unheard ? "alarm" : arming && arming.acknowledged < arming.armed ? "warn" : "");
   put("refused-total", number(figures.refused_total, 0));
   const items = figures.refused.map((row) => ({
     key: `${row.error} ${row.count}`,
