@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('markets', '0006_operators_of_programs'),
+        ('markets', '0007_reports_to_operators'),
     ]
 
     operations = [
