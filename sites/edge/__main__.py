@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from sites.edge import site_commands
 from sites.edge.config import KEY_HEX, SITE_ID, ConfigError, EdgeConfig, load_config
-from sites.edge.studies.output_files import OutputError
 from sites.mqtt.address import OPEN_ALLOWED, BrokerAddress, BrokerAddressError
 from sites.observability.logs import JsonLines, speak_as
+from sites.output_files import OutputError
 
 if TYPE_CHECKING:
     from sites.edge.drivers.base import PacedDriver

@@ -17,8 +17,8 @@ from markets.core.baselines.registry import DEFAULT, METHODS, method_named
 from markets.local_times import LocalTimeError, aware_instant, zone_named
 from markets.meter_files import MeterFileError, Sign, read_days, read_meter, read_schedule
 from markets.metered_power import metered_power
-from markets.output_files import OutputError, judge_output, write_json
 from sites.core.intervals import Interval, IntervalError
+from sites.output_files import OutputError, judge_outputs, write_json
 from sites.registry.models import Asset
 
 READ_BACK: Final = timedelta(days=47)
@@ -61,7 +61,7 @@ class Command(BaseCommand):
         """Compute it, print it, and write it where asked."""
         try:
             if options["json"] is not None:
-                judge_output(options["json"])
+                judge_outputs(options["json"])
             method = method_named(options["method"])
             inputs = _inputs(options, method.rule.place)
             baseline = method.baseline(inputs)

@@ -15,7 +15,7 @@ from markets.core.products import ProductError, product_named
 from markets.core.scores.registry import Scored, score_recording
 from markets.core.scores.score import Component, ScoreError
 from markets.measured_csv import MeasuredFileError, read_measured
-from markets.output_files import OutputError, write_json
+from sites.output_files import OutputError, write_json
 
 DESCRIPTION = """\
 Score a measured response by its product's rule.

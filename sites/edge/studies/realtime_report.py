@@ -30,7 +30,7 @@ from sites.edge.drivers.simulated import SAMPLE_RATE_HZ, SimulatedSites
 from sites.edge.link.shared_block import ControlSide, SharedBlock
 from sites.edge.plant.fleet import synthetic_fleet
 from sites.edge.studies.grid_play import GridPlay
-from sites.edge.studies.output_files import judge_outputs, write_text
+from sites.output_files import judge_outputs, write_text
 
 CASES: Final = ("alone", "busy Python thread", "dead uplink")
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sites.edge.studies.output_files import judge_outputs, replacing, write_text
 from sites.edge.studies.replay import Replay, Replayed, ReplaySettings, replay_files, volts_text
 from sites.edge.studies.waveform_files import RecordingError
+from sites.output_files import judge_outputs, replacing, write_text
 
 EXPECT: Final = re.compile(r"island@([0-9.eE+-]+)\Z")
 EARLY_MS: Final = 1.0

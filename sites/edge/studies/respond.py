@@ -21,8 +21,8 @@ from sites.core.curves import CurveError, Direction, ResponseCurve, curve_named,
 from sites.edge.plant.frequency import FrequencyTrace
 from sites.edge.plant.parameters import SiteParameters
 from sites.edge.studies.frequency_files import TraceError, read_trace
-from sites.edge.studies.output_files import judge_outputs, replacing, write_text
 from sites.edge.studies.response_score import ResponseScore, score
+from sites.output_files import judge_outputs, replacing, write_text
 
 FloatArray = npt.NDArray[np.float64]
 

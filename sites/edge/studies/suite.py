@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from sites.edge.studies.output_files import judge_outputs, write_text
 from sites.edge.studies.suite_cases import Case, all_cases, converter_cases
 from sites.edge.studies.suite_report import (
     as_json,
@@ -24,6 +23,7 @@ from sites.edge.studies.suite_report import (
 )
 from sites.edge.studies.suite_run import compare_baselines, run_cases, spread
 from sites.edge.studies.suite_transitions import by_class, stories, story_classes, tell
+from sites.output_files import judge_outputs, write_text
 
 COMPARED: Final = (
     "loss 3 of 3 phases, sic",

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from carbon.core.counterfactual import Band, Parameter, Service
 from carbon.core.impact import ImpactStatement, impact_statement
-from markets.output_files import OutputError, judge_output, write_json
+from sites.output_files import OutputError, judge_outputs, write_json
 from vpp.dispatch.impact import Delivered, dispatch_impact
 from vpp.dispatch.impact_serializers import DispatchImpactSerializer, ImpactStatementSerializer
 
@@ -35,7 +35,7 @@ class Command(BaseCommand):
         delivered, statement, document = _asked(options)
         try:
             if options["json"] is not None:
-                judge_output(options["json"])
+                judge_outputs(options["json"])
                 # Once through JSON: what is written is what the API answers.
                 write_json(options["json"], json.loads(json.dumps(document, default=str)))
         except OutputError as error:

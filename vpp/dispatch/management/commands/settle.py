@@ -11,13 +11,14 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from markets import operations, output_files, queries
+from markets import operations, queries
 from markets.core.lines import lines_of
 from markets.core.products import Basis, ProductError
 from markets.core.settlement import fleet_facts
 from markets.late import late_settlements
 from markets.models import Obligation, Statement
 from markets.settling import Computed, NotMetered, NotSettleable, computed_run, is_changed, require_run
+from sites import output_files
 from sites.core.intervals import Interval, IntervalError
 from vpp.dispatch.models import Dispatch
 from vpp.dispatch.queries import contracted_shares
@@ -47,7 +48,7 @@ class Command(BaseCommand):
         at = timezone.now()
         try:
             if options["json"]:
-                output_files.judge_output(options["json"])
+                output_files.judge_outputs(options["json"])
             self._settle(options, at)
         except output_files.OutputError as error:
             raise CommandError(f"--json {error}") from None

@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from markets.output_files import OutputError, write_json
+from sites.output_files import OutputError, write_json
 
 
 def test_a_file_is_replaced_and_keeps_its_mode(tmp_path):

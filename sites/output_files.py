@@ -1,16 +1,18 @@
-"""What a study writes: judged before the work begins, and never half there.
+"""What a command writes for people: judged before the work begins, and never half there.
 
 A file is written beside its place and renamed: who reads it sees the old one or the new one.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 class OutputError(ValueError):
@@ -66,6 +68,11 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file at once."""
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write a JSON document at once; raises ValueError for a figure that JSON has no word for."""
+    write_text(path, json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
 def _is_special(path: Path) -> bool:

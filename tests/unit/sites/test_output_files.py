@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sites.edge.__main__ import main
-from sites.edge.studies.output_files import OutputError, judge_outputs, replacing, write_text
+from sites.output_files import OutputError, judge_outputs, replacing, write_text
 
 
 def test_a_file_is_replaced_whole_with_its_mode_and_through_a_link(tmp_path: Path) -> None:
