@@ -115,6 +115,13 @@ REST_FRAMEWORK = {
     "PAGE_SIZE": 100,
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
 }
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Open VPP",
+    "VERSION": "1",
+    "PREPROCESSING_HOOKS": ["vpp.openapi.only_version_1"],
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "vpp.openapi.with_refusals"],
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+}
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"

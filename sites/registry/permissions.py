@@ -12,7 +12,9 @@ from sites.registry.models import Site
 DISPATCHER: Final = "dispatcher"
 OWNER: Final = "owner"
 AUDITOR: Final = "auditor"
-ROLES: Final = (DISPATCHER, AUDITOR, OWNER)
+DESK: Final = "desk"
+"""The market desk: what operators asked, what was owed, offered and settled; no site, no carbon, nothing to arm."""
+ROLES: Final = (DISPATCHER, AUDITOR, DESK, OWNER)
 """Widest view first: a user in several groups has the first of these."""
 
 
@@ -30,7 +32,10 @@ def role_of(user: Any) -> str | None:
 
 
 def visible_sites(user: Any) -> QuerySet[Site]:
-    """Return the sites that a user may see: all for dispatchers and auditors, an owner's own, else none."""
+    """Return the sites that a user may see: all for dispatchers and auditors, an owner's own, else none.
+
+    The market desk sees none: it has what was settled of them (``sites_in_settlements``), not their life.
+    """
     role = role_of(user)
     if role in {DISPATCHER, AUDITOR}:
         return Site.objects.all()
@@ -61,6 +66,16 @@ def may_decide_enrolment(user: Any) -> bool:
 def may_audit(user: Any) -> bool:
     """Tell whether a user may read the whole fleet's books: dispatchers and auditors may."""
     return role_of(user) in {DISPATCHER, AUDITOR}
+
+
+def may_read_market(user: Any) -> bool:
+    """Tell whether a user may read the fleet's market: events, obligations, dispatches, offers and settlements."""
+    return role_of(user) in {DISPATCHER, AUDITOR, DESK}
+
+
+def sites_in_settlements(user: Any) -> QuerySet[Site]:
+    """Return the sites whose parts of settlements a user may read: all for who reads the market, an owner's own."""
+    return Site.objects.all() if role_of(user) == DESK else visible_sites(user)
 
 
 DISPATCHER_REQUESTS: Final = frozenset(SiteRequest) - {SiteRequest.MAINTENANCE_ON, SiteRequest.MAINTENANCE_OFF}

@@ -28,42 +28,56 @@ pytestmark = pytest.mark.django_db
 
 OWN, OTHERS = "site-0001", "site-0002"
 NOW = datetime.now(UTC)
-ROLES = ("dispatcher", "auditor", "owner", "nobody", "stranger")
+ROLES = ("dispatcher", "auditor", "desk", "owner", "nobody", "stranger")
 LOGIN = 302
 
-#            address                          dispatcher auditor owner nobody stranger
+#            address                          dispatcher auditor desk owner nobody stranger
 TABLE = [
-    ("/", (200, 200, 302, 403, LOGIN)),
-    ("/sites/", (200, 200, 403, 403, LOGIN)),
-    ("/my-sites/", (403, 403, 200, 403, LOGIN)),
-    ("/books/", (200, 200, 403, 403, LOGIN)),
-    (f"/sites/{OWN}/", (200, 200, 200, 403, LOGIN)),
-    (f"/sites/{OTHERS}/", (200, 200, 404, 403, LOGIN)),
-    ("/sites/site-9999/", (404, 404, 404, 403, LOGIN)),
-    (f"/sites/{OWN}/waveforms/1.json", (200, 200, 200, 403, LOGIN)),
-    (f"/sites/{OTHERS}/waveforms/1.json", (200, 200, 404, 403, LOGIN)),
-    (f"/sites/{OWN}/waveforms/2.json", (404, 404, 404, 403, LOGIN)),
-    (f"/sites/{OWN}/waveforms/1.zip", (200, 200, 200, 403, LOGIN)),
-    (f"/sites/{OTHERS}/waveforms/1.zip", (200, 200, 404, 403, LOGIN)),
-    (f"/sites/{OWN}/waveforms/2.zip", (404, 404, 404, 403, LOGIN)),
-    (f"/sites/{OWN}/requests/island/", (200, 403, 403, 403, LOGIN)),
-    (f"/sites/{OWN}/requests/maintenance_on/", (403, 403, 200, 403, LOGIN)),
-    (f"/sites/{OTHERS}/requests/maintenance_on/", (403, 403, 404, 403, LOGIN)),
-    (f"/sites/{OWN}/requests/explode/", (404, 404, 404, 403, LOGIN)),
-    (f"/api/v1/sites/{OWN}/commands/", (200, 200, 200, 403, 403)),
-    (f"/api/v1/sites/{OTHERS}/commands/", (200, 200, 404, 403, 403)),
-    ("/api/v1/sites/", (200, 200, 200, 403, 403)),
-    (f"/api/v1/sites/{OWN}/", (200, 200, 200, 403, 403)),
-    (f"/api/v1/sites/{OTHERS}/", (200, 200, 404, 403, 403)),
-    (f"/api/v1/sites/{OWN}/intervals/", (200, 200, 200, 403, 403)),
-    (f"/api/v1/sites/{OTHERS}/intervals/", (200, 200, 404, 403, 403)),
-    (f"/api/v1/sites/{OWN}/history/?metric=frequency_hz", (200, 200, 200, 403, 403)),
-    (f"/api/v1/sites/{OTHERS}/history/?metric=frequency_hz", (200, 200, 404, 403, 403)),
-    ("/api/v1/quarantines/", (200, 200, 200, 403, 403)),
-    ("/books/late/", (200, 200, 403, 403, LOGIN)),
-    ("/api/v1/late-data/", (200, 200, 403, 403, 403)),
-    ("/api/v1/dispatches/", (200, 200, 403, 403, 403)),
-    ("/login/", (302, 302, 302, 302, 200)),
+    ("/", (200, 200, 302, 302, 403, LOGIN)),
+    ("/sites/", (200, 200, 403, 403, 403, LOGIN)),
+    ("/my-sites/", (403, 403, 403, 200, 403, LOGIN)),
+    ("/books/", (200, 200, 403, 403, 403, LOGIN)),
+    (f"/sites/{OWN}/", (200, 200, 403, 200, 403, LOGIN)),
+    (f"/sites/{OTHERS}/", (200, 200, 403, 404, 403, LOGIN)),
+    ("/sites/site-9999/", (404, 404, 403, 404, 403, LOGIN)),
+    (f"/sites/{OWN}/waveforms/1.json", (200, 200, 403, 200, 403, LOGIN)),
+    (f"/sites/{OTHERS}/waveforms/1.json", (200, 200, 403, 404, 403, LOGIN)),
+    (f"/sites/{OWN}/waveforms/2.json", (404, 404, 403, 404, 403, LOGIN)),
+    (f"/sites/{OWN}/waveforms/1.zip", (200, 200, 403, 200, 403, LOGIN)),
+    (f"/sites/{OTHERS}/waveforms/1.zip", (200, 200, 403, 404, 403, LOGIN)),
+    (f"/sites/{OWN}/waveforms/2.zip", (404, 404, 403, 404, 403, LOGIN)),
+    (f"/sites/{OWN}/requests/island/", (200, 403, 403, 403, 403, LOGIN)),
+    (f"/sites/{OWN}/requests/maintenance_on/", (403, 403, 403, 200, 403, LOGIN)),
+    (f"/sites/{OTHERS}/requests/maintenance_on/", (403, 403, 403, 404, 403, LOGIN)),
+    (f"/sites/{OWN}/requests/explode/", (404, 404, 403, 404, 403, LOGIN)),
+    (f"/api/v1/sites/{OWN}/commands/", (200, 200, 404, 200, 403, 403)),
+    (f"/api/v1/sites/{OTHERS}/commands/", (200, 200, 404, 404, 403, 403)),
+    ("/api/v1/sites/", (200, 200, 200, 200, 403, 403)),
+    (f"/api/v1/sites/{OWN}/", (200, 200, 404, 200, 403, 403)),
+    (f"/api/v1/sites/{OTHERS}/", (200, 200, 404, 404, 403, 403)),
+    (f"/api/v1/sites/{OWN}/intervals/", (200, 200, 404, 200, 403, 403)),
+    (f"/api/v1/sites/{OTHERS}/intervals/", (200, 200, 404, 404, 403, 403)),
+    (f"/api/v1/sites/{OWN}/history/?metric=frequency_hz", (200, 200, 404, 200, 403, 403)),
+    (f"/api/v1/sites/{OTHERS}/history/?metric=frequency_hz", (200, 200, 404, 404, 403, 403)),
+    ("/api/v1/quarantines/", (200, 200, 200, 200, 403, 403)),
+    ("/books/late/", (200, 200, 403, 403, 403, LOGIN)),
+    ("/api/v1/late-data/", (200, 200, 403, 403, 403, 403)),
+    ("/api/v1/dispatches/", (200, 200, 200, 403, 403, 403)),
+    ("/login/", (302, 302, 302, 302, 302, 200)),
+    ("/dispatches/", (200, 200, 200, 403, 403, LOGIN)),
+    ("/market/", (200, 200, 200, 403, 403, LOGIN)),
+    ("/market/obligations/", (200, 200, 200, 403, 403, LOGIN)),
+    ("/market/settlements/", (200, 200, 200, 403, 403, LOGIN)),
+    ("/market/products/", (200, 200, 200, 200, 403, LOGIN)),
+    ("/market/products/neso-dc-low/", (200, 200, 200, 200, 403, LOGIN)),
+    ("/market/products/nothing/", (404, 404, 404, 404, 403, LOGIN)),
+    ("/market/events/9/", (404, 404, 404, 403, 403, LOGIN)),
+    ("/market/obligations/DC-9/", (404, 404, 404, 403, 403, LOGIN)),
+    ("/my-sites/money/2026-06/", (403, 403, 403, 200, 403, LOGIN)),
+    ("/my-sites/money/2026-13/", (403, 403, 403, 404, 403, LOGIN)),
+    ("/my-sites/money/2026-06/grid-support.csv", (403, 403, 403, 200, 403, LOGIN)),
+    ("/api/", (200, 200, 200, 200, 403, LOGIN)),
+    ("/enrolment/", (200, 200, 403, 403, 403, LOGIN)),
 ]
 
 
@@ -230,7 +244,7 @@ class TestDemoUsers:
     def test_the_printed_passwords_work_and_are_new_each_time(self) -> None:
         printed = [self.people() for _ in range(2)]
         assert printed[0]["owner"]["password"] != printed[1]["owner"]["password"]
-        for name in ("dispatcher", "owner", "auditor"):
+        for name in ("dispatcher", "owner", "auditor", "desk"):
             assert not Client().login(username=name, password=printed[0][name]["password"])
             assert Client().login(username=name, password=printed[1][name]["password"])
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
-from drf_spectacular.drainage import GENERATOR_STATS
 from support.settled import a_fleet, an_obligation, settle
 
 from sites.metering.models import HighRateRecord
@@ -72,12 +70,3 @@ def test_what_is_not_there_is_not_found(path: str) -> None:
 def test_who_is_not_signed_in_reads_nothing() -> None:
     for path in ("/api/v1/market/products/", f"{RUN}shares/", "/api/schema/"):
         assert Client().get(path).status_code == 403
-
-
-def test_the_schema_is_made_without_a_warning() -> None:
-    GENERATOR_STATS.reset()
-    answer = client_of("auditor").get("/api/schema/", HTTP_ACCEPT="application/vnd.oai.openapi+json")
-    assert answer.status_code == 200
-    schema = json.loads(answer.content)
-    assert len(schema["paths"]) == 5
-    assert not GENERATOR_STATS

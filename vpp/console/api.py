@@ -17,7 +17,7 @@ from vpp.pagination import CursorPages
 
 
 class HasRole(BasePermission):
-    """Signed in, active and in one of the three roles."""
+    """Signed in, active and in one of the roles."""
 
     message = "your account has no role"
 

@@ -7,15 +7,16 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import render
 from django.utils import timezone
 
+from sites.registry import permissions
 from vpp.console import dispatch_presenters
 from vpp.console.queries import PAGE_SIZE
-from vpp.console.roles import FLEET_ROLES, page_for
+from vpp.console.roles import MARKET_ROLES, page_for
 from vpp.dispatch import queries
 from vpp.dispatch.impact import dispatch_impact
 from vpp.dispatch.models import Dispatch
 
 
-@page_for(FLEET_ROLES)
+@page_for(MARKET_ROLES)
 def dispatches(request: HttpRequest) -> HttpResponseBase:
     """All dispatches, newest window first."""
     page = Paginator(queries.dispatches_with_statements(), PAGE_SIZE).get_page(request.GET.get("page"))
@@ -24,7 +25,7 @@ def dispatches(request: HttpRequest) -> HttpResponseBase:
     return render(request, "console/dispatches.html", {"nav": "dispatches", "page": page, "rows": rows, "search": ""})
 
 
-@page_for(FLEET_ROLES)
+@page_for(MARKET_ROLES)
 def dispatch(request: HttpRequest, dispatch_id: str) -> HttpResponseBase:
     """One dispatch: what the books say beside the estimates; 404 for one that is not known."""
     try:
@@ -36,6 +37,7 @@ def dispatch(request: HttpRequest, dispatch_id: str) -> HttpResponseBase:
         "nav": "dispatches",
         "summary": dispatch_presenters.summary_rows(summary),
         "dispatch_id": dispatch_id,
+        "may_read_books": permissions.may_audit(request.user),
         "delivered": dispatch_presenters.delivered_rows(impact.delivered) if impact.delivered else None,
         "instead": dispatch_presenters.instead_table(impact.statement) if impact.statement else None,
     }

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from sites.registry.models import Membership, Site
 from sites.registry.operations import grant_ownership
-from sites.registry.permissions import AUDITOR, DISPATCHER, OWNER
+from sites.registry.permissions import OWNER, ROLES
 
 
 class SitesNotEnrolled(ValueError):
@@ -31,7 +31,7 @@ def create_demo_users(*, owned_site_ids: Iterable[str]) -> dict[str, str]:
         raise SitesNotEnrolled(f"not enrolled: {', '.join(missing[:5])}; `manage.py enrol_sites` does it")
     passwords: dict[str, str] = {}
     with transaction.atomic():
-        for role in (DISPATCHER, OWNER, AUDITOR):
+        for role in ROLES:
             user, _ = get_user_model()._default_manager.get_or_create(username=role)
             passwords[role] = secrets.token_urlsafe(12)
             user.set_password(passwords[role])

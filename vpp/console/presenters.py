@@ -7,7 +7,6 @@ import json
 import zipfile
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -17,7 +16,7 @@ from sites.metering.models import MeterInterval, Quarantine, WaveformRecord
 from sites.registry.models import Asset, Site
 from sites.wire.records import SampleArray
 from vpp.console import queries
-from vpp.console.texts import NOTHING, age, booked, instant, link_loss, mode_name, money, quantity
+from vpp.console.texts import NOTHING, age, booked, instant, link_loss, mode_name, quantity
 
 BOOKS: Final = {"markets.gridsupportentry": "Grid-support book", "carbon.carbonentry": "Carbon book"}
 STALE_AFTER_S: Final = 10.0
@@ -145,23 +144,6 @@ def entry_row(entry: Entry, zone: ZoneInfo | None = None) -> dict[str, Any]:
             if isinstance(row, Mapping)
         ],
     }
-
-
-def earned(entries: Iterable[Entry], *, site_id: str) -> list[str]:
-    """Return what a site's entries came to, one text per currency.
-
-    Currency units are the three-letter ones; a site's own accounts are ``asset/<site id>/…``.
-    """
-    totals: dict[str, Decimal] = {}
-    for entry in entries:
-        for row in _body(entry).get("postings", []):
-            unit, account = str(row.get("unit", "")), str(row.get("account", ""))
-            if len(unit) == 3 and unit.isupper() and site_id in account.split("/"):
-                try:
-                    totals[unit] = totals.get(unit, Decimal(0)) + Decimal(str(row.get("amount")))
-                except InvalidOperation:
-                    continue
-    return [f"{money(total)} {unit}" for unit, total in sorted(totals.items())]
 
 
 def _body(entry: Entry) -> dict[str, Any]:

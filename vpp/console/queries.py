@@ -168,18 +168,6 @@ def site_entries(*, site: Site, limit: int = 30) -> list[Entry]:
     return sorted(entries, key=lambda entry: entry.booked_at, reverse=True)[:limit]
 
 
-def sites_with_entries(*, sites: QuerySet[Site], limit: int = MAX_ROWS_PER_SOCKET) -> list[tuple[Site, list[Entry]]]:
-    """Return each site with all its entries in every book; two queries per book, however many sites."""
-    found = list(sites.select_related("live").order_by("site_id")[:limit])
-    assets = Asset.objects.filter(site__in=found).select_related("site")
-    site_of_chain = {f"{asset.site.site_id}/{asset.name}": asset.site.site_id for asset in assets}
-    held: dict[str, list[Entry]] = {site.site_id: [] for site in found}
-    for model in books().values():
-        for entry in model._default_manager.filter(chain__in=list(site_of_chain)):
-            held[site_of_chain[entry.chain]].append(entry)
-    return [(site, held[site.site_id]) for site in found]
-
-
 def book_entries(*, model: type[Entry], search: str) -> QuerySet[Any]:
     """Return a book's entries, newest first, whose chain, kind, dispatch or hash holds the text."""
     rows = model._default_manager.order_by("-booked_at", "chain", "-position")

@@ -10,13 +10,17 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase
 
-from sites.registry.permissions import AUDITOR, DISPATCHER, OWNER, role_of
+from sites.registry.permissions import AUDITOR, DESK, DISPATCHER, OWNER, role_of
 
 View = Callable[..., HttpResponseBase]
 
 FLEET_ROLES: Final = frozenset({DISPATCHER, AUDITOR})
 """Those who may see the whole fleet."""
-ALL_ROLES: Final = FLEET_ROLES | {OWNER}
+SITE_ROLES: Final = FLEET_ROLES | {OWNER}
+"""Those who may see sites; which ones is decided site by site."""
+MARKET_ROLES: Final = FLEET_ROLES | {DESK}
+"""Those who may read the fleet's market."""
+ALL_ROLES: Final = SITE_ROLES | {DESK}
 
 
 def page_for(roles: frozenset[str]) -> Callable[[View], View]:

@@ -36,6 +36,16 @@ def money(amount: Decimal) -> str:
     return f"{amount:,.{digits}f}".replace("-", "−")
 
 
+def exact(amount: Decimal, currency: str) -> str:
+    """Return an amount with all of the book's six decimals: lines of one table add up to the eye too."""
+    return f"{amount:,.6f} {currency}".replace("-", "−")
+
+
+def changed(amount: Decimal, currency: str) -> str:
+    """Return a difference with its sign, or a dash where nothing changed."""
+    return NOTHING if amount == 0 else f"{amount:+,.6f} {currency}".replace("-", "−")
+
+
 def booked(amount: object, unit: str) -> str:
     """Return a posting's amount for people: micrograms as g or kg CO2e, everything else as it is booked."""
     if unit == "ugCO2e" and isinstance(amount, int):

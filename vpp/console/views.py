@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.auth.views import LoginView
 from django.core.exceptions import PermissionDenied
@@ -13,15 +13,19 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
+from markets import owner_statements
 from sites.core.requests import SiteRequest
 from sites.identity import queries as identity_queries
 from sites.metering.models import Quarantine, WaveformRecord
 from sites.metering.quarantine import open_quarantines, release
 from sites.registry import permissions
 from sites.registry.models import Site
-from vpp.console import account, enrolment_presenters, presenters, queries, requests, texts, throttle
-from vpp.console.roles import ALL_ROLES, FLEET_ROLES, page_for
+from vpp.console import account, enrolment_presenters, money_presenters, presenters, queries, requests, texts, throttle
+from vpp.console.roles import FLEET_ROLES, SITE_ROLES, page_for
 from vpp.dispatch import commands
+
+FIRST_PAGES: Final = {permissions.OWNER: "my-sites", permissions.DESK: "market-events"}
+"""Of those who do not see the fleet."""
 
 
 class SignIn(LoginView):
@@ -44,9 +48,10 @@ class SignIn(LoginView):
 
 
 def fleet(request: HttpRequest) -> HttpResponseBase:
-    """The first page: the fleet for dispatcher and auditor; an owner is sent to the own sites."""
-    if permissions.role_of(request.user) == permissions.OWNER:
-        return redirect("my-sites")
+    """The first page: the fleet for who sees it; an owner is sent to the own sites, the desk to the market."""
+    role = permissions.role_of(request.user)
+    if role in FIRST_PAGES:
+        return redirect(FIRST_PAGES[role])
     return _fleet(request)
 
 
@@ -89,14 +94,19 @@ def release_quarantine(request: HttpRequest, pk: int) -> HttpResponseBase:
 def my_sites(request: HttpRequest) -> HttpResponseBase:
     """The owner's page: is my site safe, what did it earn."""
     at = timezone.now()
+    sites = permissions.visible_sites(request.user)
+    totals = owner_statements.totals_of(owner_statements.entries_of(sites=sites, owner_pk=request.user.pk))
     cards = [
-        {"row": presenters.site_row(site, at=at), "earned": presenters.earned(entries, site_id=site.site_id)}
-        for site, entries in queries.sites_with_entries(sites=permissions.visible_sites(request.user))
+        {
+            "row": presenters.site_row(site, at=at),
+            "earned": money_presenters.earned(row for row in totals if row.site_id == site.site_id),
+        }
+        for site in sites.select_related("live").order_by("site_id")[: queries.MAX_ROWS_PER_SOCKET]
     ]
     return render(request, "console/my_sites.html", {"nav": "my-sites", "cards": cards})
 
 
-@page_for(ALL_ROLES)
+@page_for(SITE_ROLES)
 def site(request: HttpRequest, site_id: str) -> HttpResponseBase:
     """One site: live values, islanding records, book entries; 404 for somebody else's site."""
     found = _visible_site(request, site_id)
@@ -127,7 +137,7 @@ def site(request: HttpRequest, site_id: str) -> HttpResponseBase:
     return render(request, "console/site.html", context)
 
 
-@page_for(ALL_ROLES)
+@page_for(SITE_ROLES)
 def site_request(request: HttpRequest, site_id: str, name: str) -> HttpResponseBase:
     """Ask once more before a request goes to a site; a confirmed one goes, and the site's page shows its answer."""
     found = _visible_site(request, site_id)
@@ -152,7 +162,7 @@ def site_request(request: HttpRequest, site_id: str, name: str) -> HttpResponseB
     return redirect(f"{reverse('site', args=[site_id])}#requests")
 
 
-@page_for(ALL_ROLES)
+@page_for(SITE_ROLES)
 def waveform(request: HttpRequest, site_id: str, number: int) -> HttpResponseBase:
     """One islanding record as JSON for the plot."""
     found = _visible_site(request, site_id)
@@ -165,7 +175,7 @@ def waveform(request: HttpRequest, site_id: str, number: int) -> HttpResponseBas
     return JsonResponse(presenters.waveform_json(record, texts.zone_of(found)))
 
 
-@page_for(ALL_ROLES)
+@page_for(SITE_ROLES)
 def waveform_download(request: HttpRequest, site_id: str, number: int) -> HttpResponseBase:
     """One islanding record as COMTRADE files, for whoever may see the site."""
     found = _visible_site(request, site_id)

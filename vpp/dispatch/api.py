@@ -1,4 +1,4 @@
-"""Dispatches and their assignments to read, for dispatchers and auditors; requests to sites, for who may ask them."""
+"""Dispatches and their assignments to read, for who reads the market; requests to sites, for who may ask them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from sites.core.requests import SiteRequest
-from sites.registry.permissions import may_audit, role_of, visible_sites
+from sites.registry.permissions import may_audit, may_read_market, role_of, visible_sites
 from vpp.dispatch import commands, queries
 from vpp.dispatch.impact import dispatch_impact
 from vpp.dispatch.impact_serializers import DispatchImpactSerializer
@@ -29,11 +29,19 @@ from vpp.dispatch.serializers import (
 from vpp.pagination import CursorPages
 
 
-class SeesTheFleet(BasePermission):
+class SeesTheMarket(BasePermission):
     """The whole fleet's commitments concern no single owner."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        """Tell whether the user may read the fleet's books."""
+        """Tell whether the user may read the fleet's market."""
+        return may_read_market(request.user)
+
+
+class SeesTheFleet(BasePermission):
+    """What each site was told is for those who see every site."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """Tell whether the user sees the whole fleet."""
         return may_audit(request.user)
 
 
@@ -54,7 +62,7 @@ class AssignmentPages(CursorPages):
 class DispatchList(APIView):
     """``GET dispatches/``: all dispatches with their standing, newest window first, in pages."""
 
-    permission_classes = [SeesTheFleet]
+    permission_classes = [SeesTheMarket]
 
     def get(self, request: Request) -> Response:
         """Return one page."""
@@ -68,7 +76,7 @@ class DispatchList(APIView):
 class DispatchDetail(APIView):
     """``GET dispatches/<dispatch_id>/``: one dispatch with its standing."""
 
-    permission_classes = [SeesTheFleet]
+    permission_classes = [SeesTheMarket]
 
     def get(self, request: Request, dispatch_id: str) -> Response:
         """Return it, or 404 naming it."""
@@ -82,7 +90,7 @@ class DispatchDetail(APIView):
 class DispatchImpactDetail(APIView):
     """``GET dispatches/<dispatch_id>/impact/``: what it gave, and what others would have taken for the same."""
 
-    permission_classes = [SeesTheFleet]
+    permission_classes = [SeesTheMarket]
 
     def get(self, request: Request, dispatch_id: str) -> Response:
         """Return both, null while it is not settled; 404 naming a dispatch that is not known."""
@@ -107,7 +115,7 @@ class AssignmentList(ListAPIView[SiteAssignment]):
 
 
 class HasRole(BasePermission):
-    """Signed in, active and in one of the three roles; what may be asked is decided site by site."""
+    """Signed in, active and in one of the roles; what may be asked is decided site by site."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         """Tell whether the person has a role."""

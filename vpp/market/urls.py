@@ -25,13 +25,5 @@ api_patterns = [
 ]
 urlpatterns = [
     *api_patterns,
-    path(
-        "api/schema/",
-        SpectacularAPIView.as_view(
-            patterns=api_patterns,
-            permission_classes=[HasRole],
-            custom_settings={"TITLE": "Virtual power plant: market", "VERSION": "1"},
-        ),
-        name="api-schema",
-    ),
+    path("api/schema/", SpectacularAPIView.as_view(permission_classes=[HasRole]), name="api-schema"),
 ]

@@ -1,4 +1,4 @@
-"""Reads of the market, version 1: the fleet's for who reads the books, an asset's for who may see its site."""
+"""Reads of the market, version 1: the fleet's for who reads the market, an asset's for who may see its site."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class MarketView(APIView):
 
 
 class FleetView(MarketView):
-    """For dispatchers and auditors."""
+    """For dispatchers, auditors and the market desk."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Refuse who may not read the fleet's books."""
+        """Refuse who may not read the fleet's market."""
         super().initial(request, *args, **kwargs)
-        if not permissions.may_audit(request.user):
-            raise PermissionDenied("the fleet's books are read by dispatchers and auditors")
+        if not permissions.may_read_market(request.user):
+            raise PermissionDenied("the fleet's market is read by dispatchers, auditors and the market desk")
 
 
 class ByNewestStart(CursorPages):
@@ -104,7 +104,7 @@ class Shares(MarketView):
     @extend_schema(responses=ShareSerializer(many=True))
     def get(self, request: Request, dispatch_id: str, run: int) -> Response:
         """Return the visible ones; 404 for a run in which none of one's sites took part."""
-        visible = set(permissions.visible_sites(request.user).values_list("site_id", flat=True))
+        visible = set(permissions.sites_in_settlements(request.user).values_list("site_id", flat=True))
         shares = [share for share in shares_of(dispatch_id=dispatch_id, run=run) if share["site_id"] in visible]
         if not shares:
             raise Http404

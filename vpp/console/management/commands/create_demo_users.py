@@ -1,4 +1,4 @@
-"""Make the demo's three people, with random passwords that are printed once."""
+"""Make the demo's people, one a role, with random passwords that are printed once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vpp.console.operations import SitesNotEnrolled, create_demo_users
 class Command(BaseCommand):
     """``manage.py create_demo_users --demo [--owner-site ID …] [--json]``."""
 
-    help = "Make the users dispatcher, owner and auditor with new random passwords, printed once (needs --demo)."
+    help = "Make the users dispatcher, auditor, desk and owner with new random passwords, printed once (needs --demo)."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
@@ -26,7 +26,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Make them and print what nobody can read again."""
         if not options["demo"]:
-            raise CommandError("this resets the passwords of dispatcher, owner and auditor; say --demo to do so")
+            raise CommandError("this resets the passwords of dispatcher, auditor, desk and owner; say --demo to do so")
         if not 0 <= options["owner_sites"] <= 200:
             raise CommandError(f"--owner-sites is {options['owner_sites']}, accepted: 0 to 200")
         owned = options["owner_site"] or list(

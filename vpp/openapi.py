@@ -1,0 +1,63 @@
+"""The one OpenAPI description of the API, version 1: which addresses are in it, and what each may be refused with."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Final
+
+PREFIX: Final = "/api/v1/"
+FROM_A_SITE: Final = frozenset({"/api/v1/enrolment/", "/api/v1/enrolment/renewals/"})
+"""Asked without a session: a site's credentials are in the body."""
+METHODS: Final = ("get", "post", "put", "patch", "delete")
+
+
+def only_version_1(endpoints: list[Any], **_: Any) -> list[Any]:
+    """Keep what this document is about; OpenADR's VTN serves its own (``/openadr3/…/openapi.json``)."""
+    return [endpoint for endpoint in endpoints if endpoint[0].startswith(PREFIX)]
+
+
+def with_refusals(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Add to each operation the refusals that the framework gives by itself, and which view or role gives."""
+    result["components"].setdefault("schemas", {})["Refusal"] = {
+        "type": "object",
+        "description": "Why a request is refused: ``detail`` in words, or each bad field with what is accepted.",
+        "properties": {
+            "detail": {"type": "string"},
+            "error": {"type": "string", "description": "The refusal's name, where it has one."},
+        },
+        "additionalProperties": True,
+    }
+    for address, operations in result["paths"].items():
+        for method in METHODS:
+            operation = operations.get(method)
+            if operation is not None:
+                for status, why in _refusals(address, operation).items():
+                    operation["responses"].setdefault(status, _refusal(why))
+    return result
+
+
+def _refusals(address: str, operation: dict[str, Any]) -> dict[str, str]:
+    parameters = operation.get("parameters", ())
+    refusals = {"403": "Not signed in, or not for this role."}
+    if any(row["in"] == "path" or row["name"] == "cursor" for row in parameters):
+        refusals["404"] = "Not known, or not among what one may see."
+    if any(row["in"] == "query" for row in parameters) or "requestBody" in operation:
+        refusals["400"] = "A parameter or the body is not what is accepted."
+    if "requestBody" in operation or address in FROM_A_SITE:
+        refusals |= {"413": "The body is too large.", "415": "The body is no JSON."}
+    return refusals
+
+
+def _refusal(why: str) -> dict[str, Any]:
+    schema = {"$ref": "#/components/schemas/Refusal"}
+    return {"description": why, "content": {"application/json": {"schema": schema}}}
+
+
+@lru_cache(maxsize=1)
+def description() -> dict[str, Any]:
+    """Return the whole description; made once for each process, since the code alone decides it."""
+    # Imported here: it imports every view.
+    from drf_spectacular.generators import SchemaGenerator
+
+    found: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    return found
