@@ -27,6 +27,8 @@ class Resource:
     name: str
     product: str
     market_context: str
+    sustain_s: float
+    """How long the product's full power is held [s]."""
     site_id: str = ""
     """Of a single site; empty: all that are enrolled."""
 
@@ -40,19 +42,20 @@ class Snapshot:
     terms: Terms
 
 
-def resources(*, with_sites: bool) -> list[Resource]:
-    """Return what operators may be told of: each program's sites together; with ``with_sites`` each site too.
+def resources(*, operator: str, with_sites: bool) -> list[Resource]:
+    """Return what an operator may be told of: each of its programs' sites together; with ``with_sites`` each too.
 
     A program with more than MAX_OFFERED_SITES sites is told together only.
     """
     found = []
-    for program in Program.objects.order_by("name"):
-        found.append(Resource(program.name, program.product, program.market_context))
+    for program in Program.objects.filter(operator=operator).order_by("name"):
+        sustain_s = program.catalogue_row.sustain_s
+        found.append(Resource(program.name, program.product, program.market_context, sustain_s))
         if with_sites:
             site_ids = list(_sites_of(program.product).values_list("site_id", flat=True)[: MAX_OFFERED_SITES + 1])
             if len(site_ids) <= MAX_OFFERED_SITES:
                 found += [
-                    Resource(f"{program.name}:{site_id}", program.product, program.market_context, site_id)
+                    Resource(f"{program.name}:{site_id}", program.product, program.market_context, sustain_s, site_id)
                     for site_id in site_ids
                 ]
     return found
@@ -63,7 +66,6 @@ def snapshot(*, resource: Resource, at: datetime, fresh_within_s: float, dropout
     sites = _sites_of(resource.product)
     if resource.site_id:
         sites = sites.filter(site_id=resource.site_id)
-    program = Program.objects.filter(market_context=resource.market_context).first()
     envelopes: dict[str, OperatingEnvelope] = {
         envelope.site_id: envelope
         for envelope in fleet_envelopes(at=at, fresh_within_s=fresh_within_s, program=resource.product)
@@ -96,8 +98,7 @@ def snapshot(*, resource: Resource, at: datetime, fresh_within_s: float, dropout
                 envelope=envelopes.get(site_id),
             )
         )
-    sustain_s = program.catalogue_row.sustain_s if program is not None else 3_600.0
-    return Snapshot(at, tuple(values), Terms(sustain_s, dropout_margin))
+    return Snapshot(at, tuple(values), Terms(resource.sustain_s, dropout_margin))
 
 
 def site_count(*, resource: Resource) -> int:

@@ -225,6 +225,8 @@ VEN_KEY = environment.text("VPP_VEN_KEY", "")
 VEN_CA = environment.text("VPP_VEN_CA", "")
 VTN_FINGERPRINT = environment.text("VPP_VTN_FINGERPRINT", "")
 VEN_POLL_S = environment.whole("VPP_VEN_POLL_S", 1, 1, 3600)
+REPORT_SITES = environment.flag("VPP_REPORT_SITES", False)
+"""Whether operators are told of each site, and not only of all sites of a program together."""
 VTN_WEBHOOK_NETWORKS = environment.networks("VPP_VTN_WEBHOOK_NETWORKS")
 """Where our VTN's webhooks may go although it is no public address, and then without TLS too."""
 VTN_MQTT_URIS = environment.addresses("VPP_VTN_MQTT_URIS", ("mqtt", "mqtts"))

@@ -15,9 +15,10 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.db import close_old_connections
 from django.utils import timezone
 from openleadr import enums
@@ -37,7 +38,8 @@ from markets.core.report_orders import (
 from markets.core.reports import Figure, Quantity, Status, live_figure, metered_figure, status_of
 from markets.openadr import report_content20b as content
 from markets.openadr.report_content20b import METADATA, REFUSAL_CODES, Told, asked_of, parts_of
-from markets.openadr.ven20b import FIRST_BACKOFF_S, LAST_BACKOFF_S, MessageRefused, VtnUnreachable
+from markets.openadr.ven20b import VenClient
+from markets.openadr.ven_session import FIRST_BACKOFF_S, LAST_BACKOFF_S, MessageRefused, VtnUnreachable
 from markets.openadr.vtn20b.writing import canonical_object, signed_object
 from markets.report_orders import ReportOrder
 from markets.reporting import Resource, Snapshot
@@ -57,18 +59,6 @@ Sample = dict[str, Figure | Status]
 """Values by rID."""
 
 
-class ReportClient(Protocol):
-    """What this needs of the session with a VTN."""
-
-    ven_id: Any
-    registration_id: Any
-
-    @property
-    def registered(self) -> asyncio.Event: ...
-
-    async def exchange_object(self, service: str, signed_object: bytes) -> tuple[str | None, dict[str, Any]]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class ReportTerms:
     """What reports are made by."""
@@ -78,6 +68,11 @@ class ReportTerms:
     with_sites: bool = False
     """Each site is offered too, not only all of a program together."""
     nominal_hertz: int = 50
+
+
+def report_terms() -> ReportTerms:
+    """Return the terms that the settings say."""
+    return ReportTerms(settings.FRESH_WITHIN_S, settings.DROPOUT_MARGIN, settings.REPORT_SITES)
 
 
 @dataclass
@@ -95,7 +90,7 @@ class ReportService20b:
     _offered_at: datetime | None = None
     _registration_id: str = ""
 
-    async def take(self, client: ReportClient, kind: str, payload: dict[str, Any]) -> None:
+    async def take(self, client: VenClient, kind: str, payload: dict[str, Any]) -> None:
         """Work off a message of the VTN and answer it."""
         if kind == "oadrCreateReport":
             await self._create(client, payload)
@@ -109,7 +104,7 @@ class ReportService20b:
             )  # fmt: skip
         self._changed.set()
 
-    async def run(self, client: ReportClient, stop: asyncio.Event) -> None:
+    async def run(self, client: VenClient, stop: asyncio.Event) -> None:
         """Offer, sample and send until ``stop``; samples are taken while the VTN is away too."""
         backoff_s, retry_at = FIRST_BACKOFF_S, timezone.now()
         while not stop.is_set():
@@ -128,7 +123,7 @@ class ReportService20b:
             await _first_of(stop, self._changed, within_s=self._wait_s(orders, timezone.now()))
             self._changed.clear()
 
-    async def _speak(self, client: ReportClient, orders: Sequence[ReportOrder], at: datetime) -> None:
+    async def _speak(self, client: VenClient, orders: Sequence[ReportOrder], at: datetime) -> None:
         """Offer and send what is due at an instant."""
         is_told = self._registration_id == client.registration_id and not self._must_offer
         if not is_told or self._offered_at is None or at - self._offered_at >= timedelta(seconds=OFFER_EVERY_S):
@@ -140,7 +135,7 @@ class ReportService20b:
 
     # --- What we offer and what is asked of us ---
 
-    async def _offer(self, client: ReportClient, at: datetime) -> None:
+    async def _offer(self, client: VenClient, at: datetime) -> None:
         """Tell the VTN our list when it does not have it, and take up what it asks for in return."""
         registration_id = str(client.registration_id or "")
         resources = await _stored(self._resources)
@@ -165,7 +160,7 @@ class ReportService20b:
             log.info("openadr.reports_offered operator=%s resources=%d asked=%d", self.operator, len(names), len(kept))
         self._must_offer, self._offered_at, self._registration_id = False, at, registration_id
 
-    async def _create(self, client: ReportClient, payload: dict[str, Any]) -> None:
+    async def _create(self, client: VenClient, payload: dict[str, Any]) -> None:
         requests = payload.get("report_requests") or []
         if any(_specifier_of(one) == METADATA for one in requests):
             self._must_offer = True
@@ -173,7 +168,7 @@ class ReportService20b:
         await self._take_up(client, requests, payload)
 
     async def _take_up(
-        self, client: ReportClient, requests: Sequence[dict[str, Any]], payload: dict[str, Any]
+        self, client: VenClient, requests: Sequence[dict[str, Any]], payload: dict[str, Any]
     ) -> list[str]:
         """Keep the requests that we can do, confirm them, and return the ids of the orders that run now."""
         at = timezone.now()
@@ -207,7 +202,7 @@ class ReportService20b:
         self._changed.set()
         return taken
 
-    async def _cancel(self, client: ReportClient, payload: dict[str, Any]) -> None:
+    async def _cancel(self, client: VenClient, payload: dict[str, Any]) -> None:
         named = payload.get("report_request_id")
         names = [str(one) for one in (named if isinstance(named, list) else [named])]
         unknown = []
@@ -261,7 +256,7 @@ class ReportService20b:
                 while len(kept) > most:
                     del kept[min(kept)]
 
-    async def _send_due(self, client: ReportClient, row: ReportOrder, at: datetime) -> None:
+    async def _send_due(self, client: VenClient, row: ReportOrder, at: datetime) -> None:
         order = row.order
         if order.is_history:
             if order.ends_at is not None and at >= order.ends_at + METERED_AFTER:
@@ -278,7 +273,7 @@ class ReportService20b:
                 is_done = order.ends_at is not None and through >= order.ends_at
                 await self._send_through(client, row, through, is_done=is_done)
 
-    async def _send_through(self, client: ReportClient, row: ReportOrder, through: datetime, *, is_done: bool) -> None:
+    async def _send_through(self, client: VenClient, row: ReportOrder, through: datetime, *, is_done: bool) -> None:
         order = row.order
         if order.is_history or order.is_once:
             return
@@ -292,7 +287,7 @@ class ReportService20b:
             del kept[at]
 
     async def _report(
-        self, client: ReportClient, row: ReportOrder, told: Sequence[Told], *, through: datetime, is_done: bool
+        self, client: VenClient, row: ReportOrder, told: Sequence[Told], *, through: datetime, is_done: bool
     ) -> None:
         element = content.update_object(
             request_id=secrets.token_hex(8), report_id=secrets.token_hex(8), order_id=row.order_id,
@@ -320,7 +315,7 @@ class ReportService20b:
         return report_orders.running_orders(operator=self.operator)
 
     def _resources(self) -> list[Resource]:
-        return reporting.resources(with_sites=self.terms.with_sites)
+        return reporting.resources(operator=self.operator, with_sites=self.terms.with_sites)
 
     def _values(self, points: set[str], at: datetime) -> Sample:
         """Return the values of an instant for rIDs whose resource is still there."""
@@ -361,7 +356,7 @@ class ReportService20b:
                 told.append(Told(point, starts_at, figure, order.granularity_s))
         return told
 
-    async def _send(self, client: ReportClient, kind: str, **payload: Any) -> tuple[str | None, dict[str, Any]]:
+    async def _send(self, client: VenClient, kind: str, **payload: Any) -> tuple[str | None, dict[str, Any]]:
         fields = {"request_id": secrets.token_hex(8), **payload, "ven_id": client.ven_id}
         return await client.exchange_object("EiReport", signed_object(kind, **fields))
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 from markets import operations, queries
 from markets.openadr.operators import Config, ConfigurationInvalid, Ven3Config, VenConfig
 from markets.openadr.receiving import receive_list
+from markets.openadr.report_service20b import ReportService20b, report_terms
 from markets.openadr.ven20b import EventList, Standing, VenCallbacks, VenLoop, VenService
 from markets.openadr.ven_session import MessageRefused, wait_for_stop
 from sites.observability.health import Health
@@ -30,7 +31,7 @@ async def run_operators(declared: Sequence[Config], health: Health, stop: asynci
 
 def services_20b(config: VenConfig) -> list[VenService]:
     """Return what is spoken with a 2.0b VTN beside events."""
-    return []
+    return [ReportService20b(config.operator, report_terms())]
 
 
 async def _kept(config: Config, health: Health, stop: asyncio.Event) -> None:
