@@ -74,6 +74,12 @@ class StepFlows:
     """Purpose view [ug CO2e]: the service is moved out as a virtual export and virtual import fills it."""
     virtual_import_uwh: int
     virtual_import_ug: int
+    green_own_uwh: int
+    """Green energy in the discharge for own use [uWh at the AC terminals]."""
+    green_grid_uwh: int
+    """Of the discharge for the grid."""
+    stock_uwh: int
+    """Stored energy of both pools after the step [uWh]."""
 
     @property
     def swap_residual_ug(self) -> int:
@@ -123,6 +129,8 @@ def advance_step(
         step.charge_own_uwh,
         step.charge_grid_uwh,
     )
+    own = charge_pool(out_own.pool, step.charge_own_uwh, carbon.charge_own, green.charge_own, efficiency)
+    service = charge_pool(out_grid.pool, step.charge_grid_uwh, carbon.charge_grid, green.charge_grid, efficiency)
     flows = StepFlows(
         import_ug=import_ug,
         genset_ug=step.genset_ug,
@@ -133,9 +141,8 @@ def advance_step(
         purpose=purpose,
         virtual_import_uwh=virtual_uwh,
         virtual_import_ug=virtual_ug,
+        green_own_uwh=out_own.green_uwh,
+        green_grid_uwh=out_grid.green_uwh,
+        stock_uwh=own.energy_uwh + service.energy_uwh,
     )
-    return (
-        flows,
-        charge_pool(out_own.pool, step.charge_own_uwh, carbon.charge_own, green.charge_own, efficiency),
-        charge_pool(out_grid.pool, step.charge_grid_uwh, carbon.charge_grid, green.charge_grid, efficiency),
-    )
+    return flows, own, service
