@@ -16,7 +16,8 @@ from markets.core.events import DEFAULT_OPERATOR, EventStatus, OptType
 from markets.core.obligations import ProgramTerms, Reason
 from markets.core.products import Product, product_named
 from markets.core.settlement import ASSET_KIND, FLEET_KIND, REVERSAL_KIND, kind_of, reversal_body, run_of
-from markets.openadr.vtn20b import models as vtn20b_models  # noqa: F401 - Django finds an app's models here
+from markets.offers import models as offers_models  # noqa: F401 - Django finds an app's models here
+from markets.openadr.vtn20b import models as vtn20b_models  # noqa: F401 - likewise
 from markets.owners import OwnerShare  # noqa: F401 - likewise
 from markets.report_orders import ReportOrder  # noqa: F401 - likewise
 from sites.core.intervals import Interval

@@ -101,6 +101,7 @@ def receive_event(
     """
     if len(raw) > MAX_RAW_BYTES:
         raise ValueError(f"raw has {len(raw)} bytes, accepted: up to {MAX_RAW_BYTES}")
+    queries.lock_promises()
     program = queries.program_by_context(operator=event.operator, market_context=event.market_context)
     versions = MarketEvent.objects.select_for_update().filter(
         operator=event.operator, vtn_id=event.vtn_id, event_id=event.event_id
@@ -152,7 +153,7 @@ def withdraw_absent_events(
         event.reason = Reason.WITHDRAWN
         event.reason_text = f"absent from the operator's list at {at.isoformat()}; was {event.reason_text}"[:400]
         event.save(update_fields=["status", "reason", "reason_text"])
-        _release(obligation, at)
+        release_obligation(obligation, at)
         withdrawn.append(event.event_id)
     return withdrawn
 
@@ -314,7 +315,7 @@ def _apply(decision: Decision, row: MarketEvent, at: datetime) -> None:
     )
     if not decision.is_obligation:
         if obligation is not None:
-            _release(obligation, at)
+            release_obligation(obligation, at)
         return
     if row.program is None or decision.starts_at is None or decision.ends_at is None:
         raise ValueError(f"event {row} is accepted without program or window")
@@ -339,7 +340,7 @@ def _apply(decision: Decision, row: MarketEvent, at: datetime) -> None:
     obligation.save()
 
 
-def _release(obligation: Obligation, at: datetime) -> None:
+def release_obligation(obligation: Obligation, at: datetime) -> None:
     """Owe nothing from now on: not begun is cancelled, running ends now, ended stays as it is."""
     if obligation.status != Obligation.Status.OPEN or obligation.ends_at <= at:
         return

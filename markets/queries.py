@@ -58,6 +58,12 @@ def recent_events(*, limit: int = 50) -> QuerySet[MarketEvent]:
     return MarketEvent.objects.select_related("program").defer("raw").order_by("-received_at", "-pk")[:limit]
 
 
+def lock_promises() -> None:
+    """Let no other transaction promise anything until this one has ended: what is free is counted only once."""
+    # SQLite needs no lock: there a transaction that writes is alone from its beginning on.
+    list(Program.objects.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
+
+
 def promised_kw(*, event: Event, program: Program) -> float:
     """Return what is owed to other events in this event's window and direction [kW].
 

@@ -29,6 +29,7 @@ from sites.metering.models import (
     WaveformRecord,
 )
 from sites.registry.models import Asset, Site
+from sites.registry.windows import closed_sites, reserves_kwh
 from sites.wire.records import unpack_samples
 
 _HALF: Final = 2**32
@@ -130,54 +131,77 @@ def countable(*, at: datetime, fresh_within_s: float) -> Q:
 
 
 def fleet_envelopes(
-    *, at: datetime, fresh_within_s: float, program: str, holds_without_link: bool = True
+    *,
+    at: datetime,
+    fresh_within_s: float,
+    program: str | None,
+    holds_without_link: bool = True,
+    window: Interval | None = None,
 ) -> list[OperatingEnvelope]:
-    """Return the envelopes of the program's sites that can be counted on, by site_id.
+    """Return the envelopes of the program's sites that can be counted on in a window, by site_id.
+
+    Without a program those of all sites; without a window at the instant alone.
 
     Left out are sites whose newest value is older than ``fresh_within_s``, sites that did not send an
     envelope, and sites that are not on the grid: an island gives nothing to it. Left out too, unless
     ``holds_without_link`` is false, are sites that release their assignment at a lost link: nothing that must be
     there without a network can be promised with them. A site is counted on for no more than its enrolled
-    battery: one that claims the fleet's power would get the fleet's share.
+    battery: one that claims the fleet's power would get the fleet's share. The owner comes first: a site that is
+    opted out or maintained at any time of the window is left out, and a higher reserve is kept from its energy.
     """
+    period = window or Interval(at, at + timedelta(microseconds=1))
     rows = LiveState.objects.filter(
         countable(at=at, fresh_within_s=fresh_within_s),
-        site__enrollments__program=program,
         discharge_kw__isnull=False,
         charge_kw__isnull=False,
         usable_energy_kwh__isnull=False,
         absorbable_energy_kwh__isnull=False,
     )
+    if program is not None:
+        rows = rows.filter(site__enrollments__program=program)
     if holds_without_link:
         rows = rows.filter(site__loss_of_link=Site.LossOfLink.HOLD)
     names = ("discharge_kw", "charge_kw", "usable_energy_kwh", "absorbable_energy_kwh")
     values = list(rows.order_by("site__site_id").values_list("site__site_id", "measured_at", *names))
+    closed = closed_sites(period=period)
+    values = [row for row in values if row[0] not in closed]
     enrolled = _enrolled_batteries(site_ids={row[0] for row in values})
+    reserves = reserves_kwh(period=period)
     return [
-        OperatingEnvelope(site_id, measured_at, *_bounded(amounts, *enrolled.get(site_id, (0.0, 0.0))))
+        OperatingEnvelope(
+            site_id,
+            measured_at,
+            *_bounded(amounts, *enrolled.get(site_id, (0.0, 0.0, 0.0)), reserve_kwh=reserves.get(site_id, 0.0)),
+        )
         for site_id, measured_at, *amounts in values
     ]
 
 
-def _enrolled_batteries(*, site_ids: set[str]) -> dict[str, tuple[float, float]]:
-    """Return each site's enrolled battery power [kW] and energy [kWh]."""
+def _enrolled_batteries(*, site_ids: set[str]) -> dict[str, tuple[float, float, float]]:
+    """Return each site's enrolled battery power [kW], energy and reserve [kWh]."""
     rows = (
         Asset.objects.filter(kind=Asset.Kind.BATTERY, site__site_id__in=site_ids)
         if len(site_ids) <= 500
         else (Asset.objects.filter(kind=Asset.Kind.BATTERY))
     )
-    sums = rows.order_by().values_list("site__site_id").annotate(Sum("rated_kw"), Sum("capacity_kwh"))
-    return {site_id: (rated_kw, capacity_kwh) for site_id, rated_kw, capacity_kwh in sums}
+    sums = (
+        rows.order_by().values_list("site__site_id").annotate(Sum("rated_kw"), Sum("capacity_kwh"), Sum("reserve_kwh"))
+    )
+    return {site_id: (rated_kw, capacity_kwh, kept_kwh) for site_id, rated_kw, capacity_kwh, kept_kwh in sums}
 
 
-def _bounded(amounts: list[float], rated_kw: float, capacity_kwh: float) -> list[float]:
+def _bounded(
+    amounts: list[float], rated_kw: float, capacity_kwh: float, kept_kwh: float, *, reserve_kwh: float
+) -> list[float]:
     """Return powers and energies cut to what the enrolled battery can do, whatever its site says.
 
-    Twice the rating: a battery that charges at it can swing to discharging at it.
+    Twice the rating: a battery that charges at it can swing to discharging at it. Its site tells the energy above the
+    enrolled reserve; what the owner keeps for now beyond that is taken off.
     """
-    discharge_kw, charge_kw, *energies = amounts
+    discharge_kw, charge_kw, usable_kwh, absorbable_kwh = amounts
     power_kw = 2.0 * rated_kw
-    return [min(discharge_kw, power_kw), min(charge_kw, power_kw), *(min(energy, capacity_kwh) for energy in energies)]
+    usable_kwh = max(0.0, min(usable_kwh, capacity_kwh) - max(0.0, reserve_kwh - kept_kwh))
+    return [min(discharge_kw, power_kw), min(charge_kw, power_kw), usable_kwh, min(absorbable_kwh, capacity_kwh)]
 
 
 def latest_intervals(*, period: Interval | None = None) -> QuerySet[MeterInterval]:

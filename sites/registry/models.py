@@ -6,6 +6,8 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 
+from sites.registry import windows  # noqa: F401 - Django finds an app's models here
+
 SITE_ID = RegexValidator(r"^[A-Za-z0-9_-]{1,64}\Z", "accepted: 1 to 64 of A-Z a-z 0-9 _ -")
 
 
@@ -14,6 +16,24 @@ class GatewayKind(models.Model):
 
     name = models.CharField(max_length=64, unique=True)
     rules = models.JSONField(default=list)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class FeederGroup(models.Model):
+    """Sites behind one feeder or transformer, which together may give service only up to a limit."""
+
+    name = models.CharField(max_length=64, unique=True, validators=[SITE_ID])
+    parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="inside")
+    """The group that it stands in; its limits hold for this one's sites too."""
+    up_kw = models.FloatField(validators=[MinValueValidator(0.0)])
+    """The most service power into the grid, of all its sites together [kW]."""
+    down_kw = models.FloatField(validators=[MinValueValidator(0.0)])
+    """The same out of the grid [kW]."""
+
+    class Meta:
+        ordering = ["name"]
 
     def __str__(self) -> str:
         return self.name
@@ -43,6 +63,8 @@ class Site(models.Model):
     enrolled_at = models.DateTimeField()
     gateway = models.ForeignKey(GatewayKind, on_delete=models.PROTECT, null=True, blank=True, related_name="sites")
     """Set where somebody else's gateway speaks for the site; none for our own edge."""
+    feeder = models.ForeignKey(FeederGroup, on_delete=models.PROTECT, null=True, blank=True, related_name="sites")
+    """Set where its grid's operator limits what it gives together with others."""
 
     class Meta:
         ordering = ["site_id"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from django.db.models import QuerySet
 
-from sites.registry.models import Asset, Enrollment, GatewayKind, Site
+from sites.core.feeders import NONE, Feeders, no_feeders
+from sites.registry.models import Asset, Enrollment, FeederGroup, GatewayKind, Site
 from sites.wire.foreign import GatewayMap, rules_from
 
 
@@ -47,3 +49,19 @@ def site_directory(*, partitions: Iterable[int]) -> dict[str, SiteKeys]:
         if site_id in found:
             found[site_id].assets[name] = pk
     return found
+
+
+def feeders_of(*, site_ids: Sequence[str]) -> Feeders:
+    """Return the feeder groups with their limits, and in which of them each site stands, in the order given."""
+    groups = list(FeederGroup.objects.order_by("pk").values_list("pk", "parent_id", "up_kw", "down_kw"))
+    if not groups:
+        return no_feeders(len(site_ids))
+    place = {pk: number for number, (pk, *_) in enumerate(groups)}
+    rows = Site.objects.filter(feeder__isnull=False).order_by().values_list("site_id", "feeder_id")
+    of_site = dict(rows)
+    return Feeders(
+        of_site=np.array([place[of_site[name]] if name in of_site else NONE for name in site_ids], dtype=np.intp),
+        parent=np.array([NONE if parent is None else place[parent] for _, parent, *_ in groups], dtype=np.intp),
+        up_kw=np.array([row[2] for row in groups]),
+        down_kw=np.array([row[3] for row in groups]),
+    )

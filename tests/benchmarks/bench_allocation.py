@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 
-from vpp.dispatch.allocation import allocate
+from sites.core.allocation import allocate
 
 LIMITS_MS = {10_000: 10.0, 100_000: 100.0}
 RUNS = 15

@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.bench_arming import MOST_TIMES_BARE, measure
 from benchmarks.fleet_rows import Benchmark, Options, Row
 
-from vpp.dispatch.allocation import allocate
+from sites.core.allocation import allocate
 
 ALLOCATIONS = {10_000: 10.0, 100_000: 100.0}
 """Most time for so many sites [ms]."""

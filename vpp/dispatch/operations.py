@@ -6,7 +6,7 @@ import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 from django.conf import settings
@@ -15,15 +15,19 @@ from django.db import transaction
 from markets.core.products import PRODUCTS
 from markets.core.products import Kind as ProductKind
 from markets.models import Obligation
+from markets.offers.queries import sold_sites
+from sites.core.allocation import WATT_KW, Allocation, FloatArray, allocate
 from sites.core.curves import CurveError, ResponseCurve, curve_named
 from sites.core.envelope import OperatingEnvelope
+from sites.core.feeders import limited_kw
 from sites.core.intervals import Interval
 from sites.core.streams import StreamProduct, stream_product
 from sites.core.synchronous import synchronous_area
 from sites.metering.queries import fleet_envelopes
+from sites.registry.queries import feeders_of
+from sites.registry.windows import closed_sites
 from sites.wire.topics import signal_topic
 from vpp.dispatch import leases, queries
-from vpp.dispatch.allocation import WATT_KW, Allocation, allocate
 from vpp.dispatch.desiring import MakeBody, curve_bodies, desire, stream_bodies
 from vpp.dispatch.freezing import FreezeWatch
 from vpp.dispatch.models import Dispatch, Kind, SiteAssignment
@@ -60,7 +64,8 @@ def arm_obligation(*, obligation: Obligation, at: datetime, token: int | None = 
         held = Dispatch.objects.filter(dispatch_id=obligation.dispatch_id).first()
         if held is not None and held.obligation_revision >= obligation.revision:
             return held
-        envelopes = _free_envelopes(duty=duty, dispatch=held, at=at)
+        window = _ahead(obligation, at)
+        envelopes = _free_envelopes(duty=duty, dispatch=held, at=at, window=window, obligation=obligation)
         target_kw = _target_kw(obligation.power_kw, duty)
         allocation = allocate(target_kw, _sustainable_kw(envelopes, duty), minimum_kw=WATT_KW)
         if not allocation.power_kw.any():
@@ -101,7 +106,7 @@ def open_stream(
         if held is not None:
             return held
         duty = _duty_of_stream(product)
-        envelopes = _free_envelopes(duty=duty, dispatch=None, at=at)
+        envelopes = _free_envelopes(duty=duty, dispatch=None, at=at, window=window)
         allocation = allocate(_target_kw(power_kw, duty), _sustainable_kw(envelopes, duty), minimum_kw=WATT_KW)
         if not allocation.power_kw.any():
             raise NothingToArm(
@@ -143,13 +148,19 @@ def review_dispatch(
         dispatch = Dispatch.objects.get(pk=dispatch.pk)
         now = queries.standing(dispatch=dispatch, at=at)
         _note_lack(dispatch, firm_kw=now.firm_kw, at=at)
+        if dispatch.status == Dispatch.Status.OPEN and (kept_out := _kept_out(dispatch, now, at)):
+            # The owner comes first, also while the frequency is away; others take over at the next look.
+            released = desire(dispatch=dispatch, make_body=_bodies(dispatch), powers_kw=kept_out, at=at)
+            return Review(now.firm_kw, now.upper_kw, released, False)
         areas = {synchronous_area(zone) for zone, _ in now.deviations_hz}
         freeze.note([(synchronous_area(zone), hz) for zone, hz in now.deviations_hz], at=at)
         is_frozen = dispatch.starts_at <= at and (not areas or freeze.is_frozen(areas, at=at))
         if dispatch.status != Dispatch.Status.OPEN or is_frozen:
             return Review(now.firm_kw, now.upper_kw, 0, is_frozen)
         duty = _duty_of(dispatch.kind, dispatch.product)
-        envelopes = _free_envelopes(duty=duty, dispatch=dispatch, at=at)
+        envelopes = _free_envelopes(
+            duty=duty, dispatch=dispatch, at=at, window=_ahead(dispatch, at), obligation=dispatch.obligation
+        )
         site_ids, fleet = _fleet(now, envelopes, duty, turns)
         terms = Terms(dispatch.power_kw, _target_kw(dispatch.power_kw, duty), _limit_kw(dispatch.power_kw, duty))
         wanted_kw = reshared(fleet, terms)
@@ -157,6 +168,18 @@ def review_dispatch(
         powers_kw = {site_ids[place]: round(float(wanted_kw[place]), 6) for place in changed}
         count = desire(dispatch=dispatch, make_body=_bodies(dispatch), powers_kw=powers_kw, at=at)
         return Review(now.firm_kw, now.upper_kw, count, False)
+
+
+def _kept_out(dispatch: Dispatch, now: queries.Standing, at: datetime) -> dict[str, float]:
+    """Return no power for each armed site whose owner keeps it out of what is left of the window, by site_id [kW]."""
+    closed = closed_sites(period=_ahead(dispatch, at))
+    asked = {now.site_ids[site] for site, power_kw in now.asked_kw.items() if power_kw > 0.0}
+    return dict.fromkeys(sorted(asked & closed.keys()), 0.0)
+
+
+def _ahead(row: Obligation | Dispatch, at: datetime) -> Interval:
+    """Return what is left of a window; of one that has ended its last instant."""
+    return Interval(max(row.starts_at, min(at, row.ends_at - timedelta(microseconds=1))), row.ends_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,9 +326,12 @@ def _target_kw(power_kw: float, duty: Duty) -> float:
     return min(power_kw / (1.0 - float(settings.DROPOUT_MARGIN)), _limit_kw(power_kw, duty))
 
 
-def _free_envelopes(*, duty: Duty, dispatch: Dispatch | None, at: datetime) -> list[OperatingEnvelope]:
+def _free_envelopes(
+    *, duty: Duty, dispatch: Dispatch | None, at: datetime, window: Interval, obligation: Obligation | None = None
+) -> list[OperatingEnvelope]:
     """Return what the product's fresh sites have left beside their assignment of the other kind.
 
+    Of an award the sites of the unit that was sold; of any the sites whose owner does not keep them out of the window.
     Without those that another dispatch of this kind has armed: a site holds one of each, so arming it for a second
     would take it from the first. A site that releases at a lost link may serve a stream.
     """
@@ -314,11 +340,12 @@ def _free_envelopes(*, duty: Duty, dispatch: Dispatch | None, at: datetime) -> l
     others = queries.asked(at=at, kind=Kind.STREAM if is_curve else Kind.CURVE)
     duties = {product: _duty_beside(kind, product) for _, kind, product in others.values()}
     envelopes = fleet_envelopes(
-        at=at, fresh_within_s=settings.FRESH_WITHIN_S, program=duty.product, holds_without_link=is_curve
+        at=at, fresh_within_s=settings.FRESH_WITHIN_S, program=duty.product, holds_without_link=is_curve, window=window
     )
+    sold = None if obligation is None else sold_sites(obligation=obligation)
     free = []
     for envelope in envelopes:
-        if envelope.site_id in busy:
+        if envelope.site_id in busy or (sold is not None and envelope.site_id not in sold):
             continue
         power_kw, _, product = others.get(envelope.site_id, (0.0, "", ""))
         free.append(_beside(envelope, power_kw, duties[product]) if power_kw else envelope)
@@ -346,8 +373,10 @@ def _beside(envelope: OperatingEnvelope, power_kw: float, duty: Duty) -> Operati
     )
 
 
-def _sustainable_kw(envelopes: Sequence[OperatingEnvelope], duty: Duty) -> list[float]:
-    return [envelope.sustainable_kw(duty.sustain_s, duty.sign) for envelope in envelopes]
+def _sustainable_kw(envelopes: Sequence[OperatingEnvelope], duty: Duty) -> FloatArray:
+    """Return what each site can keep up, so that no feeder's sites together pass its limit [kW]."""
+    each_kw = np.array([envelope.sustainable_kw(duty.sustain_s, duty.sign) for envelope in envelopes])
+    return limited_kw(each_kw, feeders_of(site_ids=[envelope.site_id for envelope in envelopes]), duty.sign)
 
 
 def _by_site(envelopes: Sequence[OperatingEnvelope], allocation: Allocation) -> dict[str, float]:

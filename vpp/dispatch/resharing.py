@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vpp.dispatch.allocation import WATT_KW, FloatArray, allocate
+from sites.core.allocation import WATT_KW, FloatArray, allocate
 
 WORTH_REPLACING: Final = 0.01
 """A missing share smaller than this part of the obligation is not worth arming sites anew."""

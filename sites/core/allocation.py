@@ -1,4 +1,4 @@
-"""Share an obligation among sites by what each can keep up: pure, vectorized water-filling."""
+"""Share a power among sites by what each can keep up: pure, vectorized water-filling."""
 
 from __future__ import annotations
 

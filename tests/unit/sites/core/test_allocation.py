@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vpp.dispatch.allocation import AllocationError, allocate
+from sites.core.allocation import AllocationError, allocate
 
 WATT_KW = 1e-3
 powers = st.one_of(st.just(0.0), st.floats(1e-6, 1e4))

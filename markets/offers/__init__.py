@@ -1,0 +1,1 @@
+"""From offer to award: units, evidence, offers, locked baselines, awards, redeclarations."""
