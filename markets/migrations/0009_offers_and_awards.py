@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('markets', '0008_obligations_in_steps'),
-        ('registry', '0005_feeders_and_windows'),
+        ('registry', '0006_feeders_and_windows'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

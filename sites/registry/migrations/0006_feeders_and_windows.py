@@ -11,7 +11,7 @@ from sites.ledger.migration import append_only
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('registry', '0004_meters'),
+        ('registry', '0005_market_desk'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
