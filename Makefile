@@ -3,7 +3,7 @@ SHELL := bash
 ARGS ?=
 PY := .venv/bin/python
 
-.PHONY: install services demo test test-long check bench bench-fleet bench-market lock clean
+.PHONY: install services demo test test-long check bench bench-fleet bench-market bench-carbon lock clean
 
 install:
 	@deploy/setup/install.sh
@@ -36,6 +36,9 @@ bench-fleet: install services
 
 bench-market: install services
 	$(PY) -m tests.benchmarks.market $(ARGS)
+
+bench-carbon: install
+	$(PY) -m tests.benchmarks.carbon $(ARGS)
 
 # Made again only when pyproject.toml changes; hashes for every file of a release, no index address.
 LOCK := .venv/bin/uv pip compile --quiet --generate-hashes --no-header --no-annotate --no-emit-index-url \
