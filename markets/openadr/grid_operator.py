@@ -5,7 +5,7 @@
 
 Commands on stdin, one JSON object a line: ``event`` (a known event_id makes a modification),
 ``cancel``, ``forget`` (drop from the list without a word), ``stop``; the end of stdin stops too.
-Events on stdout: ``ready``, ``registered``, ``event_delivered``, ``opt``, ``error``.
+Events on stdout: ``ready``, ``registered``, ``reports_offered``, ``event_delivered``, ``opt``, ``report``, ``error``.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import argparse
 import asyncio
 import json
 import logging
+import math
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TextIO
 from uuid import uuid4
 
@@ -40,6 +42,8 @@ class GridOperator:
     ven_fingerprint: str
     vtn_id: str
     out: TextIO
+    report_s: int = 0
+    """Telemetry is asked for this often [s]; 0: not at all."""
     registration_id: str | None = None
     sent_at: dict[str, float] = field(default_factory=dict)
     """Monotonic instant at which each event's newest version was given."""
@@ -71,6 +75,7 @@ class GridOperator:
             show_fingerprint=False,
         )
         self.server.add_handler("on_create_party_registration", self.register)
+        self.server.add_handler("on_register_report", self.ask_for_report)
         _keep_answering_without_events(self.server.services["event_service"])
         return self.server
 
@@ -96,6 +101,23 @@ class GridOperator:
         self.registration_id = self.registration_id or f"reg-{uuid4()}"
         self.say("registered", ven_name=self.ven_name, ven_id=self.ven_id, registration_id=self.registration_id)
         return self.ven_id, self.registration_id
+
+    async def ask_for_report(self, report: dict[str, Any]) -> list[tuple[Any, ...] | None] | None:
+        """Ask for all points of a report of numbers that our VEN offers, each ``report_s``.
+
+        A TELEMETRY_STATUS is not asked for: openleadr's VTN fails at a payload that is no number.
+        """
+        points = [description["r_id"] for description in report["report_descriptions"]]
+        self.say("reports_offered", report_name=report["report_name"], points=points)
+        if not self.report_s or report["report_name"] != "METADATA_TELEMETRY_USAGE":
+            return None
+        every = timedelta(seconds=self.report_s)
+        return [(r_id, partial(self.reported, r_id), every, every) for r_id in points]
+
+    def reported(self, r_id: str, values: Sequence[tuple[datetime, float]]) -> None:
+        """Write what came for one point; a value that is missing is null."""
+        for at, value in values:
+            self.say("report", point=r_id, measured_at=at.isoformat(), value=value if math.isfinite(value) else None)
 
     def obey(self, command: dict[str, Any]) -> None:
         """Carry out one command; raises CommandInvalid."""
@@ -222,7 +244,9 @@ def _keep_answering_without_events(service: EventService) -> None:
 
 async def run(arguments: argparse.Namespace, out: TextIO) -> None:
     """Serve until ``stop`` or the end of stdin."""
-    operator = GridOperator(arguments.ven_name, arguments.ven_fingerprint, arguments.vtn_id, out)
+    operator = GridOperator(
+        arguments.ven_name, arguments.ven_fingerprint, arguments.vtn_id, out, report_s=arguments.report_s
+    )
     server = operator.start(arguments)
     await server.run()
     host, port = server.app_runner.addresses[0][:2]
@@ -270,13 +294,22 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--key")
     parser.add_argument("--ca")
     parser.add_argument("--plain", action="store_true", help="HTTP without TLS, on 127.0.0.1 only")
+    parser.add_argument("--report-s", type=int, default=0, help="telemetry is asked for this often [s], 0: not at all")
     arguments = parser.parse_args(argv)
+    fault = transport_fault(arguments)
+    if fault:
+        parser.error(fault)
+    return arguments
+
+
+def transport_fault(arguments: argparse.Namespace) -> str:
+    """Return what is wrong with the transport that is asked for; empty when nothing is."""
     if arguments.plain and arguments.host != "127.0.0.1":
-        parser.error(f"--plain on {arguments.host}, accepted: 127.0.0.1 only")
+        return f"--plain on {arguments.host}, accepted: 127.0.0.1 only"
     # Without --ca openleadr would serve without checking client certificates, and say nothing.
     if not arguments.plain and not (arguments.cert and arguments.key and arguments.ca and arguments.ven_fingerprint):
-        parser.error("--cert, --key, --ca and --ven-fingerprint are needed, or --plain on 127.0.0.1")
-    return arguments
+        return "--cert, --key, --ca and --ven-fingerprint are needed, or --plain on 127.0.0.1"
+    return ""
 
 
 def main() -> None:
