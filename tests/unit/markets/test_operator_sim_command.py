@@ -16,7 +16,7 @@ from markets.openadr.operator_script import BUILT_IN, read_script
         (["--plain", "--speed", "0"], "--speed is 0, accepted: 0.001 to 100000"),
         (["--plain", "--speed", "nan"], "--speed is nan"),
         (["--plain", "--speed", "50000"], "morning-low lasts 0.072 s at speed 50000, accepted: 1 s and more"),
-        (["--plain", "--host", "0.0.0.0"], "--plain on 0.0.0.0, accepted: 127.0.0.1 only"),
+        (["--plain", "--host", "192.0.2.1"], "--plain on 192.0.2.1, accepted: 127.0.0.1 only"),
         ([], "--cert, --key, --ca and --ven-fingerprint are needed, or --plain on 127.0.0.1"),
         (["--plain", "--wait-s", "0"], "no VEN 'open-vpp' registered"),
     ],
