@@ -14,9 +14,10 @@ from markets.core import course
 from markets.core.course import Course
 from markets.core.events import DEFAULT_OPERATOR, EventStatus, OptType
 from markets.core.obligations import ProgramTerms, Reason
-from markets.core.products import Product, product_named
+from markets.core.products import Kind, Product, product_named
 from markets.core.settlement import ASSET_KIND, FLEET_KIND, REVERSAL_KIND, kind_of, reversal_body, run_of
-from markets.offers import models as offers_models  # noqa: F401 - Django finds an app's models here
+from markets.obligation_changes import ObligationChange  # noqa: F401 - Django finds an app's models here
+from markets.offers import models as offers_models  # noqa: F401 - likewise
 from markets.openadr.vtn20b import models as vtn20b_models  # noqa: F401 - likewise
 from markets.owners import OwnerShare  # noqa: F401 - likewise
 from markets.report_orders import ReportOrder  # noqa: F401 - likewise
@@ -51,6 +52,8 @@ class Program(models.Model):
     unit_kw = models.FloatField(default=1.0, validators=[MinValueValidator(1e-6)])
     """Meaning of one unit of a payload that carries no unit of its own [kW]."""
     allows_part = models.BooleanField(default=False)
+    is_emergency = models.BooleanField(default=False)
+    """Its events go before those of economic programs (``markets.core.precedence``)."""
     min_power_kw = models.FloatField(default=1.0, validators=[MinValueValidator(1e-3)])
     min_notice_s = models.FloatField(default=2.0, validators=[MinValueValidator(0.0)])
     """Shortest time from decision to start [s]."""
@@ -70,11 +73,13 @@ class Program(models.Model):
     @property
     def terms(self) -> ProgramTerms:
         """What the decision needs to know."""
+        product = self.catalogue_row
+        is_instruction = product.kind is Kind.INSTRUCTION
         return ProgramTerms(
             name=self.name,
             market_context=self.market_context,
             product=self.product,
-            dispatch_prefix=self.catalogue_row.dispatch_prefix,
+            dispatch_prefix=product.dispatch_prefix,
             signal_name=self.signal_name,
             signal_type=self.signal_type,
             signal_sign=self.signal_sign,
@@ -82,6 +87,9 @@ class Program(models.Model):
             allows_part=self.allows_part,
             min_power_kw=self.min_power_kw,
             min_notice_s=self.min_notice_s,
+            is_stepped=is_instruction,
+            is_two_way=is_instruction and product.sign == 0,
+            is_limit=product.kind is Kind.LIMIT,
         )
 
     @property
@@ -146,6 +154,12 @@ class MarketEvent(models.Model):
     """Size of the service asked for [kW]."""
     available_kw = models.FloatField()
     """What the fleet could keep up when it was decided [kW]."""
+    priority = models.BigIntegerField(default=0)
+    """OpenADR: 1 is the highest, 0 none."""
+    placed_at = models.DateTimeField(null=True)
+    """Since when it stands as it is, which counts among equals; None: from its receipt on."""
+    asked = models.JSONField(default=dict, blank=True)
+    """What a readable event asks for (``markets.owing.stored_asked``)."""
 
     class Meta:
         ordering = ["received_at", "pk"]

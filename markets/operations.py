@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,10 +11,11 @@ from typing import Final
 
 from django.db import transaction
 
-from markets import queries
+from markets import owing, queries
+from markets.considering import considered_event, keep_claim
 from markets.core.events import DEFAULT_OPERATOR, Event, EventStatus, OptType
-from markets.core.obligations import Decision, Reason, decide
-from markets.core.products import Basis, Kind, product_named
+from markets.core.obligations import Decision, Reason
+from markets.core.products import Basis, product_named
 from markets.core.settlement import ContractedShare
 from markets.models import (
     MAX_RAW_BYTES,
@@ -26,15 +26,13 @@ from markets.models import (
     Registration,
     Statement,
 )
+from markets.rearranging import rearrange
 from markets.settling import book_settlement, computed_run, is_changed, require_run
 from sites.core import observe
 from sites.core.curves import Direction
 
 log = logging.getLogger(__name__)
 
-_PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,64}\Z")
-_TOPIC_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,56}\Z")
-"""A stream's name is the last level of its topic, with the product's prefix before it."""
 _KEPT_BYTES: Final = 65_536
 _KEPT_REFUSALS: Final = 1_000
 
@@ -96,8 +94,9 @@ def receive_event(
 
     ``raw`` is the event's own element, ``message_hash`` the SHA-256 [hex] over the message around it.
     ``available_kw`` is what the fleet can keep up for the product's duration, less its drop-out
-    margin; what is promised to other events in the same time and direction is taken off here. A
-    version already decided gets the same answer again and changes nothing.
+    margin; what goes before it in the same time and direction is taken off here, and those that it goes
+    before are given what is left (``markets.core.precedence``). A version already decided gets the answer
+    that stands by now, and changes nothing.
     """
     if len(raw) > MAX_RAW_BYTES:
         raise ValueError(f"raw has {len(raw)} bytes, accepted: up to {MAX_RAW_BYTES}")
@@ -121,11 +120,13 @@ def receive_event(
             status=MarketEvent.Status.IGNORED,
         )  # fmt: skip
         return stale
-    decision = _decided(event, program, available_kw, at)
+    considered = considered_event(event, program, available_kw, at, held=held)
     versions.filter(status=MarketEvent.Status.DECIDED).update(status=MarketEvent.Status.SUPERSEDED)
-    row = _store(event, program, raw, message_hash, decision, available_kw, received_at or at, at)
-    _apply(decision, row, at)
-    return decision
+    row = _store(event, program, raw, message_hash, considered.decision, available_kw, received_at or at, at)
+    keep_claim(row, considered)
+    owing.apply_decision(considered.decision, row, at)
+    rearrange(at=at, cause=row)
+    return considered.decision
 
 
 @transaction.atomic
@@ -139,6 +140,7 @@ def withdraw_absent_events(
     ``since``, our registration: a VTN that lost its memory asks for a new one, and what it forgot
     is still owed until it says otherwise.
     """
+    queries.lock_promises()
     gone = (
         Obligation.objects.select_for_update()
         .select_related("event")
@@ -153,8 +155,10 @@ def withdraw_absent_events(
         event.reason = Reason.WITHDRAWN
         event.reason_text = f"absent from the operator's list at {at.isoformat()}; was {event.reason_text}"[:400]
         event.save(update_fields=["status", "reason", "reason_text"])
-        release_obligation(obligation, at)
+        owing.release_obligation(obligation, at, start_after=owing.tolerance_of(event))
         withdrawn.append(event.event_id)
+    if withdrawn:
+        rearrange(at=at)
     return withdrawn
 
 
@@ -216,13 +220,6 @@ def settle_obligation(
         return book_settlement(obligation, computed, at)
 
 
-def _decided(event: Event, program: Program | None, available_kw: float, at: datetime) -> Decision:
-    free_kw = available_kw
-    if program is not None and event.starts_at is not None and event.duration is not None:
-        free_kw -= queries.promised_kw(event=event, program=program)
-    return decide(event, program.terms if program else None, free_kw, at)
-
-
 def _repeated(
     row: MarketEvent, event: Event, program: Program | None, raw: bytes, available_kw: float, at: datetime
 ) -> Decision:
@@ -238,7 +235,9 @@ def _repeated(
         return Decision(OptType.OPT_OUT, Reason.MODIFICATION_REPEATED, text)
     if row.status == MarketEvent.Status.WITHDRAWN:
         # Listed again after it was missing: as good as new.
-        _redecide(row, _decided(event, program, available_kw, at), at)
+        considered = considered_event(event, program, available_kw, at)
+        keep_claim(row, considered)
+        _redecide(row, considered.decision, at)
     return _held_decision(row)
 
 
@@ -247,7 +246,8 @@ def _redecide(row: MarketEvent, decision: Decision, at: datetime) -> None:
     row.opt_type, row.reason, row.reason_text = decision.opt, decision.reason, decision.text[:400]
     row.decided_at = at
     row.save(update_fields=["status", "opt_type", "reason", "reason_text", "decided_at"])
-    _apply(decision, row, at)
+    owing.apply_decision(decision, row, at)
+    rearrange(at=at, cause=row)
 
 
 def _held_decision(row: MarketEvent) -> Decision:
@@ -304,66 +304,8 @@ def _store(
         reason_text=decision.text[:400],
         requested_kw=decision.requested_kw,
         available_kw=available_kw,
+        priority=max(-(2**63), min(event.priority, 2**63 - 1)),
     )
-
-
-def _apply(decision: Decision, row: MarketEvent, at: datetime) -> None:
-    obligation = (
-        Obligation.objects.select_for_update()
-        .filter(event__operator=row.operator, event__vtn_id=row.vtn_id, event__event_id=row.event_id)
-        .first()
-    )
-    if not decision.is_obligation:
-        if obligation is not None:
-            release_obligation(obligation, at)
-        return
-    if row.program is None or decision.starts_at is None or decision.ends_at is None:
-        raise ValueError(f"event {row} is accepted without program or window")
-    if obligation is None:
-        Obligation.objects.create(
-            dispatch_id=_dispatch_id(row),
-            program=row.program,
-            event=row,
-            power_kw=decision.power_kw,
-            starts_at=decision.starts_at,
-            ends_at=decision.ends_at,
-            created_at=at,
-            changed_at=at,
-        )
-        return
-    obligation.program, obligation.event = row.program, row
-    obligation.power_kw = decision.power_kw
-    obligation.starts_at, obligation.ends_at = decision.starts_at, decision.ends_at
-    obligation.status = Obligation.Status.OPEN
-    obligation.revision += 1
-    obligation.changed_at = at
-    obligation.save()
-
-
-def release_obligation(obligation: Obligation, at: datetime) -> None:
-    """Owe nothing from now on: not begun is cancelled, running ends now, ended stays as it is."""
-    if obligation.status != Obligation.Status.OPEN or obligation.ends_at <= at:
-        return
-    if obligation.starts_at < at:
-        # What was held available up to now is still to be paid.
-        obligation.ends_at = at
-    else:
-        obligation.status = Obligation.Status.CANCELLED
-    obligation.revision += 1
-    obligation.changed_at = at
-    obligation.save(update_fields=["status", "ends_at", "revision", "changed_at"])
-
-
-def _dispatch_id(row: MarketEvent) -> str:
-    product = row.program.catalogue_row if row.program else None
-    prefix = product.dispatch_prefix if product else ""
-    plain = f"{prefix}-{row.event_id}"
-    accepted = _PLAIN_ID if product is None or product.kind is Kind.CURVE else _TOPIC_ID
-    if accepted.match(row.event_id) and not Obligation.objects.filter(dispatch_id=plain).exists():
-        return plain
-    # Ids are the operator's: odd characters, or two operators with the same one.
-    both = f"{row.operator}\n{row.vtn_id}\n{row.event_id}".encode()
-    return f"{prefix}-{hashlib.sha256(both).hexdigest()[:32]}"
 
 
 def _content_hash(event: Event) -> str:

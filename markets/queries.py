@@ -8,13 +8,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from django.db.models import QuerySet, Sum
+from django.db.models import QuerySet
 
-from markets.core.events import DEFAULT_OPERATOR, Event
-from markets.core.obligations import MAX_DURATION
+from markets.core.events import DEFAULT_OPERATOR
 from markets.core.settlement import FLEET_KIND, kind_of
 from markets.evidence import metered_spans
 from markets.models import GridSupportEntry, MarketEvent, Obligation, Program, Registration, Statement
+from markets.obligation_changes import ObligationChange
 from sites.core.intervals import Interval
 from sites.metering.queries import fleet_envelopes
 
@@ -48,6 +48,12 @@ def obligation_named(*, dispatch_id: str) -> Obligation | None:
     return Obligation.objects.select_related("program", "event").filter(dispatch_id=dispatch_id).first()
 
 
+def changes_to_tell(*, operator: str) -> QuerySet[ObligationChange]:
+    """Return the answers to an operator that changed since they were given, oldest first."""
+    rows = ObligationChange.objects.filter(told_at=None, event__operator=operator)
+    return rows.select_related("event", "obligation").order_by("changed_at", "pk")
+
+
 def recent_obligations(*, limit: int = 50) -> QuerySet[Obligation]:
     """Return the newest obligations of any status, latest start first."""
     return Obligation.objects.select_related("program", "event").order_by("-starts_at", "dispatch_id")[:limit]
@@ -62,26 +68,6 @@ def lock_promises() -> None:
     """Let no other transaction promise anything until this one has ended: what is free is counted only once."""
     # SQLite needs no lock: there a transaction that writes is alone from its beginning on.
     list(Program.objects.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
-
-
-def promised_kw(*, event: Event, program: Program) -> float:
-    """Return what is owed to other events in this event's window and direction [kW].
-
-    Overlapping windows are added up even where they do not overlap each other: never too little.
-    """
-    if event.starts_at is None or event.duration is None or abs(event.duration) > MAX_DURATION:
-        return 0.0
-    try:
-        ends_at = event.starts_at + event.duration
-    except OverflowError:
-        return 0.0
-    overlapping = Obligation.objects.filter(
-        status=Obligation.Status.OPEN,
-        starts_at__lt=ends_at,
-        ends_at__gt=event.starts_at,
-        program__signal_sign=program.signal_sign,
-    ).exclude(event__operator=event.operator, event__vtn_id=event.vtn_id, event__event_id=event.event_id)
-    return float(overlapping.aggregate(total=Sum("power_kw"))["total"] or 0.0)
 
 
 def available_kw(

@@ -125,7 +125,7 @@ def computed_settlement(
         "vtn_id": event.vtn_id,
         "event_id": event.event_id,
         "modification_number": event.modification_number,
-        "obligation_kw": settlement.kw_text(obligation.power_kw),
+        "obligation_kw": settlement.kw_text(obligation.settled_kw),
         "starts_at": instant_text(window.starts_at),
         "ends_at": instant_text(window.ends_at),
         "duration_s": f"{window.duration_s:.6f}",

@@ -78,6 +78,10 @@ class Event:
     """0: none given; else the lower the more urgent."""
     operator: str = DEFAULT_OPERATOR
     """Who sent it, by the connection it came over and not by what it says of itself."""
+    targets: tuple[tuple[str, str], ...] = ()
+    """(kind, name) of what it is meant for, such as ("resource_id", "site-0001"); none: all that the program has."""
+    start_after: timedelta | None = None
+    """Tolerance ``startafter``: start and end of a cancelled one are spread by lot over so long."""
 
     @property
     def content_key(self) -> str:
@@ -85,4 +89,7 @@ class Event:
 
         The status is left out: it walks from far to completed without a modification.
         """
-        return repr((self.market_context, self.starts_at, self.duration, self.signals, self.is_test))
+        asked = (self.market_context, self.starts_at, self.duration, self.signals, self.is_test)
+        # What an event may leave out was not told apart before it was read: those that leave it out keep their hash.
+        further = tuple(part for part in (self.priority, self.targets, self.start_after) if part)
+        return repr((*asked, *further))

@@ -67,6 +67,8 @@ class Claim:
     min_power_kw: float
     """Smallest power worth having [kW, > 0]."""
     caps: tuple[Cap, ...] = ()
+    is_sold: bool = False
+    """Awarded on an offer: counted whole, for whoever sold it declares anew what of it can be kept."""
 
     @property
     def rank(self) -> tuple[Any, ...]:
@@ -88,6 +90,13 @@ class OrderRule:
 
 
 ORDER: Final = (
+    OrderRule(
+        "sold",
+        "it was awarded on an offer of ours: what is sold is not given away",
+        "ours; an award is a contract, an event a request",
+        "U",
+        lambda claim: not claim.is_sold,
+    ),
     OrderRule(
         "emergency",
         "it serves an emergency program, the other an economic one",
@@ -156,6 +165,8 @@ def why_before(first: Claim, second: Claim) -> OrderRule:
 
 
 def _granted(claim: Claim, before: Sequence[tuple[str, Grant]]) -> Grant:
+    if claim.is_sold:
+        return Grant(tuple(piece.size_kw for piece in claim.pieces), claim.pieces, (), False)
     usable_kw = claim.available_kw if math.isfinite(claim.available_kw) else 0.0
     free_kw, given, rivals, is_capped = [], [], dict[str, None](), False
     for piece in claim.pieces:
@@ -197,11 +208,18 @@ def _least_free_kw(
 
 
 def _cut(piece: Piece, free_kw: float, claim: Claim) -> Piece:
-    if free_kw >= piece.size_kw:
-        return piece
-    # Whole kilowatts downwards: a part is a promise, not an estimate.
-    part_kw = float(math.floor(free_kw))
-    return piece.limited(part_kw if part_kw >= max(claim.min_power_kw, 1.0) else 0.0)
+    return piece.limited(part_kw(piece.size_kw, free_kw, claim.min_power_kw))
+
+
+def part_kw(asked_kw: float, free_kw: float, least_kw: float) -> float:
+    """Return what is given of a size where so much is free [kW]: all, or whole kilowatts downwards.
+
+    A part is a promise, not an estimate; below the least that is worth having it is nothing.
+    """
+    if free_kw >= asked_kw:
+        return asked_kw
+    part = float(math.floor(max(free_kw, 0.0)))
+    return part if part >= max(least_kw, 1.0) else 0.0
 
 
 def taken_kw(grants: Mapping[str, Grant], at: datetime, *, is_up: bool) -> float:

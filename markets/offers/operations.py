@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models import Sum
 
 from markets import queries as market_queries
+from markets.core.course import constant
 from markets.core.events import EventStatus, OptType
 from markets.core.headroom import stand
 from markets.core.obligations import Reason
@@ -32,7 +33,7 @@ from markets.models import MarketEvent, Obligation, Program
 from markets.offers import queries
 from markets.offers.forecast import Forecast
 from markets.offers.models import AggregationUnit, Award, BaselineSubmission, Offer, Qualification, Redeclaration
-from markets.operations import release_obligation
+from markets.owing import change_obligation, release_obligation
 from sites.core.intervals import Interval
 from sites.ledger.chain import canonical_json
 from sites.registry.models import Membership, Site
@@ -289,8 +290,7 @@ def _owe(row: Offer, award_id: str, price: Decimal, owed_kw: float, at: datetime
     )  # fmt: skip
     if held is not None:
         MarketEvent.objects.filter(pk=held.event_id).update(status=MarketEvent.Status.SUPERSEDED)
-        held.event, held.power_kw, held.revision, held.changed_at = event, owed_kw, held.revision + 1, at
-        held.save(update_fields=["event", "power_kw", "revision", "changed_at"])
+        change_obligation(held, held.window, constant(held.window, owed_kw), at, event=event)
         return held
     dispatch_id = f"{row.unit.product.dispatch_prefix}-{award_id}"
     if Obligation.objects.filter(dispatch_id=dispatch_id).exists():
@@ -336,10 +336,8 @@ def _redeclared(offer: Offer, at: datetime) -> Redeclaration | None:
         else f"{kept_kw:g} kW can be kept again of {awarded_kw:g} kW awarded"
     )
     if kept_kw > 0.0:
-        obligation.power_kw = kept_kw
-        obligation.revision += 1
-        obligation.changed_at = at
-        obligation.save(update_fields=["power_kw", "revision", "changed_at"])
+        # In its window from now on alone: what was held up to now is still to be paid.
+        change_obligation(obligation, obligation.window, constant(obligation.window, kept_kw), at)
     else:
         release_obligation(obligation, at)
     told = _concerned(offer, causes)
