@@ -106,6 +106,22 @@ TERMS: Final = (
 """The first that fits counts."""
 
 
+LONGEST_WINDOW: Final = timedelta(hours=24)
+FURTHEST_AHEAD: Final = timedelta(days=60)
+
+
+def require_window(window: Interval, at: datetime) -> None:
+    """Raise OfferRefused for a window that is over, that lasts too long, or that lies too far ahead."""
+    if window.ends_at <= at:
+        raise OfferRefused(f"the window ended at {window.ends_at.isoformat()}, accepted: later than {at.isoformat()}")
+    if window.duration > LONGEST_WINDOW:
+        raise OfferRefused(f"the window lasts {window.duration}, accepted: up to {LONGEST_WINDOW}")
+    if window.starts_at > at + FURTHEST_AHEAD:
+        raise OfferRefused(
+            f"the window starts at {window.starts_at.isoformat()}, accepted: up to {FURTHEST_AHEAD.days} days ahead"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What a unit showed in one test or event."""

@@ -26,6 +26,7 @@ from markets.core.offering import (
     gate_closes_at,
     hash_of,
     require_offer,
+    require_window,
     terms_of,
 )
 from markets.core.products import Basis
@@ -46,8 +47,6 @@ WORTH_DECLARING: Final = 0.01
 """A lack of less than this part of what is owed is within the margin's rounding and is not declared."""
 WORTH_RAISING: Final = 0.05
 """What can be kept again is declared from this part of the awards on, and only before the window begins."""
-LONGEST_WINDOW: Final = timedelta(hours=24)
-FURTHEST_AHEAD: Final = timedelta(days=60)
 
 
 @transaction.atomic
@@ -139,7 +138,7 @@ def submit_offer(
     What awards, events and open offers take in the window is not offered again. Raises OfferRefused or
     LiveSettlementRefused saying what is accepted.
     """
-    _require_window(window, at)
+    require_window(window, at)
     market_queries.lock_promises()
     found = queries.headroom(unit=unit, window=window, at=at, forecast=forecast)
     offered_kw = float(math.floor(found.net_kw)) if quantity_kw is None else quantity_kw
@@ -152,15 +151,6 @@ def submit_offer(
         quantity_kw=offered_kw, gross_kw=found.gross_kw, net_kw=found.net_kw, margin=found.margin, shares=found.shares,
         price=price, currency=unit.program.currency, submitted_at=at, submitted_by=by,
     )  # fmt: skip
-
-
-def _require_window(window: Interval, at: datetime) -> None:
-    if window.duration > LONGEST_WINDOW:
-        raise OfferRefused(f"the window lasts {window.duration}, accepted: up to {LONGEST_WINDOW}")
-    if window.starts_at > at + FURTHEST_AHEAD:
-        raise OfferRefused(
-            f"the window starts at {window.starts_at.isoformat()}, accepted: up to {FURTHEST_AHEAD.days} days ahead"
-        )
 
 
 @transaction.atomic
@@ -184,7 +174,7 @@ def submit_baseline(
 
     The same content again is the version that is held. Raises OfferRefused after the gate.
     """
-    _require_window(window, at)
+    require_window(window, at)
     closes_at = gate_closes_at(unit.program.product, window)
     if at >= closes_at:
         raise OfferRefused(

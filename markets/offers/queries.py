@@ -13,6 +13,7 @@ from django.db.models import Q, QuerySet
 
 from markets.core.eligibility import counted_kinds, eligibility
 from markets.core.headroom import BoolArray, Commitment, Demand, Room, Stood, behind_connection, sellable, stand
+from markets.core.offering import require_window
 from markets.core.product import Product
 from markets.models import Obligation
 from markets.offers.forecast import Forecast, Told, told_by_roll_ups, told_live
@@ -176,7 +177,11 @@ def headroom(
     *, unit: AggregationUnit, window: Interval, at: datetime, forecast: Forecast | None = None,
     but_for: Offer | None = None,
 ) -> Headroom:  # fmt: skip
-    """Return what a unit may still offer for a window beside awards, events and open offers."""
+    """Return what a unit may still offer for a window beside awards, events and open offers.
+
+    Raises OfferRefused for a window that nothing may be offered for.
+    """
+    require_window(window, at)
     zone = room_in(zone=unit.grid_zone, window=window, at=at, forecast=forecast)
     promises = promises_in(zone=unit.grid_zone, window=window, with_open_offers=True, but_for=but_for)
     margin = float(settings.DROPOUT_MARGIN)

@@ -73,6 +73,16 @@ def may_read_market(user: Any) -> bool:
     return role_of(user) in {DISPATCHER, AUDITOR, DESK}
 
 
+def may_trade(user: Any) -> bool:
+    """Tell whether a user may make units, offers, baselines and note awards: dispatchers and the market desk may."""
+    return role_of(user) in {DISPATCHER, DESK}
+
+
+def may_set_windows(user: Any, site: Site) -> bool:
+    """Tell whether a user may keep a site out of service for a while: dispatchers, and the site's owner."""
+    return role_of(user) in {DISPATCHER, OWNER} and visible_sites(user).filter(pk=site.pk).exists()
+
+
 def sites_in_settlements(user: Any) -> QuerySet[Site]:
     """Return the sites whose parts of settlements a user may read: all for who reads the market, an owner's own."""
     return Site.objects.all() if role_of(user) == DESK else visible_sites(user)
