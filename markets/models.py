@@ -146,6 +146,8 @@ class MarketEvent(models.Model):
     is_test = models.BooleanField(default=False)
     received_at = models.DateTimeField()
     decided_at = models.DateTimeField()
+    answered_at = models.DateTimeField(null=True)
+    """When the operator had our answer where that is a message of its own (OpenADR 3); None before, and for 2.0b."""
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.DECIDED)
     opt_type = models.CharField(max_length=6, choices=[(opt.value, opt.value) for opt in OptType])
     reason = models.CharField(max_length=32, choices=[(reason.value, reason.value) for reason in Reason])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -16,6 +14,7 @@ from markets.considering import considered_event, keep_claim
 from markets.core.events import DEFAULT_OPERATOR, Event, EventStatus, OptType
 from markets.core.obligations import Decision, Reason
 from markets.core.products import Basis, product_named
+from markets.core.program_seed import ProgramSeed
 from markets.core.settlement import ContractedShare
 from markets.models import (
     MAX_RAW_BYTES,
@@ -37,15 +36,6 @@ _KEPT_BYTES: Final = 65_536
 _KEPT_REFUSALS: Final = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class ProgramSeed:
-    """A program as `load_programs` sets it up."""
-
-    name: str
-    market_context: str
-    allows_part: bool = False
-
-
 DEFAULT_PROGRAMS: Final = (
     ProgramSeed("neso-dc-low", "http://grid-operator.example/programs/neso-dc-low"),
     ProgramSeed("neso-dc-high", "http://grid-operator.example/programs/neso-dc-high"),
@@ -56,17 +46,24 @@ def ensure_programs(*, seeds: Sequence[ProgramSeed] = DEFAULT_PROGRAMS) -> list[
     """Set up the programs that are missing and return all of them; existing ones stay as they are."""
     programs = []
     for seed in seeds:
-        row = product_named(seed.name)
+        row = product_named(seed.product_name)
         low = row.direction is Direction.LOW
         program, _ = Program.objects.get_or_create(
             name=seed.name,
             defaults={
+                "operator": seed.operator,
                 "market_context": seed.market_context,
                 "product": row.name,
-                "signal_sign": Program.SignalSign.NEGATIVE if low else Program.SignalSign.POSITIVE,
+                "signal_name": seed.signal_name,
+                "signal_type": seed.signal_type,
+                "signal_sign": seed.sign,
+                "unit_kw": seed.unit_kw,
                 "allows_part": seed.allows_part,
+                "min_power_kw": seed.min_power_kw,
+                "min_notice_s": seed.min_notice_s,
                 "currency": row.currency,
-                "sign_note": (
+                "sign_note": seed.sign_note
+                or (
                     "LOAD_DISPATCH delta in kW unless the signal carries its unit; "
                     + (
                         "negative: less consumption, power into the grid, our positive service"
@@ -177,6 +174,11 @@ def refuse_message(*, raw: bytes, source: str, error: str, detail: str, at: date
         RefusedMessage.objects.filter(pk__lte=row.pk - _KEPT_REFUSALS).delete()
 
 
+def keep_answered(*, event_pk: int, at: datetime) -> None:
+    """Keep that an operator had our answer to a version of an event (OpenADR 3, where it is a report)."""
+    MarketEvent.objects.filter(pk=event_pk).update(answered_at=at)
+
+
 def keep_registration(
     *, vtn_url: str, ven_name: str, ven_id: str, registration_id: str, poll_s: float, at: datetime
 ) -> Registration:
@@ -229,7 +231,7 @@ def _repeated(
             _redecide(row, Decision(OptType.OPT_IN, Reason.CANCELLED, "the operator cancelled the event"), at)
             MarketEvent.objects.filter(pk=row.pk).update(operator_status=event.status, raw=raw)
         return _held_decision(row)
-    if _content_hash(event) != row.content_hash:
+    if event.content_hash != row.content_hash:
         text = f"modification {event.modification_number} of {event.event_id} came again with other content"
         refuse_message(raw=raw, source=event.vtn_id, error=Reason.MODIFICATION_REPEATED, detail=text, at=at)
         return Decision(OptType.OPT_OUT, Reason.MODIFICATION_REPEATED, text)
@@ -244,8 +246,8 @@ def _repeated(
 def _redecide(row: MarketEvent, decision: Decision, at: datetime) -> None:
     row.status = MarketEvent.Status.DECIDED
     row.opt_type, row.reason, row.reason_text = decision.opt, decision.reason, decision.text[:400]
-    row.decided_at = at
-    row.save(update_fields=["status", "opt_type", "reason", "reason_text", "decided_at"])
+    row.decided_at, row.answered_at = at, None
+    row.save(update_fields=["status", "opt_type", "reason", "reason_text", "decided_at", "answered_at"])
     owing.apply_decision(decision, row, at)
     rearrange(at=at, cause=row)
 
@@ -293,7 +295,7 @@ def _store(
         market_context=event.market_context[:255],
         raw=raw,
         message_hash=message_hash,
-        content_hash=_content_hash(event),
+        content_hash=event.content_hash,
         operator_status=event.status[:16],
         is_test=event.is_test,
         received_at=received_at,
@@ -306,7 +308,3 @@ def _store(
         available_kw=available_kw,
         priority=max(-(2**63), min(event.priority, 2**63 - 1)),
     )
-
-
-def _content_hash(event: Event) -> str:
-    return hashlib.sha256(event.content_key.encode()).hexdigest()

@@ -124,6 +124,31 @@ def program_by_context(*, operator: str, market_context: str) -> Program | None:
     return Program.objects.filter(operator=operator, market_context=market_context).first()
 
 
+def event_version(*, event: Event) -> MarketEvent | None:
+    """Return the row that holds a version of an event."""
+    rows = MarketEvent.objects.filter(operator=event.operator, vtn_id=event.vtn_id, event_id=event.event_id)
+    return rows.filter(modification_number=event.modification_number).first()
+
+
+def modification_number(*, event: Event) -> int:
+    """Return the number of an event's version where the protocol gives none (OpenADR 3).
+
+    That of the version held when the same is asked, one more when something else is.
+    """
+    rows = MarketEvent.objects.filter(operator=event.operator, vtn_id=event.vtn_id, event_id=event.event_id)
+    held = rows.order_by("-modification_number").values_list("modification_number", "content_hash").first()
+    if held is None:
+        return 0
+    number, content_hash = held
+    return number if content_hash == event.content_hash else number + 1
+
+
+def owed_event_ids(*, operator: str, at: datetime) -> list[str]:
+    """Return the ids of an operator's events for which something is owed now or later."""
+    rows = Obligation.objects.filter(status=Obligation.Status.OPEN, ends_at__gt=at, event__operator=operator)
+    return list(rows.values_list("event__event_id", flat=True))
+
+
 def registration_at(*, vtn_url: str, ven_name: str) -> Registration | None:
     """Return our standing registration with a VTN."""
     return Registration.objects.filter(vtn_url=vtn_url, ven_name=ven_name).first()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -93,3 +94,8 @@ class Event:
         # What an event may leave out was not told apart before it was read: those that leave it out keep their hash.
         further = tuple(part for part in (self.priority, self.targets, self.start_after) if part)
         return repr((*asked, *further))
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 [64 hex] over ``content_key``."""
+        return hashlib.sha256(self.content_key.encode()).hexdigest()

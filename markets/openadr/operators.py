@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from markets.core.events import DEFAULT_OPERATOR
+from markets.core.program_seed import ProgramInvalid, ProgramSeed, program_seed
 
 MAX_FILE_BYTES: Final = 1_000_000
 MAX_OPERATORS: Final = 200
@@ -57,6 +58,8 @@ class VenConfig:
     vtn_fingerprint: str = ""
     poll_s: float = 1.0
     """Not more often than this [s], and not more often than the VTN asks for."""
+    programs: tuple[ProgramSeed, ...] = ()
+    """Declared with it; ``load_programs`` sets them up."""
 
     def __post_init__(self) -> None:
         _check_common(self.operator, self.url, self.ven_name, self.poll_s)
@@ -100,6 +103,8 @@ class Ven3Config:
     """Whether what was decided on an event is told by a report (OpenADR 3 has no opt)."""
     mqtt: str = field(default="", repr=False)
     """Address of the VTN's broker, ``mqtts://user:password@host:port?ca=FILE`` (3.1); empty: polls alone."""
+    programs: tuple[ProgramSeed, ...] = ()
+    """Declared with it; ``load_programs`` sets them up."""
 
     def __post_init__(self) -> None:
         _check_common(self.operator, self.url, self.ven_name, self.poll_s)
@@ -188,7 +193,17 @@ def read_operators(path: Path) -> list[Config]:
         if any((config.url, config.ven_name) == (other.url, other.ven_name) for other in declared):
             raise ConfigurationInvalid(where, f"url {config.url} stands twice for ven_name {config.ven_name}")
         declared.append(config)
+    _require_each_once(path, [seed for config in declared for seed in config.programs])
     return declared
+
+
+def _require_each_once(path: Path, seeds: list[ProgramSeed]) -> None:
+    names = [seed.name for seed in seeds]
+    contexts = [(seed.operator, seed.market_context) for seed in seeds]
+    for twice in [name for name in names if names.count(name) > 1]:
+        raise ConfigurationInvalid(f"{path}: program {twice}", "stands twice, accepted: each name once")
+    for operator, context in [held for held in contexts if contexts.count(held) > 1]:
+        raise ConfigurationInvalid(f"{path}: market_context {context}", f"stands twice with operator {operator}")
 
 
 def require_tls_address(key: str, url: str) -> None:
@@ -209,16 +224,17 @@ def _config(table: Mapping[str, Any], folder: Path) -> Config:
     if version not in VERSIONS:
         raise ConfigurationInvalid("version", f"is {version!r}, accepted: {', '.join(VERSIONS)}")
     made = VenConfig if version == "2.0b" else Ven3Config
-    kinds = {one.name: one.type for one in fields(made) if one.name != "operator"}
+    kinds = {one.name: one.type for one in fields(made) if one.name not in ("operator", "programs")}
     secret_keys = {"secret_env", "secret_file"} if made is Ven3Config else set()
-    accepted = {"name", "version", *kinds, *secret_keys} - {"client_secret"}
+    accepted = {"name", "version", "program", *kinds, *secret_keys} - {"client_secret"}
     given: dict[str, Any] = {"ven_name": settings.VEN_NAME}
     for key, value in table.items():
         if key not in accepted:
             raise ConfigurationInvalid(key, f"is no key, accepted: {', '.join(sorted(accepted))}")
-        if key not in ("version", "name", *secret_keys):
+        if key not in ("version", "name", "program", *secret_keys):
             given[key] = _typed(key, value, str(kinds[key]))
     given["operator"] = _typed("name", table.get("name", ""), "str")
+    given["programs"] = _programs(table.get("program", []), given["operator"])
     if "url" not in given:
         raise ConfigurationInvalid("url", "is missing, accepted: https://host:port/path")
     given["url"] = given["url"].rstrip("/")
@@ -231,6 +247,18 @@ def _config(table: Mapping[str, Any], folder: Path) -> Config:
     if "client_id" not in given:
         raise ConfigurationInvalid("client_id", "is missing, accepted: what the operator gave")
     return Ven3Config(**given, version=version, client_secret=_secret(table, folder))
+
+
+def _programs(tables: object, operator: str) -> tuple[ProgramSeed, ...]:
+    if not isinstance(tables, list) or not all(isinstance(table, Mapping) for table in tables):
+        raise ConfigurationInvalid("program", "is no table, accepted: [[operator.program]] tables")
+    seeds = []
+    for number, table in enumerate(tables, 1):
+        try:
+            seeds.append(program_seed(table, operator))
+        except ProgramInvalid as error:
+            raise ConfigurationInvalid(f"program {number}", str(error)) from None
+    return tuple(seeds)
 
 
 def _typed(key: str, value: object, kind: str) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -14,10 +14,12 @@ from django.utils import timezone
 
 from markets import operations, queries
 from markets.core.events import Event, EventInvalid
-from markets.core.obligations import Decision
+from markets.core.obligations import Decision, Reason
 from markets.openadr.event_elements import event_elements
 from markets.openadr.mapping import event_of, response_of
-from markets.openadr.operators import VenConfig
+from markets.openadr.operators import Ven3Config, VenConfig
+from markets.openadr.ven3 import mapping as mapping3
+from markets.openadr.ven3.loop import Answer, Listed
 from markets.openadr.ven20b import EventList
 from sites.observability import metrics
 
@@ -29,13 +31,12 @@ class Receiver:
     """Decides the events of one operator's list; what the fleet can do is asked once for each program."""
 
     operator: str
-    message_hash: str
     received_at: datetime
 
     def __post_init__(self) -> None:
         self._available_kw: dict[str, float] = {}
 
-    def receive(self, event: Event, raw: bytes) -> Decision:
+    def receive(self, event: Event, raw: bytes, message_hash: str) -> Decision:
         """Store an event with its decision and return it; raises what the database raises."""
         at = timezone.now()
         context = event.market_context
@@ -53,7 +54,7 @@ class Receiver:
             available_kw=self._available_kw[context],
             at=at,
             received_at=self.received_at,
-            message_hash=self.message_hash,
+            message_hash=message_hash,
         )
         metrics.OPENADR_EVENTS.labels(self.operator, decision.opt.value).inc()
         return decision
@@ -66,7 +67,8 @@ def receive_list(listed: EventList, config: VenConfig) -> list[dict[str, Any]]:
     """
     close_old_connections()
     received_at = timezone.now()
-    receiver = Receiver(config.operator, hashlib.sha256(listed.raw).hexdigest(), received_at)
+    receiver = Receiver(config.operator, received_at)
+    message_hash = hashlib.sha256(listed.raw).hexdigest()
     elements = event_elements(listed.raw)
     responses: list[dict[str, Any]] = []
     event_ids: list[str] = []
@@ -83,7 +85,7 @@ def receive_list(listed: EventList, config: VenConfig) -> list[dict[str, Any]]:
             )
             continue
         event_ids.append(event.event_id)
-        decision = receiver.receive(event, raw)
+        decision = receiver.receive(event, raw, message_hash)
         # A window that has ended wants no answer (OpenADR 2.0b).
         if event.response_required and event.status != "completed":
             responses.append(response_of(event, decision, listed.request_id))
@@ -94,6 +96,46 @@ def receive_list(listed: EventList, config: VenConfig) -> list[dict[str, Any]]:
     elif registration is not None and listed.vtn_id:
         withdraw(config.operator, listed.vtn_id, event_ids, registration.registered_at)
     return responses
+
+
+def receive_objects(changed: list[Listed], config: Ven3Config) -> list[Answer]:
+    """Store and decide events of OpenADR 3; return the answers that the VTN has not had.
+
+    Raises what the database raises: an event that is not stored is not answered.
+    """
+    close_old_connections()
+    received_at = timezone.now()
+    receiver = Receiver(config.operator, received_at)
+    answers = []
+    for listed in changed:
+        event = mapping3.event_of(listed.raw, operator=config.operator, program=listed.program)
+        event = replace(event, modification_number=queries.modification_number(event=event))
+        decision = receiver.receive(event, listed.content, hashlib.sha256(listed.content).hexdigest())
+        row = queries.event_version(event=event)
+        # A window that has ended wants no answer: a VTN lists its whole past.
+        if config.answers and row is not None and row.answered_at is None and decision.reason != Reason.WINDOW_PAST:
+            report = mapping3.answer_of(listed.raw, decision, ven_name=config.ven_name, version=config.version)
+            answers.append(Answer(row.pk, report))
+    return answers
+
+
+def keep_answered(answer: Answer) -> None:
+    """Keep that the VTN had an answer."""
+    close_old_connections()
+    operations.keep_answered(event_pk=answer.event_pk, at=timezone.now())
+
+
+def owed_event_ids(config: Ven3Config) -> list[str]:
+    """Return the ids of an operator's events for which something is owed."""
+    close_old_connections()
+    return queries.owed_event_ids(operator=config.operator, at=timezone.now())
+
+
+def withdraw_gone(config: Ven3Config, gone: list[str]) -> None:
+    """Take back what is owed for events that the operator no longer has."""
+    close_old_connections()
+    kept = [event_id for event_id in owed_event_ids(config) if event_id not in gone]
+    withdraw(config.operator, config.operator, kept, datetime.min.replace(tzinfo=UTC))
 
 
 def withdraw(operator: str, vtn_id: str, listed: list[str], since: datetime) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
 from markets import operations, queries
-from markets.openadr.operators import Config, ConfigurationInvalid, Ven3Config, VenConfig
-from markets.openadr.receiving import receive_list
+from markets.openadr.operators import Config, Ven3Config, VenConfig
+from markets.openadr.receiving import keep_answered, owed_event_ids, receive_list, receive_objects, withdraw_gone
 from markets.openadr.report_service20b import ReportService20b, report_terms
+from markets.openadr.ven3.loop import Answer, Listed, Ven3Callbacks, Ven3Loop, Ven3Service
 from markets.openadr.ven20b import EventList, Standing, VenCallbacks, VenLoop, VenService
 from markets.openadr.ven_session import MessageRefused, wait_for_stop
 from sites.observability.health import Health
@@ -34,6 +35,11 @@ def services_20b(config: VenConfig) -> list[VenService]:
     return [ReportService20b(config.operator, report_terms())]
 
 
+def services_3(config: Ven3Config, loop: Ven3Loop) -> list[Ven3Service]:
+    """Return what is spoken with a VTN of OpenADR 3 beside events."""
+    return []
+
+
 async def _kept(config: Config, health: Health, stop: asyncio.Event) -> None:
     while not stop.is_set():
         try:
@@ -52,8 +58,37 @@ def _check(config: Config) -> str:
 
 async def _run(config: Config, health: Health, stop: asyncio.Event) -> None:
     if isinstance(config, Ven3Config):
-        raise ConfigurationInvalid("version", "3 is not spoken yet")
-    await _run_20b(config, health, stop)
+        await _run_3(config, health, stop)
+    else:
+        await _run_20b(config, health, stop)
+
+
+async def _run_3(config: Ven3Config, health: Health, stop: asyncio.Event) -> None:
+    async def decide(changed: list[Listed]) -> list[Answer]:
+        return await sync_to_async(receive_objects)(changed, config)
+
+    async def answered(answer: Answer) -> None:
+        await sync_to_async(keep_answered)(answer)
+
+    async def owed() -> list[str]:
+        return await sync_to_async(owed_event_ids)(config)
+
+    async def withdraw(gone: list[str]) -> None:
+        await sync_to_async(withdraw_gone)(config, gone)
+
+    loop = Ven3Loop(config, Ven3Callbacks(decide, answered, owed, withdraw, _refusals(config)))
+    loop.services = services_3(config, loop)
+    health.watch(_check(config), lambda: loop.fault)
+    await loop.run(stop)
+
+
+def _refusals(config: Config) -> Callable[[MessageRefused], Awaitable[None]]:
+    async def refuse(refused: MessageRefused) -> None:
+        await sync_to_async(operations.refuse_message)(
+            raw=refused.raw, source=config.url, error=refused.name, detail=refused.detail, at=timezone.now()
+        )
+
+    return refuse
 
 
 async def _run_20b(config: VenConfig, health: Health, stop: asyncio.Event) -> None:
@@ -70,15 +105,10 @@ async def _run_20b(config: VenConfig, health: Health, stop: asyncio.Event) -> No
             at=timezone.now(),
         )
 
-    async def refuse(refused: MessageRefused) -> None:
-        await sync_to_async(operations.refuse_message)(
-            raw=refused.raw, source=config.url, error=refused.name, detail=refused.detail, at=timezone.now()
-        )
-
     held = await sync_to_async(queries.registration_at)(vtn_url=config.url, ven_name=config.ven_name)
     standing = Standing(held.ven_id, held.registration_id, held.poll_s) if held else None
     if standing is not None:
         log.info("openadr.resumed operator=%s vtn=%s ven_id=%s", config.operator, config.url, standing.ven_id)
-    loop = VenLoop(config, VenCallbacks(decide, keep_standing, refuse), standing, services_20b(config))
+    loop = VenLoop(config, VenCallbacks(decide, keep_standing, _refusals(config)), standing, services_20b(config))
     health.watch(_check(config), lambda: loop.fault)
     await loop.run(stop)

@@ -185,8 +185,15 @@ class PlatformProcesses:
         with closing(sqlite3.connect(self.database, timeout=20)) as connection, connection:
             connection.execute("UPDATE metering_livestate SET measured_at = ?", (instant,))
 
-    def start_ven(self, vtn_url: str) -> None:
-        """Start our VEN against a VTN."""
+    def declare(self, table: str) -> None:
+        """Declare operators by a table, and set up the programs that it declares."""
+        path = self.folder / "operators.toml"
+        path.write_text(table)
+        self.env["VPP_OPERATORS"] = str(path)
+        self.manage("load_programs")
+
+    def start_ven(self, vtn_url: str = "") -> None:
+        """Start our VEN against a VTN, or against the declared operators'."""
         with self.log_path.open("ab") as log:
             self.ven = subprocess.Popen(
                 [sys.executable, "manage.py", "run_openadr"],

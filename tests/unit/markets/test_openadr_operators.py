@@ -23,6 +23,15 @@ client_id = "us"
 secret_file = "south.secret"
 targets = ["feeder-7"]
 poll_s = 5
+
+[[operator.program]]
+name = "south-dc-low"
+product = "neso-dc-low"
+market_context = "frequency response"
+signal_name = "DISPATCH_SETPOINT"
+signal_type = "setpoint"
+signal_sign = 1
+sign_note = "power into the grid is positive"
 """
 
 
@@ -47,6 +56,8 @@ def test_operators_of_both_versions_stand_side_by_side(written):
     assert isinstance(south, Ven3Config)
     assert (south.operator, south.client_secret, south.targets, south.poll_s) == ("south", "s3cret", ("feeder-7",), 5.0)
     assert "s3cret" not in repr(south)
+    (program,) = south.programs
+    assert (program.operator, program.product_name, program.sign) == ("south", "neso-dc-low", 1)
 
 
 def test_certificates_are_found_beside_the_file(written, tmp_path):
@@ -96,6 +107,11 @@ def test_a_secret_that_everybody_may_read_is_refused(written, tmp_path):
         ("http://127.0.0.1:8081", "ftp://127.0.0.1", r"url is 'ftp://"),
         ("http://127.0.0.1:8080", "https://user@grid.example", r"url is 'https://user@"),
         ('targets = ["feeder-7"]', "targets = [7]", r"targets is \[7\], accepted: a list of texts"),
+        ('product = "neso-dc-low"', 'product = "no-such"', r"operator 2 \(south\): program 1 product: .*no-such"),
+        ("signal_sign = 1", "signal_sign = 0", r"program 1 signal_sign is 0, accepted: -1 or 1"),
+        ("signal_sign = 1", "signal_sign = 1\nunit_kw = -1", r"program 1 unit_kw is -1, accepted: 1e-06 to 1e\+09"),
+        ("signal_sign = 1", "sign = 1", r"program 1 sign is no key, accepted: .*signal_sign"),
+        ('sign_note = "power into the grid is positive"', "", r"program 1 sign_note is missing"),
         ("[[operator]]", "[[operators]]", r"accepted: \[\[operator\]\] tables"),
     ],
 )
