@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from markets.core.events import DEFAULT_OPERATOR
+from markets.core.events import DEFAULT_OPERATOR, Event
 from markets.core.settlement import FLEET_KIND, kind_of
 from markets.evidence import metered_spans
 from markets.models import GridSupportEntry, MarketEvent, Obligation, Program, Registration, Statement
