@@ -14,11 +14,11 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
-from benchmarks import carbon_inventory
+from benchmarks import carbon_fifo, carbon_inventory
 from benchmarks.fleet_rows import Benchmark
 from benchmarks.running import run_benchmarks
 
-BENCHMARKS: tuple[Benchmark, ...] = carbon_inventory.BENCHMARKS
+BENCHMARKS: tuple[Benchmark, ...] = (*carbon_inventory.BENCHMARKS, *carbon_fifo.BENCHMARKS)
 
 
 if __name__ == "__main__":
