@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from markets import evidence
 from markets.core import settlement
-from markets.core.products import product_named
+from markets.core.lines import amounts_by_site
+from markets.measuring import question_of, share_now
 from markets.models import GridSupportEntry, Statement
 from markets.settling import PINS
 from sites.core.intervals import Interval
 from sites.ledger.touched import Figure, Touched, changed_figures
 from sites.metering.late import IN_FLIGHT, LateInterval, late_intervals
 from sites.metering.models import HighRateRecord, MeterInterval
-from sites.registry.models import Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,8 @@ def late_settlements(*, period: Interval) -> list[LateSettlement]:
         shares = {share["site_id"]: share for share in facts["shares"]}
         intervals, records = _late(entry, shares)
         late_sites = sorted({row.site_id for row in intervals} | {site_id for site_id, _ in records})
-        now = {site_id: _share_now(facts, shares[site_id], entry.period) for site_id in late_sites}
+        question = question_of(facts)
+        now = {site_id: share_now(shares[site_id], question) for site_id in late_sites}
         touched = _touched(entry, facts, now)
         if touched:
             found.append(LateSettlement(entry, tuple(intervals), tuple(records), tuple(touched)))
@@ -83,17 +83,6 @@ def _late(
     return intervals, list(late)
 
 
-def _share_now(facts: Mapping[str, Any], booked: Mapping[str, Any], window: Interval) -> dict[str, Any]:
-    """Return an asset's facts from the meter book as it is now, its terms as booked."""
-    terms, share = facts["terms"], settlement.share_from_facts(booked)
-    found = evidence.site_evidence(site_id=share.site_id, window=window, dispatch_id=terms["dispatch_id"])
-    nominal_hz = Site.objects.values_list("nominal_hz", flat=True).get(site_id=share.site_id)
-    _, figures = evidence.measured_site(
-        share, found, product=product_named(terms["product"]), nominal_hz=nominal_hz, window=window
-    )
-    return settlement.in_form_of(booked, settlement.share_facts(share, figures))
-
-
 def _touched(entry: GridSupportEntry, facts: Mapping[str, Any], now: Mapping[str, dict[str, Any]]) -> list[Touched]:
     """Return the assets' entries that would say something else, then the fleet's.
 
@@ -101,9 +90,9 @@ def _touched(entry: GridSupportEntry, facts: Mapping[str, Any], now: Mapping[str
     """
     if not now:
         return []
-    total, shares = Decimal(facts["amount"]), facts["shares"]
-    before = settlement.amounts_of(total, shares)
-    after = settlement.amounts_of(total, [now.get(share["site_id"], share) for share in shares])
+    shares = facts["shares"]
+    before = amounts_by_site(facts)
+    after = amounts_by_site({**facts, "shares": [now.get(share["site_id"], share) for share in shares]})
     rows: Sequence[GridSupportEntry] = GridSupportEntry.objects.filter(
         kind=settlement.kind_of(settlement.ASSET_KIND, settlement.run_of(entry.kind)[1]), dispatch_id=entry.dispatch_id
     ).order_by("chain")  # type: ignore[assignment]

@@ -9,7 +9,7 @@ from typing import Any, Self
 from django.core.validators import MinValueValidator
 from django.db import models
 
-from markets import evidence
+from markets import measuring
 from markets.core import course
 from markets.core.course import Course
 from markets.core.events import DEFAULT_OPERATOR, EventStatus, OptType
@@ -21,6 +21,7 @@ from markets.offers import models as offers_models  # noqa: F401 - likewise
 from markets.openadr.vtn20b import models as vtn20b_models  # noqa: F401 - likewise
 from markets.owners import OwnerShare  # noqa: F401 - likewise
 from markets.report_orders import ReportOrder  # noqa: F401 - likewise
+from markets.signals import OperatorSignal  # noqa: F401 - likewise
 from sites.core.intervals import Interval
 from sites.ledger.chain import merkle_root_of_hashes
 from sites.ledger.models import Entry
@@ -58,6 +59,8 @@ class Program(models.Model):
     min_notice_s = models.FloatField(default=2.0, validators=[MinValueValidator(0.0)])
     """Shortest time from decision to start [s]."""
     currency = models.CharField(max_length=3)
+    baseline_method = models.CharField(max_length=40, blank=True)
+    """Of ``markets.core.baselines``, for a product paid against a baseline; empty: the declared power of each share."""
     sign_note = models.CharField(max_length=255)
     """The sign convention in words, as agreed with the operator."""
 
@@ -282,7 +285,7 @@ class GridSupportEntry(Entry):
             if taken_back is None:
                 return {"facts": {}, "postings": []}
             return reversal_body(body=json.loads(taken_back.body), entry_hash=taken_back.entry_hash, run=run)
-        return evidence.recalculated_body(
+        return measuring.recalculated_body(
             kind=entry.kind,
             chain=entry.chain,
             fleet_body=fleet_bodies.get((entry.dispatch_id, run)),

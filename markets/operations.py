@@ -26,7 +26,7 @@ from markets.models import (
     Statement,
 )
 from markets.rearranging import rearrange
-from markets.settling import book_settlement, computed_run, is_changed, require_run
+from markets.settling import NOTHING_GIVEN, Given, book_settlement, computed_run, is_changed, require_run
 from sites.core import observe
 from sites.core.curves import Direction
 
@@ -199,6 +199,7 @@ def settle_obligation(
     at: datetime,
     accept_gaps: bool = False,
     run: int = 1,
+    given: Given = NOTHING_GIVEN,
 ) -> Statement:
     """Book one obligation from metered data: an entry per asset, the fleet's entry, the statement.
 
@@ -206,7 +207,9 @@ def settle_obligation(
     the last one's entries and books what meter book, catalogue and contracts say now. A run that is
     booked comes back as it is; where the next one would say the same as the last, the last one comes
     back and nothing is booked. With ``accept_gaps`` what is not metered counts as not delivered;
-    otherwise NotMetered names the sites whose records or intervals are missing. Raises NotSettleable
+    otherwise NotMetered names the sites whose records or intervals are missing. ``given`` are prices and the
+    operator's signal where the product needs them; a later run without takes those of the run before. Raises
+    PriceMissing naming product and period of a price that is not there, NotSettleable
     for a run that cannot be booked, LiveSettlementRefused for ``Basis.LIVE`` on a product that was not
     read in a primary document.
     """
@@ -215,7 +218,7 @@ def settle_obligation(
     if held is not None:
         return held
     # Seconds of reading and computing: before the transaction, which stops all other writers on SQLite.
-    computed = computed_run(obligation, shares, basis, at=at, accept_gaps=accept_gaps, run=run)
+    computed = computed_run(obligation, shares, basis, at=at, accept_gaps=accept_gaps, run=run, given=given)
     if last is not None and not is_changed(computed, last):
         return last
     with transaction.atomic():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -41,6 +41,20 @@ def obligations_ended(*, period: Interval) -> QuerySet[Obligation]:
     """Return the obligations whose windows ended within a period, open or settled; those taken back are left out."""
     rows = Obligation.objects.exclude(status=Obligation.Status.CANCELLED).select_related("program", "event")
     return rows.filter(ends_at__gt=period.starts_at, ends_at__lte=period.ends_at).order_by("ends_at", "dispatch_id")
+
+
+def event_days(*, obligation: Obligation) -> tuple[str, ...]:
+    """Return the days (UTC) that other obligations of a program touched, within a baseline's look-back before one."""
+    since = obligation.starts_at - timedelta(days=50)
+    rows = Obligation.objects.filter(program=obligation.program, ends_at__gt=since, starts_at__lt=obligation.ends_at)
+    rows = rows.exclude(pk=obligation.pk).exclude(status=Obligation.Status.CANCELLED)
+    days: set[str] = set()
+    for starts_at, ends_at in rows.values_list("starts_at", "ends_at"):
+        day = starts_at.date()
+        while day <= ends_at.date():
+            days.add(day.isoformat())
+            day += timedelta(days=1)
+    return tuple(sorted(days))
 
 
 def obligation_named(*, dispatch_id: str) -> Obligation | None:

@@ -8,17 +8,28 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from markets import evidence, queries
-from markets.core import settlement
-from markets.core.products import Basis, price_at
+from markets import queries
+from markets.core import course, settlement
+from markets.core.baselines.meter import BaselineError
+from markets.core.baselines.registry import method_named
+from markets.core.lines import amounts_by_site
+from markets.core.payments import CATALOGUE_PRICE
+from markets.core.prices import PriceInvalid, PriceTable, table_of_facts
+from markets.core.product import Certainty, Kind, Product
+from markets.core.products import Basis, LiveSettlementRefused, price_at, require_live
+from markets.core.scores.registry import needs_signal
+from markets.core.scores.score import ScoreError
 from markets.core.settlement import ContractedShare, FleetFigures
-from markets.models import GridSupportEntry, Obligation, Statement
+from markets.evidence import BATTERY, EvidenceError
+from markets.measuring import Question, measured_fleet, row_of, total_of
+from markets.models import GridSupportEntry, Obligation, Program, Statement
 from markets.owners import with_parties
+from markets.signals import OperatorSignal
 from sites.core import observe
 from sites.core.intervals import Interval
 from sites.ledger.chain import instant_text
@@ -46,6 +57,19 @@ class NotMetered(NotSettleable):
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """What a settlement is given from outside the meter book and the catalogue."""
+
+    prices: PriceTable = field(default_factory=lambda: PriceTable(()))
+    """None: those of the run before, or the catalogue's."""
+    signal: OperatorSignal | None = None
+    """What the operator asked for; None: that of the run before."""
+
+
+NOTHING_GIVEN: Final = Given()
+
+
+@dataclass(frozen=True, slots=True)
 class Computed:
     """A settlement ready to be booked."""
 
@@ -54,6 +78,19 @@ class Computed:
     facts: list[dict[str, Any]]
     total: Decimal
     run: int
+    prices: list[dict[str, str]] = field(default_factory=list)
+    """From outside, as book text."""
+
+    @property
+    def fleet_facts(self) -> dict[str, Any]:
+        """The facts of the fleet's entry, but for its Merkle root."""
+        return {
+            "terms": self.terms,
+            "fleet": settlement.fleet_facts(self.fleet),
+            "shares": self.facts,
+            "amount": str(self.total),
+            "prices": self.prices,
+        }
 
 
 def require_settleable(obligation: Obligation, at: datetime, run: int = 1) -> None:
@@ -88,6 +125,7 @@ def computed_run(
     at: datetime,
     accept_gaps: bool = False,
     run: int = 1,
+    given: Given = NOTHING_GIVEN,
 ) -> Computed:
     """Return a run as it would be booked now; writes nothing. Raises as ``operations.settle_obligation``."""
     require_settleable(obligation, at, run)
@@ -97,7 +135,7 @@ def computed_run(
         gaps = queries.metering_gaps(window=obligation.window, site_ids=[share.site_id for share in shares])
         if gaps:
             raise NotMetered(obligation, gaps)
-    return computed_settlement(obligation, with_parties(shares, obligation.starts_at), basis, run)
+    return computed_settlement(obligation, with_parties(shares, obligation.starts_at), basis, run, given)
 
 
 def is_changed(computed: Computed, last: Statement) -> bool:
@@ -107,13 +145,15 @@ def is_changed(computed: Computed, last: Statement) -> bool:
 
 
 def computed_settlement(
-    obligation: Obligation, shares: Sequence[ContractedShare], basis: Basis, run: int = 1
+    obligation: Obligation,
+    shares: Sequence[ContractedShare],
+    basis: Basis,
+    run: int = 1,
+    given: Given = NOTHING_GIVEN,
 ) -> Computed:
     """Return a settlement computed from the meter book as it is now; takes seconds, writes nothing."""
-    program, event = obligation.program, obligation.event
-    product = program.catalogue_row
-    price = price_at(product, obligation.starts_at, basis)
-    window = obligation.window
+    program, event, window = obligation.program, obligation.event, obligation.window
+    product = row_of(program.product, window)
     terms: dict[str, Any] = {
         "dispatch_id": obligation.dispatch_id,
         "program": program.name,
@@ -125,28 +165,107 @@ def computed_settlement(
         "vtn_id": event.vtn_id,
         "event_id": event.event_id,
         "modification_number": event.modification_number,
-        "obligation_kw": settlement.kw_text(obligation.settled_kw),
+        "obligation_kw": settlement.kw_text(_paid_kw(obligation, product)),
         "starts_at": instant_text(window.starts_at),
         "ends_at": instant_text(window.ends_at),
         "duration_s": f"{window.duration_s:.6f}",
-        "price_per_mw_h": str(price.price_per_mw_h),
-        "price_month": price.month.isoformat(),
-        "price_certainty": price.certainty.value,
-        "price_source": price.source,
         "currency": program.currency,
     }
     if run > 1:
         terms["run"] = run
-    rounded = [settlement.as_booked(share) for share in sorted(shares, key=lambda share: share.site_id)]
-    fleet, figures = evidence.measured_fleet(
-        rounded,
+    if obligation.steps:
+        terms["steps"] = [
+            [instant_text(step.starts_at), settlement.kw_text(step.power_kw)] for step in obligation.course
+        ]
+    prices = PriceTable(())
+    signal: OperatorSignal | None = None
+    if product.price.form == CATALOGUE_PRICE:
+        if given.prices.prices:
+            raise PriceInvalid(f"product {product.name!r} has its prices in the catalogue, accepted: none from outside")
+        price = price_at(product, obligation.starts_at, basis)
+        terms |= {
+            "price_per_mw_h": str(price.price_per_mw_h),
+            "price_month": price.month.isoformat(),
+            "price_certainty": price.certainty.value,
+            "price_source": price.source,
+        }
+    else:
+        prices, signal = _given(obligation, product, basis, run, given)
+        terms |= {"payment": product.price.form, "payment_certainty": product.price.rule.certainty.value}
+        if signal is not None:
+            terms |= {"signal_sha256": signal.digest, "signal_source": signal.source}
+        if program.baseline_method:
+            terms["baseline_method"] = _baseline_method(program, product)
+    question = Question(
         product=product,
         obligation_kw=float(terms["obligation_kw"]),
         window=window,
         dispatch_id=obligation.dispatch_id,
+        prices=prices,
+        signal=None if signal is None else signal.course,
+        steps=course.read(terms.get("steps", ())),
+        baseline_method=terms.get("baseline_method", ""),
+        event_days=queries.event_days(obligation=obligation) if program.baseline_method else (),
     )
+    rounded = [settlement.as_booked(share) for share in sorted(shares, key=lambda share: share.site_id)]
+    try:
+        fleet, figures = measured_fleet(rounded, question=question)
+    except (ScoreError, BaselineError, EvidenceError) as error:
+        raise NotSettleable(f"obligation {obligation}: {error}") from None
     facts = [settlement.share_facts(share, figures[share.site_id]) for share in rounded]
-    return Computed(terms, fleet, facts, evidence.total_of(terms, fleet), run)
+    told = prices.facts()
+    return Computed(terms, fleet, facts, total_of(terms, fleet, told), run, told)
+
+
+def _paid_kw(obligation: Obligation, product: Product) -> float:
+    """Return what is paid for [kW]: on a curve by time, else what the steps are shares of."""
+    if not obligation.steps or product.kind is Kind.CURVE:
+        return obligation.settled_kw
+    return course.largest_kw(obligation.course, obligation.window)
+
+
+def _given(
+    obligation: Obligation, product: Product, basis: Basis, run: int, given: Given
+) -> tuple[PriceTable, OperatorSignal | None]:
+    """Return prices and signal of a run; what is not given again is that of the run before.
+
+    Raises LiveSettlementRefused where the row or a price was not read in a primary document, NotSettleable where the
+    operator's signal is missing.
+    """
+    before = queries.fleet_entry_facts(dispatch_id=obligation.dispatch_id, run=run - 1) if run > 1 else None
+    prices = given.prices.within(obligation.window)
+    if not given.prices.prices and before is not None:
+        prices = table_of_facts(before.get("prices", ()))
+    if basis is Basis.LIVE:
+        require_live(product)
+        doubtful = sorted({price.name for price in prices.prices if price.certainty is not Certainty.VERIFIED})
+        if doubtful:
+            raise LiveSettlementRefused(
+                f"price {', '.join(doubtful)} of product {product.name!r} was not read in a primary document; "
+                f"accepted: basis {Basis.DEMONSTRATION.value!r}"
+            )
+    signal = given.signal
+    if signal is None and before is not None and "signal_sha256" in before["terms"]:
+        signal = OperatorSignal.objects.get(digest=before["terms"]["signal_sha256"])
+    if signal is None and needs_signal(product) and product.kind is Kind.SIGNAL:
+        raise NotSettleable(
+            f"obligation {obligation}: product {product.name!r} is scored against the operator's signal, accepted: "
+            "its instants and values with their source"
+        )
+    return prices, signal
+
+
+def _baseline_method(program: Program, product: Product) -> str:
+    """Return the name of a program's baseline method; raise NotSettleable where the product is not paid against one."""
+    if product.kind is not Kind.INSTRUCTION:
+        raise NotSettleable(
+            f"program {program.name} names baseline method {program.baseline_method!r}, but product {product.name!r} "
+            f"is of kind {product.kind.value}, accepted: a product of kind {Kind.INSTRUCTION.value}"
+        )
+    try:
+        return method_named(program.baseline_method).rule.name
+    except BaselineError as error:
+        raise NotSettleable(f"program {program.name}: {error}") from None
 
 
 def says_the_same(computed: Computed, booked: Mapping[str, Any]) -> bool:
@@ -164,6 +283,7 @@ def says_the_same(computed: Computed, booked: Mapping[str, Any]) -> bool:
         told(computed.terms, facts) == told(booked["terms"], booked["shares"])
         and settlement.fleet_facts(computed.fleet) == booked["fleet"]
         and str(computed.total) == booked["amount"]
+        and computed.prices == booked.get("prices", [])
     )
 
 
@@ -186,10 +306,10 @@ def book_settlement(obligation: Obligation, computed: Computed, at: datetime) ->
     if run > 1:
         previous = Statement.objects.get(obligation=now, run=run - 1)
         _reverse(previous, at)
-    amounts = settlement.amounts_of(computed.total, computed.facts)
+    amounts = amounts_by_site(computed.fleet_facts)
     drafts = [
         Draft(
-            chain=f"{share['site_id']}/{evidence.BATTERY}",
+            chain=f"{share['site_id']}/{BATTERY}",
             kind=settlement.kind_of(settlement.ASSET_KIND, run),
             period=window,
             dispatch_id=obligation.dispatch_id,
@@ -206,7 +326,12 @@ def book_settlement(obligation: Obligation, computed: Computed, at: datetime) ->
         period=window,
         dispatch_id=obligation.dispatch_id,
         body=settlement.fleet_body(
-            computed.terms, computed.fleet, computed.facts, amount=computed.total, merkle_root=merkle_root
+            computed.terms,
+            computed.fleet,
+            computed.facts,
+            amount=computed.total,
+            merkle_root=merkle_root,
+            prices=computed.prices,
         ),
         at=at,
     )

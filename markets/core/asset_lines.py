@@ -1,6 +1,7 @@
 """Each asset's part of a run's lines, so that an owner can be told what the own money is for.
 
-An asset's part of a line follows the weight by which the run was shared (contracted power x availability x own K). The
+An asset's part of a line follows the weight by which the run was shared (contracted power x availability x own K), or
+what the line counts. The
 lines of an asset add up to its amount, and the assets' parts of a line to the line, both exactly.
 """
 
@@ -11,7 +12,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from markets.core.lines import Line, lines_of
+from markets.core.lines import Line, line_parts, lines_of
 from markets.core.settlement import amounts_of
 
 
@@ -21,6 +22,12 @@ def asset_lines(facts: Mapping[str, Any]) -> dict[str, list[Line]]:
     Quantities are the fleet's: what is split is the money. The last line takes what rounding leaves, at most one
     quantum of 0.000001 for each line before it.
     """
+    if "payment" in facts["terms"]:
+        own_lines: dict[str, list[Line]] = {}
+        for line, parts_of_line in line_parts(facts):
+            for site_id, part in parts_of_line.items():
+                own_lines.setdefault(site_id, []).append(replace(line, amount=part))
+        return own_lines
     lines = lines_of(facts)
     shares: Sequence[Mapping[str, Any]] = facts["shares"]
     amounts = amounts_of(Decimal(facts["amount"]), shares)

@@ -79,6 +79,18 @@ class Delivery:
         contracted_kw = np.broadcast_to(np.asarray(self.contracted_kw, dtype=np.float64), power_kw.shape)
         return np.divide(power_kw, contracted_kw, out=np.zeros(power_kw.shape), where=contracted_kw > 0.0)
 
+    def part(self, samples: slice) -> Delivery:
+        """Return some of the samples."""
+        contracted_kw = self.contracted_kw
+        return Delivery(
+            self.rate_hz,
+            contracted_kw[samples] if isinstance(contracted_kw, np.ndarray) else contracted_kw,
+            self.required_kw[samples],
+            self.delivered_kw[samples],
+            self.available[samples],
+            self.available_kw[samples],
+        )
+
     @property
     def most_contracted_kw(self) -> float:
         """The largest power that was contracted at any time [kW]."""
@@ -130,6 +142,77 @@ def site_delivery(
     )
 
 
+def followed_delivery(
+    record: SiteRecord,
+    *,
+    asked: FloatArray,
+    rate_hz: float,
+    contracted_kw: float | FloatArray,
+    baseline_kw: FloatArray | float,
+    way: int,
+) -> Delivery:
+    """Return what one site was asked for by a signal or an instruction, and what it gave.
+
+    ``asked`` is in shares of contract and ``way`` the sign, positive into the bus, in which both count. Beside an armed
+    curve only the record's own stream column is for the signal; alone it is all of the battery's power above the
+    baseline, which no column can claim.
+    """  # fmt: skip
+    recorded = np.isfinite(record.battery_kw) & (record.switch_closed > 0.5)
+    contracted = np.broadcast_to(np.asarray(contracted_kw, dtype=np.float64), recorded.shape)
+    available = recorded & (contracted > 0.0)
+    beside_a_curve = np.nan_to_num(record.armed_kw) > 0.0
+    given = np.where(beside_a_curve, record.stream_kw, record.battery_kw - baseline_kw) * way
+    return Delivery(
+        rate_hz=rate_hz,
+        contracted_kw=contracted_kw,
+        required_kw=np.where(recorded, asked * contracted, np.nan),
+        delivered_kw=np.where(recorded, given, 0.0),
+        available=available,
+        available_kw=np.where(available, contracted, 0.0),
+    )
+
+
+def measured_delivery(
+    given_kw: FloatArray, *, asked: FloatArray, rate_hz: float, contracted_kw: float | FloatArray
+) -> Delivery:
+    """Return the delivery of a power that is known from elsewhere, in the product's direction; NaN where it is not."""
+    known = np.isfinite(given_kw)
+    return Delivery(
+        rate_hz=rate_hz,
+        contracted_kw=contracted_kw,
+        required_kw=np.where(known, asked * contracted_kw, np.nan),
+        delivered_kw=np.where(known, given_kw, 0.0),
+        available=known,
+        available_kw=np.where(known, contracted_kw, 0.0),
+    )
+
+
+class FollowedSum:
+    """Adds sites that follow one signal or keep one limit."""
+
+    def __init__(self, samples: int) -> None:
+        self._delivered_kw = np.zeros(samples)
+        self._available_kw = np.zeros(samples)
+        self._available = np.zeros(samples, dtype=np.bool_)
+
+    def add(self, delivery: Delivery) -> None:
+        """Add a site's delivery."""
+        self._delivered_kw += delivery.delivered_kw
+        self._available_kw += delivery.available_kw
+        self._available |= delivery.available
+
+    def delivery(self, *, asked: FloatArray, rate_hz: float, contracted_kw: float) -> Delivery:
+        """Return the fleet's delivery against what was asked of it; what no site proves is missing."""
+        return Delivery(
+            rate_hz=rate_hz,
+            contracted_kw=contracted_kw,
+            required_kw=asked * contracted_kw,
+            delivered_kw=self._delivered_kw.copy(),
+            available=self._available.copy(),
+            available_kw=self._available_kw.copy(),
+        )
+
+
 class FleetSum:
     """Adds sites one by one, so that a long window of a large fleet needs one site's memory."""
 
@@ -147,7 +230,9 @@ class FleetSum:
         self._frequency_sum[known] += record.frequency_hz[known]
         self._frequency_count[known] += 1
 
-    def delivery(self, *, curve: ResponseCurve, nominal_hz: float, rate_hz: float, contracted_kw: float) -> Delivery:
+    def delivery(
+        self, *, curve: ResponseCurve, nominal_hz: float, rate_hz: float, contracted_kw: float | FloatArray
+    ) -> Delivery:
         """Return the fleet's delivery against the obligation.
 
         What is due follows the mean of the frequencies that the sites on the grid measured: single

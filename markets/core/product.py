@@ -87,6 +87,8 @@ class PriceRule:
     settlement_period_s: float
     """Length of what is priced and scored as one [s]."""
     rule: Rule
+    form: str
+    """Key in ``markets.core.payments``: what is counted and which prices it is multiplied with."""
 
 
 @dataclass(frozen=True, slots=True)

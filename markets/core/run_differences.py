@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from markets.core.lines import lines_of
-from markets.core.settlement import amounts_of, in_form_of
+from markets.core.lines import amounts_by_site, lines_of
+from markets.core.settlement import in_form_of
 
 PINS: Final = ("records", "intervals")
 """Which rows a share was computed from: chunks of the high-rate record, and numbered intervals."""
@@ -134,8 +134,8 @@ def _figures(before: Mapping[str, Any], now: Mapping[str, Any], left_out: Iterab
 def _assets(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[AssetChange]:
     old = {share["site_id"]: share for share in before["shares"]}
     new = {share["site_id"]: in_form_of(old.get(share["site_id"], {}), share) for share in now["shares"]}
-    was = amounts_of(Decimal(before["amount"]), before["shares"])
-    is_ = amounts_of(Decimal(now["amount"]), now["shares"])
+    was = amounts_by_site(before)
+    is_ = amounts_by_site(now)
     for site_id in sorted({*old, *new}):
         change = AssetChange(
             site_id=site_id,

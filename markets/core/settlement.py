@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any, Final
 
+from markets.core.settled_periods import QUANTUM, PeriodFigures
 from sites.core.intervals import Interval
 from sites.ledger.chain import instant_text
 
 ASSET_KIND: Final = "settlement"
 FLEET_KIND: Final = "statement"
 REVERSAL_KIND: Final = "reversal"
-QUANTUM: Final = Decimal("0.000001")
-"""Smallest amount in the book [currency]: a minute of a few kilowatts is worth less than a penny; an
-invoice over many statements rounds to pence."""
 
 
 class SettlementError(ValueError):
@@ -110,6 +108,10 @@ class SiteFigures:
     """Record chunks used, as spans (first number, last number, revision)."""
     intervals: tuple[tuple[int, int, int], ...]
     """Numbered intervals used, likewise."""
+    quantities: Mapping[str, Decimal] = field(default_factory=dict)
+    """What the product's form of payment counts of it over the window; none where a price of the catalogue holds."""
+    baseline: Mapping[str, Any] = field(default_factory=dict)
+    """How its baseline was told where the program names a method, with the rows read; none: the declared one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,10 @@ class FleetFigures:
     response_missed: bool
     required_uwh: int
     delivered_uwh: int
+    periods: tuple[PeriodFigures, ...] = ()
+    """Settlement periods of a run on prices from outside."""
+    score: Mapping[str, Any] = field(default_factory=dict)
+    """What the window's score was made of."""
 
 
 def payment(
@@ -185,14 +191,19 @@ def amounts_of(total: Decimal, shares: Sequence[Mapping[str, Any]]) -> dict[str,
     By weight; by contracted power alone when none of them delivered. Raises SettlementError when a
     site has two shares: one battery has one assignment at a time.
     """
+    require_one_share(shares)
     weights = {facts["site_id"]: facts["weight"] for facts in shares}
-    if len(weights) != len(shares):
-        counts = Counter(facts["site_id"] for facts in shares)
-        twice = sorted(site_id for site_id, count in counts.items() if count > 1)
-        raise SettlementError(f"site {', '.join(twice[:5])} has more than one share, accepted: one share per site")
     if sum(weights.values()) == 0:
         weights = {facts["site_id"]: int(Decimal(facts["contracted_kw"]) * 1000) for facts in shares}
     return apportion(total, weights)
+
+
+def require_one_share(shares: Sequence[Mapping[str, Any]]) -> None:
+    """Raise SettlementError for a site with two shares: one battery has one assignment at a time."""
+    counts = Counter(facts["site_id"] for facts in shares)
+    twice = sorted(site_id for site_id, count in counts.items() if count > 1)
+    if twice:
+        raise SettlementError(f"site {', '.join(twice[:5])} has more than one share, accepted: one share per site")
 
 
 def asset_account(site_id: str) -> str:
@@ -247,8 +258,12 @@ def fleet_body(
     *,
     amount: Decimal,
     merkle_root: str,
+    prices: Sequence[Mapping[str, str]] = (),
 ) -> dict[str, Any]:
-    """Return the body of the fleet's entry: the operator owes, the clearing account is emptied."""
+    """Return the body of the fleet's entry: the operator owes, the clearing account is emptied.
+
+    ``prices`` are those from outside that it was settled on.
+    """
     return {
         "facts": {
             "terms": dict(terms),
@@ -256,6 +271,7 @@ def fleet_body(
             "shares": sorted((dict(share) for share in shares), key=lambda share: share["site_id"]),
             "amount": str(amount),
             "merkle_root": merkle_root,
+            **({"prices": [dict(price) for price in prices]} if prices else {}),
         },
         "postings": _transfer(fleet_account(terms["program"]), operator_account(terms["vtn_id"]), amount, terms),
     }
@@ -277,6 +293,8 @@ def share_facts(share: ContractedShare, figures: SiteFigures) -> dict[str, Any]:
         "service_from_uwh": figures.service_from_uwh,
         "records": [list(span) for span in figures.records],
         "intervals": [list(span) for span in figures.intervals],
+        **({"quantities": _texts(figures.quantities)} if figures.quantities else {}),
+        **({"baseline": dict(figures.baseline)} if figures.baseline else {}),
         "weight": weight_of(share, figures),
     }
 
@@ -315,6 +333,8 @@ def fleet_facts(figures: FleetFigures) -> dict[str, Any]:
         "response_ms": figures.response_ms,
         "required_uwh": figures.required_uwh,
         "delivered_uwh": figures.delivered_uwh,
+        **({"periods": [row.facts() for row in figures.periods]} if figures.periods else {}),
+        **({"score": dict(figures.score)} if figures.score else {}),
     }
 
 
@@ -351,6 +371,10 @@ def _transfer(to: str, source: str, amount: Decimal, terms: Mapping[str, Any]) -
         {"account": to, "unit": unit, "amount": str(amount)},
         {"account": source, "unit": unit, "amount": str(-amount)},
     ]
+
+
+def _texts(values: Mapping[str, Decimal]) -> dict[str, str]:
+    return {name: str(value) for name, value in sorted(values.items())}
 
 
 def _optional(value: Decimal | None) -> str | None:

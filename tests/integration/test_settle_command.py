@@ -72,7 +72,8 @@ class TestCommand:
         # 3.186 GBP/MW/h x 0.1 MW x 30 s
         booked = settle("--obligation", NAME)
         assert (
-            "DC-e1 run 1: booked 0.002655 GBP (capacity 0.002655, energy 0.000000, penalty 0.000000), entry " in booked
+            "DC-e1 run 1: booked 0.002655 GBP (capacity 0.002655, energy 0.000000, penalty 0.000000; demonstration), "
+            "entry " in booked
         )
         assert settle(*PERIOD) == booked.replace("booked", "held")
         assert "run 2: unchanged; run 1 stands with 0.002655 GBP, nothing is booked" in settle(

@@ -58,6 +58,7 @@ class LineSerializer(serializers.Serializer[object]):
     unit = serializers.CharField()
     amount = serializers.DecimalField(max_digits=20, decimal_places=6)
     rule = serializers.CharField()
+    basis = serializers.CharField(help_text="live, or demonstration with how certain the product's row is")
 
 
 class PartSerializer(serializers.Serializer[object]):

@@ -60,7 +60,9 @@ def _row(way: str, suffix: str, word: str, rise_s: float, until_s: float, rate_h
             ),
             {"rise_s": rise_s, "until_s": until_s, "falls": 0.0 if suffix == "5" else 1.0},
         ),
-        price=PriceRule("AUD", 300.0, cited("enablement, AUD per MW and hour, each 5 min dispatch interval", _MASS)),
+        price=PriceRule(
+            "AUD", 300.0, cited("enablement, AUD per MW and hour, each 5 min dispatch interval", _MASS), "capacity"
+        ),
         penalty=remembered("breach of the rules and recovery of the payments"),
         size=MinimumSize(1000.0, remembered("1 MW, aggregated in a region")),
         dispatch_prefix="FCAS",

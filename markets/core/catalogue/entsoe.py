@@ -52,7 +52,7 @@ ROWS: Final = (
             {"half_within_s": 15.0, "tolerance_share": 0.05, "over_share": 0.2},
         ),
         price=PriceRule(
-            "EUR", 14_400.0, remembered("capacity, EUR per MW and 4 h block, marginal price; energy unpaid")
+            "EUR", 14_400.0, remembered("capacity, EUR per MW and 4 h block, marginal price; energy unpaid"), "capacity"
         ),
         penalty=remembered("what was not kept ready is paid back; exclusion when it happens again"),
         size=MinimumSize(1000.0, remembered("1 MW, symmetric, steps of 1 MW")),

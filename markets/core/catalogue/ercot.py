@@ -49,7 +49,9 @@ _FFR: Final = Product(
         ),
         {"least_share": 0.95, "most_share": 1.5},
     ),
-    price=PriceRule("USD", 900.0, remembered("capacity, USD per MW and hour, at the market clearing price")),
+    price=PriceRule(
+        "USD", 900.0, remembered("capacity, USD per MW and hour, at the market clearing price"), "capacity"
+    ),
     penalty=remembered("a failed response is clawed back; requalification after repeated failure"),
     size=MinimumSize(100.0, remembered("0.1 MW")),
     dispatch_prefix="RRS",
@@ -82,7 +84,7 @@ _PFR: Final = replace(
         ),
         {},
     ),
-    price=PriceRule("USD", 900.0, cited("unpaid duty of a resource that is on line", _PROTOCOLS)),
+    price=PriceRule("USD", 900.0, cited("unpaid duty of a resource that is on line", _PROTOCOLS), "unpaid"),
     penalty=cited("rolling score below 0.75 is non-compliance", _PROTOCOLS),
     dispatch_prefix="PFR",
 )
@@ -116,7 +118,9 @@ def _ers(minutes: int) -> Product:
             ),
             {},
         ),
-        price=PriceRule("USD", 900.0, remembered("capacity of a term and time period, USD per MW and hour")),
+        price=PriceRule(
+            "USD", 900.0, remembered("capacity of a term and time period, USD per MW and hour"), "capacity-factors"
+        ),
         penalty=remembered("payment falls with the factors; below 0.95 suspension and a notice"),
         size=MinimumSize(100.0, cited("0.1 MW", "ERCOT, ERS technical requirements, February to May 2019")),
         dispatch_prefix="ERS",
@@ -147,7 +151,9 @@ def _regulation(name: str, title: str, direction: Direction) -> Product:
             ),
             {},
         ),
-        price=PriceRule("USD", 900.0, remembered("capacity, USD per MW and hour, at the market clearing price")),
+        price=PriceRule(
+            "USD", 900.0, remembered("capacity, USD per MW and hour, at the market clearing price"), "capacity"
+        ),
         penalty=remembered("base-point deviation charge"),
         size=MinimumSize(100.0, remembered("0.1 MW")),
         dispatch_prefix="REG",

@@ -100,6 +100,7 @@ def _row(name: str, title: str, column: int, prefix: str, data: Rule, rate_hz: f
             "GBP",
             1800.0,
             remembered("availability, GBP per MW and hour, times K; pay-as-clear for each 4 h EFA block", _TERMS),
+            "availability-k",
         ),
         penalty=remembered("unavailable periods unpaid, the worst error takes K off the payment", _TERMS),
         size=MinimumSize(1000.0, remembered("1 MW, aggregates of one grid supply point group", _TERMS)),

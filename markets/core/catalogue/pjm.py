@@ -65,6 +65,7 @@ def _row(name: str, title: str, signal: str, since: date | None, until: date | N
             cited("MW x score x (RMCCP + mileage ratio x RMPCP); an hour below 0.25 is unpaid", _GMLC)
             if legacy
             else unsure("as of the two signals; RegUp and RegDown apart from October 2026 on"),
+            "regulation",
         ),
         penalty=remembered("qualification at 0.75, lost below 0.40"),
         size=MinimumSize(100.0, remembered("0.1 MW")),

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from markets.core.delivery import BoolArray
-from markets.core.scores.score import Component, Score, ScoreError
+from markets.core.scores.score import Component, IntArray, Score, ScoreError
 from sites.core.curves import FloatArray
 
 LEAST_CHANGE: Final = 0.02
@@ -42,19 +42,16 @@ def agc_index(
     factor as at most 1. A setpoint with a gap is 0. Parameters: ``northern``, ``rate_per_min`` (standard rate),
     ``rate_most`` (cap of k1), ``delay_s`` and ``error_share`` (standard or allowed).
     """
-    held = np.where(known, signal, np.nan)
-    # A NaN equals nothing: a gap ends a setpoint, and the next known one begins another.
-    starts = np.flatnonzero(np.concatenate(([True], ~(np.abs(np.diff(held)) <= _NOISE) & (known[1:] | known[:-1]))))
-    most = max(10.0, held.size / rate_hz * MOST_SETPOINTS_PER_S)
+    starts, stops = _setpoints(signal, known)
+    most = max(10.0, signal.size / rate_hz * MOST_SETPOINTS_PER_S)
     if starts.size > most:
         raise ScoreError(
-            f"the signal changes {starts.size} times in {held.size / rate_hz:g} s, accepted: setpoints, at most "
+            f"the signal changes {starts.size} times in {signal.size / rate_hz:g} s, accepted: setpoints, at most "
             f"{MOST_SETPOINTS_PER_S:g} a second"
         )
-    stops = np.append(starts[1:], held.size)
     weights, scores, indices, factors = [], [], [], []
     for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-        cut = stop < held.size and not known[stop]
+        cut = stop < signal.size and not known[stop]
         behind_gap = start > 0 and not known[start - 1]
         if cut or behind_gap or not known[start]:
             weights.append(stop - start)
@@ -84,6 +81,33 @@ def agc_index(
             "k": float(np.mean(indices)),
         }
     return Score(float(np.average(scores, weights=weights)) if scores else None, components)
+
+
+def mileage_shares(signal: FloatArray, response: FloatArray, known: BoolArray) -> list[tuple[int, float]]:
+    """Return (first sample, way moved toward the setpoint) of each setpoint that is judged [share of contract].
+
+    From the power at its arrival to that at its end, and no farther than the setpoint: what was regulated and is paid
+    for. A setpoint with a gap has none.
+    """
+    found = []
+    starts, stops = _setpoints(signal, known)
+    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+        around = known[max(start - 1, 0) : stop + 1]
+        before = float(response[start - 1] if start > 0 else response[0])
+        asked = float(signal[start]) - before
+        if not around.all() or abs(asked) < LEAST_CHANGE - _NOISE:
+            continue
+        way = 1.0 if asked > 0.0 else -1.0
+        found.append((start, min(abs(asked), max(0.0, way * (float(response[stop - 1]) - before)))))
+    return found
+
+
+def _setpoints(signal: FloatArray, known: BoolArray) -> tuple[IntArray, IntArray]:
+    """Return the first and the one-past-last sample of each setpoint."""
+    held = np.where(known, signal, np.nan)
+    # A NaN equals nothing: a gap ends a setpoint, and the next known one begins another.
+    starts = np.flatnonzero(np.concatenate(([True], ~(np.abs(np.diff(held)) <= _NOISE) & (known[1:] | known[:-1]))))
+    return starts, np.append(starts[1:], held.size)
 
 
 def _answer(target: float, before: float, given: FloatArray, rate_hz: float, rule: Mapping[str, float]) -> Answer:

@@ -63,27 +63,43 @@ def china_primary(delivery: Delivery, product: Product) -> Score:
     An excursion is 4 s or more on one side outside the dead band. One that ends in a gap, or at the end of the record
     before its 4 s, is 0 or not judged.
     """
-    rate_hz = delivery.rate_hz
-    least = max(1, round(CHINA_LEAST_S * rate_hz))
-    due, given = np.nan_to_num(delivery.due_share), delivery.given_share
-    starts, shares = [], []
+    first, theoretical, given, cut = _china_excursions(delivery)
+    share = np.where(cut, 0.0, np.clip(given / theoretical, 0.0, 1.0))
+    periods = settlement_periods(delivery.available, delivery.rate_hz, product.price.settlement_period_s)
+    value, counts = mean_of_periods(periods, first.tolist(), share.tolist())
+    passed = float((share >= CHINA_PASS_SHARE).mean()) if share.size else None
+    return Score(value, counts | {"pass_rate": passed, "least": float(share.min()) if share.size else None})
+
+
+def paid_action_s(delivery: Delivery) -> list[tuple[int, float]]:
+    """Return (first sample, action energy beyond 70 % of the theoretical one) of China's excursions.
+
+    In contract times seconds; more than the theoretical energy is not counted, and one that ends in a gap has none.
+    """
+    first, theoretical, given, cut = _china_excursions(delivery)
+    paid = np.where(cut, 0.0, np.clip(np.minimum(given, theoretical) - CHINA_PASS_SHARE * theoretical, 0.0, None))
+    return list(zip(first.tolist(), (paid / delivery.rate_hz).tolist(), strict=True))
+
+
+def _china_excursions(delivery: Delivery) -> tuple[IntArray, FloatArray, FloatArray, np.ndarray]:
+    """Return each excursion's first sample, theoretical and given energy (shares times samples), and if a gap ends it.
+
+    The excursions below nominal come first.
+    """
+    least = max(1, round(CHINA_LEAST_S * delivery.rate_hz))
+    due, share = np.nan_to_num(delivery.due_share), delivery.given_share
+    found = []
     for way in (1.0, -1.0):
         first, stop = _runs(way * due > ASKED)
         begun = (first == 0) | delivery.available[np.maximum(first - 1, 0)]
         kept = begun & (stop - first >= least)
         first, stop = first[kept], stop[kept]
         total_due = np.concatenate(([0.0], np.cumsum(way * due)))
-        total_given = np.concatenate(([0.0], np.cumsum(way * given)))
-        theoretical = total_due[stop] - total_due[first]
-        share = np.clip((total_given[stop] - total_given[first]) / theoretical, 0.0, 1.0)
+        total_given = np.concatenate(([0.0], np.cumsum(way * share)))
         cut = (stop < due.size) & ~delivery.available[np.minimum(stop, due.size - 1)]
-        starts.append(first)
-        shares.append(np.where(cut, 0.0, share))
-    share = np.concatenate(shares)
-    periods = settlement_periods(delivery.available, rate_hz, product.price.settlement_period_s)
-    value, counts = mean_of_periods(periods, np.concatenate(starts).tolist(), share.tolist())
-    passed = float((share >= CHINA_PASS_SHARE).mean()) if share.size else None
-    return Score(value, counts | {"pass_rate": passed, "least": float(share.min()) if share.size else None})
+        found.append((first, total_due[stop] - total_due[first], total_given[stop] - total_given[first], cut))
+    starts, theoretical, given, cuts = (np.concatenate(columns) for columns in zip(*found, strict=True))
+    return starts, theoretical, given, cuts
 
 
 def ercot_pfr(delivery: Delivery, product: Product) -> Score:

@@ -27,17 +27,21 @@ _SAME: Final = 1e-9
 """Correlations closer than this are one: the shortest lag of them counts."""
 
 
-def three_part(signal: FloatArray, response: FloatArray, known: BoolArray, rate_hz: float) -> Score:
+def three_part(
+    signal: FloatArray, response: FloatArray, known: BoolArray, rate_hz: float, *, scored_s: float | None = None
+) -> Score:
     """Return the mean of the hours' performance scores; ``response`` is in shares of contract, like the signal.
 
     A window with a gap is 0. Where only the reach of its lags has a gap, the correlation is the best that is known and
     the delay counts as the longest: what is not there proves no delay. Lags beyond the end of the record are not tried.
+    With ``scored_s`` only the windows within that time are scored; what is after it is the reach of their lags.
     Raises ScoreError for less than a window.
     """
     x, y = _means(signal, known, rate_hz), _means(response, known, rate_hz)
-    windows = x.size // WINDOW
+    means_scored = x.size if scored_s is None else min(x.size, int(scored_s / MEAN_S + _SAME))
+    windows = means_scored // WINDOW
     if windows == 0:
-        raise ScoreError(f"the record has {x.size} means of 10 s, accepted: 30 or more (5 min)")
+        raise ScoreError(f"the record has {means_scored} means of 10 s, accepted: 30 or more (5 min)")
     reference: FloatArray = x[: windows * WINDOW].reshape(windows, WINDOW)
     shifted = _shifted(y, windows)
     correlation, lag = _best(reference, shifted)

@@ -38,6 +38,8 @@ class Recording:
     """Positive into the grid [kW]."""
     signal: FloatArray | None
     """What the operator asked for, -1 to 1 of the contract; an instruction is 1 while it holds."""
+    scored_s: float | None = None
+    """Only so much from the beginning is scored, where a rule reads beyond what it scores [s]; None: all."""
 
     @property
     def known(self) -> BoolArray:

@@ -50,7 +50,9 @@ DELIVERY_RULES: Final[dict[str, Callable[[Delivery, Product], Score]]] = {
 
 
 def _three_part(product: Product, recording: Recording, response: FloatArray) -> Score:
-    return pjm.three_part(_signal(product, recording), response, recording.known, recording.rate_hz)
+    return pjm.three_part(
+        _signal(product, recording), response, recording.known, recording.rate_hz, scored_s=recording.scored_s
+    )
 
 
 def _agc(product: Product, recording: Recording, response: FloatArray) -> Score:
@@ -115,6 +117,21 @@ def score_recording(product: Product, recording: Recording, *, contract_kw: floa
         response = recording.service_kw(product, baseline_kw) / contract_kw
         score = SIGNAL_RULES[product.score.name](product, recording, response)
     return Scored(product, score, float(recording.known.mean()), recording.quality())
+
+
+def score_delivery(
+    product: Product, delivery: Delivery, signal: FloatArray | None = None, *, scored_s: float | None = None
+) -> Score:
+    """Return the score of a delivery of the meter book by its product's rule.
+
+    ``signal`` is what the operator asked for at each sample, in shares of contract; ``scored_s`` limits PJM's windows
+    to the beginning. Raises ScoreError for a product that needs a signal and has none.
+    """
+    if product.score.name in DELIVERY_RULES:
+        return DELIVERY_RULES[product.score.name](delivery, product)
+    given = np.where(delivery.available, delivery.given_share, np.nan)
+    recording = Recording(delivery.rate_hz, np.zeros(given.size), given, signal, scored_s)
+    return SIGNAL_RULES[product.score.name](product, recording, np.nan_to_num(given))
 
 
 def _require_fitting(product: Product, recording: Recording) -> None:

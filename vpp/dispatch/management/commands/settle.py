@@ -13,11 +13,14 @@ from django.utils import timezone
 
 from markets import operations, queries
 from markets.core.lines import lines_of
+from markets.core.prices import PriceTable, price_of
 from markets.core.products import Basis, ProductError
-from markets.core.settlement import fleet_facts
+from markets.core.signal_course import SignalInvalid
+from markets.given_files import GivenFileError, read_prices, read_signal
 from markets.late import late_settlements
 from markets.models import Obligation, Statement
-from markets.settling import Computed, NotMetered, NotSettleable, computed_run, is_changed, require_run
+from markets.settling import Computed, Given, NotMetered, NotSettleable, computed_run, is_changed, require_run
+from markets.signals import keep_signal
 from sites import output_files
 from sites.core.intervals import Interval, IntervalError
 from vpp.dispatch.models import Dispatch
@@ -40,6 +43,14 @@ class Command(BaseCommand):
         )
         parser.add_argument("--basis", required=True, choices=[basis.value for basis in Basis])
         parser.add_argument("--accept-gaps", action="store_true", help="what is not metered counts as not delivered")
+        parser.add_argument(
+            "--price", action="append", default=[], metavar="NAME=VALUE",
+            help="a price over the whole window, such as capacity=12.5; may be given again",
+        )  # fmt: skip
+        parser.add_argument("--price-source", default="", help="where the --price figures were read")
+        parser.add_argument("--prices", type=Path, metavar="FILE", help="a table of prices with sources, CSV")
+        parser.add_argument("--signal", type=Path, metavar="FILE", help="the operator's signal, CSV: at,value")
+        parser.add_argument("--signal-source", default="", help="where the signal comes from")
         parser.add_argument("--dry-run", action="store_true", help="compute and print; book nothing")
         parser.add_argument("--json", type=Path, metavar="OUT", help="write the results there too")
 
@@ -74,17 +85,18 @@ class Command(BaseCommand):
             if held is not None:
                 return asked | {"outcome": "held"} | _statement(held)
             shares = contracted_shares(dispatch_id=dispatch_id)
+            given = _given(options, obligation, at)
             if options["dry_run"]:
-                computed = computed_run(obligation, shares, basis, at=at, accept_gaps=accept_gaps, run=run)
+                computed = computed_run(obligation, shares, basis, at=at, accept_gaps=accept_gaps, run=run, given=given)
                 if last is not None and not is_changed(computed, last):
                     return asked | {"outcome": "unchanged"} | _statement(last)
                 return asked | {"outcome": "would book"} | _computed(computed, last)
             statement = operations.settle_obligation(
-                obligation=obligation, shares=shares, basis=basis, at=at, accept_gaps=accept_gaps, run=run
+                obligation=obligation, shares=shares, basis=basis, at=at, accept_gaps=accept_gaps, run=run, given=given
             )
         except NotMetered as error:
             return asked | {"outcome": "waits", "error": str(error), "missing": error.gaps}
-        except (NotSettleable, ProductError) as error:
+        except (NotSettleable, ProductError, GivenFileError, SignalInvalid) as error:
             return asked | {"outcome": "refused", "error": str(error)}
         outcome = "booked" if statement.run == run else "unchanged"
         return asked | {"outcome": outcome} | _statement(statement)
@@ -114,6 +126,20 @@ def _asked(options: dict[str, Any]) -> list[tuple[Obligation, int]]:
     return [(row, run) for row in queries.obligations_ended(period=period)]
 
 
+def _given(options: dict[str, Any], obligation: Obligation, at: datetime) -> Given:
+    """Return prices and signal from the options; raise PriceInvalid, SignalInvalid or GivenFileError."""
+    product = obligation.program.product
+    prices = list(read_prices(options["prices"], product).prices) if options["prices"] else []
+    prices += [price_of(text, obligation.window, options["price_source"]) for text in options["price"]]
+    signal = None
+    if options["signal"]:
+        if not options["signal_source"]:
+            raise SignalInvalid("--signal has no --signal-source, accepted: where the signal comes from")
+        rows = read_signal(options["signal"])
+        signal = keep_signal(rows=rows, source=options["signal_source"], at=at)
+    return Given(PriceTable(prices), signal)
+
+
 def _obligation(dispatch_id: str) -> Obligation:
     obligation = queries.obligation_named(dispatch_id=dispatch_id)
     if obligation is not None:
@@ -137,13 +163,12 @@ def _statement(statement: Statement) -> dict[str, Any]:
 
 
 def _computed(computed: Computed, last: Statement | None) -> dict[str, Any]:
-    facts = {"terms": computed.terms, "fleet": fleet_facts(computed.fleet), "amount": str(computed.total)}
     return {
         "amount": str(computed.total),
         "difference": str(computed.total - (last.amount if last else Decimal(0))),
         "currency": computed.terms["currency"],
         "basis": computed.terms["basis"],
-        "lines": _lines(facts),
+        "lines": _lines(computed.fleet_facts),
     }
 
 
@@ -155,6 +180,7 @@ def _lines(facts: dict[str, Any]) -> list[dict[str, str]]:
             "unit": line.unit,
             "amount": str(line.amount),
             "rule": line.rule,
+            "basis": line.basis,
         }
         for line in lines_of(facts)
     ]
@@ -167,7 +193,7 @@ def _text_of(result: dict[str, Any]) -> str:
     if result["outcome"] == "unchanged":
         return f"{head}; run {result['stands']} stands with {result['amount']} {result['currency']}, nothing is booked"
     lines = ", ".join(f"{line['name']} {line['amount']}" for line in result["lines"])
-    text = f"{head} {result['amount']} {result['currency']} ({lines})"
+    text = f"{head} {result['amount']} {result['currency']} ({lines}; {result['basis']})"
     if result["run"] > 1:
         text += f", difference {result['difference']}"
     return f"{text}, entry {result['entry_hash']}" if "entry_hash" in result else text
