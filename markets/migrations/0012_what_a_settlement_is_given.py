@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('markets', '0010_events_that_compete'),
+        ('markets', '0011_answers_to_operators'),
     ]
 
     operations = [
