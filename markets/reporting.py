@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import DurationField, ExpressionWrapper, F, QuerySet, Sum
 
-from markets.core.reports import SiteEnergy, SiteValues, Terms
+from markets.core.reports import (
+    METERED,
+    Figure,
+    Quantity,
+    SiteEnergy,
+    SiteValues,
+    Status,
+    Terms,
+    live_figure,
+    status_of,
+)
 from markets.models import Program
 from sites.core.envelope import OperatingEnvelope
 from sites.core.intervals import Interval
@@ -99,6 +110,20 @@ def snapshot(*, resource: Resource, at: datetime, fresh_within_s: float, dropout
             )
         )
     return Snapshot(at, tuple(values), Terms(resource.sustain_s, dropout_margin))
+
+
+def live_values(
+    *, resource: Resource, quantities: Iterable[Quantity], at: datetime, fresh_within_s: float, dropout_margin: float
+) -> dict[Quantity, Figure | Status]:
+    """Return a resource's values of an instant; quantities over an interval are left out."""
+    held = snapshot(resource=resource, at=at, fresh_within_s=fresh_within_s, dropout_margin=dropout_margin)
+    return {
+        quantity: status_of(held.sites)
+        if quantity is Quantity.STATUS
+        else live_figure(quantity, held.sites, held.terms)
+        for quantity in quantities
+        if quantity not in METERED
+    }
 
 
 def site_count(*, resource: Resource) -> int:

@@ -17,9 +17,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from asgiref.sync import sync_to_async
-from django.conf import settings
-from django.db import close_old_connections
 from django.utils import timezone
 from openleadr import enums
 
@@ -35,44 +32,28 @@ from markets.core.report_orders import (
     next_sample_at,
     sample_instants,
 )
-from markets.core.reports import Figure, Quantity, Status, live_figure, metered_figure, status_of
+from markets.core.reports import Figure, Quantity, Status, metered_figure
 from markets.openadr import report_content20b as content
 from markets.openadr.report_content20b import METADATA, REFUSAL_CODES, Told, asked_of, parts_of
+from markets.openadr.report_terms import LATE_S, LOOK_EVERY_S, ReportTerms, stored
 from markets.openadr.ven20b import VenClient
 from markets.openadr.ven_session import FIRST_BACKOFF_S, LAST_BACKOFF_S, MessageRefused, VtnUnreachable
 from markets.openadr.vtn20b.writing import canonical_object, signed_object
 from markets.report_orders import ReportOrder
-from markets.reporting import Resource, Snapshot
+from markets.reporting import Resource
 from sites.core.intervals import Interval
 
 log = logging.getLogger(__name__)
 
-LATE_S: Final = 1.0
-"""A sample is of its instant when it is taken within this time after it [s]; later it is none."""
-LOOK_EVERY_S: Final = 0.5
 OFFER_EVERY_S: Final = 60.0
 """How often it is looked whether other resources are to be offered [s]."""
+NOMINAL_HERTZ: Final = 50
+"""Told with each power in the list of our reports; the values do not depend on it."""
 MAX_SITE_MINUTES: Final = 3_000_000
 """Metered minutes that one history may be made from."""
 
 Sample = dict[str, Figure | Status]
 """Values by rID."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReportTerms:
-    """What reports are made by."""
-
-    fresh_within_s: float
-    dropout_margin: float
-    with_sites: bool = False
-    """Each site is offered too, not only all of a program together."""
-    nominal_hertz: int = 50
-
-
-def report_terms() -> ReportTerms:
-    """Return the terms that the settings say."""
-    return ReportTerms(settings.FRESH_WITHIN_S, settings.DROPOUT_MARGIN, settings.REPORT_SITES)
 
 
 @dataclass
@@ -109,7 +90,7 @@ class ReportService20b:
         backoff_s, retry_at = FIRST_BACKOFF_S, timezone.now()
         while not stop.is_set():
             at = timezone.now()
-            orders = await _stored(self._orders)
+            orders = await stored(self._orders)
             await self._sample(orders, at)
             if client.registered.is_set() and at >= retry_at:
                 try:
@@ -138,14 +119,14 @@ class ReportService20b:
     async def _offer(self, client: VenClient, at: datetime) -> None:
         """Tell the VTN our list when it does not have it, and take up what it asks for in return."""
         registration_id = str(client.registration_id or "")
-        resources = await _stored(self._resources)
+        resources = await stored(self._resources)
         names = [(resource.name, resource.market_context) for resource in resources]
-        digest = hashlib.sha256(json.dumps([names, self.terms.nominal_hertz]).encode()).hexdigest()
-        known = await _stored(
+        digest = hashlib.sha256(json.dumps([names, NOMINAL_HERTZ]).encode()).hexdigest()
+        known = await stored(
             report_orders.offer_told, operator=self.operator, registration_id=registration_id, digest=digest
         )
         if not known or self._must_offer:
-            reports = content.offers(names, hertz=self.terms.nominal_hertz, at=at) if names else []
+            reports = content.offers(names, hertz=NOMINAL_HERTZ, at=at) if names else []
             kind, answer = await self._send(client, "oadrRegisterReport", reports=reports)
             if kind != "oadrRegisteredReport" or _code(answer) != 200:
                 log.warning("openadr.reports_not_registered operator=%s code=%s", self.operator, _code(answer))
@@ -153,7 +134,7 @@ class ReportService20b:
                 return
             requests = answer.get("report_requests") or []
             kept = await self._take_up(client, requests, answer) if requests else []
-            await _stored(
+            await stored(
                 report_orders.keep_offer,
                 operator=self.operator, registration_id=registration_id, digest=digest, kept=kept, at=at,
             )  # fmt: skip
@@ -172,20 +153,20 @@ class ReportService20b:
     ) -> list[str]:
         """Keep the requests that we can do, confirm them, and return the ids of the orders that run now."""
         at = timezone.now()
-        resources = await _stored(self._resources)
+        resources = await stored(self._resources)
         offered = content.specifiers(resource.name for resource in resources)
-        rows = await _stored(self._orders)
+        rows = await stored(self._orders)
         orders: list[Order] = []
         refused: list[ReportRefused] = []
         for raw in requests:
             try:
                 order = accepted(asked_of(raw), offered, running=len(rows) + len(orders), at=at)
-                await _stored(_require_readable, order, {resource.name: resource for resource in resources})
+                await stored(_require_readable, order, {resource.name: resource for resource in resources})
                 orders.append(order)
             except ReportRefused as refusal:
                 log.warning("openadr.report_refused operator=%s error=%s", self.operator, refusal)
                 refused.append(refusal)
-        await _stored(report_orders.keep_orders, operator=self.operator, orders=orders, at=at)
+        await stored(report_orders.keep_orders, operator=self.operator, orders=orders, at=at)
         taken = [order.order_id for order in orders]
         pending = sorted({row.order_id for row in rows} | set(taken))
         code, words = 200, "OK"
@@ -207,10 +188,10 @@ class ReportService20b:
         names = [str(one) for one in (named if isinstance(named, list) else [named])]
         unknown = []
         for order_id in names:
-            rows = {row.order_id: row for row in await _stored(self._orders)}
+            rows = {row.order_id: row for row in await stored(self._orders)}
             if order_id in rows and payload.get("report_to_follow") in (True, "true"):
                 await self._send_through(client, rows[order_id], timezone.now(), is_done=False)
-            ended = await _stored(
+            ended = await stored(
                 report_orders.end_order,
                 operator=self.operator, order_id=order_id, state=ReportOrder.State.CANCELLED,
             )  # fmt: skip
@@ -218,7 +199,7 @@ class ReportService20b:
                 unknown.append(order_id)
             else:
                 log.info("openadr.report_cancelled operator=%s order=%s", self.operator, order_id)
-        pending = [row.order_id for row in await _stored(self._orders)]
+        pending = [row.order_id for row in await stored(self._orders)]
         code, words = 200, "OK"
         if unknown:
             code = int(REFUSAL_CODES["report_request_unknown"])
@@ -247,7 +228,7 @@ class ReportService20b:
         if not due:
             return
         wanted = {point for row in orders if row.order_id in due for point in row.order.points}
-        values = await _stored(self._values, wanted, at)
+        values = await stored(self._values, wanted, at)
         for row in orders:
             if row.order_id in due:
                 kept = self._samples.setdefault(row.order_id, {})
@@ -260,11 +241,11 @@ class ReportService20b:
         order = row.order
         if order.is_history:
             if order.ends_at is not None and at >= order.ends_at + METERED_AFTER:
-                told = await _stored(self._history, order)
+                told = await stored(self._history, order)
                 await self._report(client, row, told, through=order.ends_at, is_done=True)
         elif order.is_once:
             if at >= order.starts_at:
-                values = await _stored(self._values, set(order.points), at)
+                values = await stored(self._values, set(order.points), at)
                 told = [Told(point, at, values.get(point)) for point in order.points]
                 await self._report(client, row, told, through=at, is_done=True)
         else:
@@ -298,11 +279,11 @@ class ReportService20b:
         if code == int(enums.STATUS_CODES.INVALID_ID):
             log.warning("openadr.report_unknown operator=%s order=%s", self.operator, row.order_id)
             state = ReportOrder.State.UNKNOWN
-            await _stored(report_orders.end_order, operator=self.operator, order_id=row.order_id, state=state)
+            await stored(report_orders.end_order, operator=self.operator, order_id=row.order_id, state=state)
             return
         if code != 200:
             log.warning("openadr.report_not_taken operator=%s order=%s code=%s", self.operator, row.order_id, code)
-        await _stored(
+        await stored(
             report_orders.mark_sent, operator=self.operator, order_id=row.order_id, through=through, is_done=is_done
         )
         cancel = answer.get("cancel_report")
@@ -320,21 +301,18 @@ class ReportService20b:
     def _values(self, points: set[str], at: datetime) -> Sample:
         """Return the values of an instant for rIDs whose resource is still there."""
         resources = {resource.name: resource for resource in self._resources()}
-        snapshots: dict[str, Snapshot] = {}
-        values: Sample = {}
+        wanted: dict[str, list[Quantity]] = {}
         for point in sorted(points):
             name, quantity = parts_of(point)
-            if name not in resources:
-                continue
-            if name not in snapshots:
-                snapshots[name] = reporting.snapshot(
-                    resource=resources[name], at=at,
-                    fresh_within_s=self.terms.fresh_within_s, dropout_margin=self.terms.dropout_margin,
-                )  # fmt: skip
-            held = snapshots[name]
-            values[point] = (
-                status_of(held.sites) if quantity is Quantity.STATUS else live_figure(quantity, held.sites, held.terms)
-            )
+            if name in resources:
+                wanted.setdefault(name, []).append(quantity)
+        values: Sample = {}
+        for name, quantities in wanted.items():
+            found = reporting.live_values(
+                resource=resources[name], quantities=quantities, at=at,
+                fresh_within_s=self.terms.fresh_within_s, dropout_margin=self.terms.dropout_margin,
+            )  # fmt: skip
+            values |= {content.point_id(name, quantity): value for quantity, value in found.items()}
         return values
 
     def _history(self, order: Order) -> list[Told]:
@@ -397,16 +375,6 @@ def _code(answer: dict[str, Any]) -> int:
 def _specifier_of(request: dict[str, Any]) -> str:
     specifier = request.get("report_specifier")
     return str(specifier.get("report_specifier_id")) if isinstance(specifier, dict) else ""
-
-
-async def _stored(function: Any, *arguments: Any, **named: Any) -> Any:
-    """Call a function that reads or writes the database, in a thread with a live connection."""
-
-    def called() -> Any:
-        close_old_connections()
-        return function(*arguments, **named)
-
-    return await sync_to_async(called)()
 
 
 async def _first_of(*events: asyncio.Event, within_s: float | None = None) -> None:

@@ -13,7 +13,9 @@ from django.utils import timezone
 from markets import operations, queries
 from markets.openadr.operators import Config, Ven3Config, VenConfig
 from markets.openadr.receiving import keep_answered, owed_event_ids, receive_list, receive_objects, withdraw_gone
-from markets.openadr.report_service20b import ReportService20b, report_terms
+from markets.openadr.report_service3 import ReportService3
+from markets.openadr.report_service20b import ReportService20b
+from markets.openadr.report_terms import report_terms
 from markets.openadr.ven3.loop import Answer, Listed, Ven3Callbacks, Ven3Loop, Ven3Service
 from markets.openadr.ven20b import EventList, Standing, VenCallbacks, VenLoop, VenService
 from markets.openadr.ven_session import MessageRefused, wait_for_stop
@@ -37,7 +39,7 @@ def services_20b(config: VenConfig) -> list[VenService]:
 
 def services_3(config: Ven3Config, loop: Ven3Loop) -> list[Ven3Service]:
     """Return what is spoken with a VTN of OpenADR 3 beside events."""
-    return []
+    return [ReportService3(config.operator, report_terms())]
 
 
 async def _kept(config: Config, health: Health, stop: asyncio.Event) -> None:

@@ -10,6 +10,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from support.metered_minutes import meter
 from support.openadr import ROOT, PlatformProcesses
 from support.vtn20b import OurVtnProcess
 
@@ -168,25 +169,3 @@ def test_a_report_taken_back_ends(pair):
     )
     states = platform.rows("SELECT state FROM markets_reportorder WHERE order_id = ?", order_id)
     assert states[0]["state"] == "cancelled"
-
-
-def meter(platform, site_id, starts_at, *, minutes, into_uwh=0, out_uwh=0):
-    """Write one-minute intervals at a site's connection."""
-    with closing(sqlite3.connect(platform.database, timeout=20)) as connection, connection:
-        asset = connection.execute(
-            "SELECT a.id FROM registry_asset a JOIN registry_site s ON s.id = a.site_id "
-            "WHERE s.site_id = ? AND a.kind = 'pcc'", (site_id,),
-        ).fetchone()[0]  # fmt: skip
-        for number in range(minutes):
-            begin = starts_at + timedelta(minutes=number)
-            row = {
-                "asset_id": asset, "number": number + 1, "revision": 0, "starts_at": begin.isoformat(sep=" "),
-                "ends_at": (begin + timedelta(minutes=1)).isoformat(sep=" "), "into_bus_uwh": into_uwh,
-                "from_bus_uwh": out_uwh, "quality": "good", "time_quality": "synchronized",
-                "received_at": begin.isoformat(sep=" "), "service_into_uwh": 0, "service_from_uwh": 0, "services": "[]",
-                "fuel_ul": 0, "register_into_uwh": 0, "register_from_uwh": 0, "is_historical": 0,
-            }  # fmt: skip
-            connection.execute(
-                f"INSERT INTO metering_meterinterval ({', '.join(row)}) "  # noqa: S608
-                f"VALUES ({', '.join('?' * len(row))})", tuple(row.values()),
-            )  # fmt: skip
