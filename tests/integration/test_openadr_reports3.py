@@ -15,6 +15,8 @@ from support.openadr import PlatformProcesses
 from support.vtn3 import a_program
 from support.vtn3_server import a_vtn
 
+pytestmark = pytest.mark.long
+
 VERSIONS = {"south": "3.1.0", "west": "3.0.1"}
 TABLE = """
 [[operator]]
