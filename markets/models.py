@@ -19,6 +19,7 @@ from markets.core.settlement import ASSET_KIND, FLEET_KIND, REVERSAL_KIND, kind_
 from markets.obligation_changes import ObligationChange  # noqa: F401 - Django finds an app's models here
 from markets.offers import models as offers_models  # noqa: F401 - likewise
 from markets.openadr.vtn20b import models as vtn20b_models  # noqa: F401 - likewise
+from markets.operator_opts import OperatorOpt  # noqa: F401 - likewise
 from markets.owners import OwnerShare  # noqa: F401 - likewise
 from markets.report_orders import ReportOrder  # noqa: F401 - likewise
 from markets.signals import OperatorSignal  # noqa: F401 - likewise

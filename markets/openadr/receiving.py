@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -14,16 +14,20 @@ from django.utils import timezone
 
 from markets import operations, queries
 from markets.core.events import Event, EventInvalid
-from markets.core.obligations import Decision, Reason
+from markets.core.obligations import MAX_DURATION, Decision, Reason
 from markets.openadr.event_elements import event_elements
 from markets.openadr.mapping import event_of, response_of
 from markets.openadr.operators import Ven3Config, VenConfig
 from markets.openadr.ven3 import mapping as mapping3
 from markets.openadr.ven3.loop import Answer, Listed
 from markets.openadr.ven20b import EventList
+from markets.operator_opts import opted_out
 from sites.observability import metrics
 
 log = logging.getLogger(__name__)
+
+LAST_START = datetime.max.replace(tzinfo=UTC) - MAX_DURATION
+"""A start after this leaves no room for an end in the calendar; the decision refuses it by name."""
 
 
 @dataclass
@@ -48,16 +52,29 @@ class Receiver:
                 fresh_within_s=settings.FRESH_WITHIN_S,
                 dropout_margin=settings.DROPOUT_MARGIN,
             )
+        available_kw = 0.0 if self._is_opted_out(event) else self._available_kw[context]
         decision = operations.receive_event(
             raw=raw,
             event=event,
-            available_kw=self._available_kw[context],
+            available_kw=available_kw,
             at=at,
             received_at=self.received_at,
             message_hash=message_hash,
         )
         metrics.OPENADR_EVENTS.labels(self.operator, decision.opt.value).inc()
         return decision
+
+    def _is_opted_out(self, event: Event) -> bool:
+        """Tell whether we told the operator that we have nothing for it in the event's window."""
+        if event.starts_at is None or event.duration is None or not timedelta(0) < event.duration <= MAX_DURATION:
+            return False
+        opts = opted_out(
+            operator=self.operator,
+            market_context=event.market_context,
+            starts_at=event.starts_at,
+            ends_at=min(event.starts_at, LAST_START) + event.duration,
+        )
+        return opts.exists()
 
 
 def receive_list(listed: EventList, config: VenConfig) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from markets import operations, queries
 from markets.openadr.operators import Config, Ven3Config, VenConfig
+from markets.openadr.opt_service20b import OptService20b
 from markets.openadr.receiving import keep_answered, owed_event_ids, receive_list, receive_objects, withdraw_gone
 from markets.openadr.report_service3 import ReportService3
 from markets.openadr.report_service20b import ReportService20b
@@ -34,7 +35,7 @@ async def run_operators(declared: Sequence[Config], health: Health, stop: asynci
 
 def services_20b(config: VenConfig) -> list[VenService]:
     """Return what is spoken with a 2.0b VTN beside events."""
-    return [ReportService20b(config.operator, report_terms())]
+    return [OptService20b(config.operator), ReportService20b(config.operator, report_terms())]
 
 
 def services_3(config: Ven3Config, loop: Ven3Loop) -> list[Ven3Service]:
