@@ -5,10 +5,36 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final
 
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiParameter, inline_serializer
+from rest_framework import serializers
+
 PREFIX: Final = "/api/v1/"
 FROM_A_SITE: Final = frozenset({"/api/v1/enrolment/", "/api/v1/enrolment/renewals/"})
 """Asked without a session: a site's credentials are in the body."""
 METHODS: Final = ("get", "post", "put", "patch", "delete")
+CURSOR: Final = OpenApiParameter("cursor", str, description="position of a page, from `next` or `previous`")
+
+
+class DescribedView(AutoSchema):
+    """Tells of each operation what its view is for, and then what its method says."""
+
+    def get_description(self) -> str:
+        """Return both docstrings, the view's first."""
+        texts = (self.view.__doc__, getattr(self.view, self.method.lower()).__doc__)
+        return " ".join(" ".join(text.split()) for text in texts if text)
+
+
+def paged(row: type[serializers.Serializer[Any]]) -> serializers.Serializer[Any]:
+    """Return the serializer of one page of rows by cursor."""
+    return inline_serializer(
+        name=f"{row.__name__.removesuffix('Serializer')}Page",
+        fields={
+            "next": serializers.URLField(allow_null=True),
+            "previous": serializers.URLField(allow_null=True),
+            "results": row(many=True),
+        },
+    )
 
 
 def only_version_1(endpoints: list[Any], **_: Any) -> list[Any]:

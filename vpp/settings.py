@@ -113,7 +113,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["vpp.parsing.JsonBody"],
     "DEFAULT_PAGINATION_CLASS": "vpp.pagination.CursorPages",
     "PAGE_SIZE": 100,
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "vpp.openapi.DescribedView",
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Open VPP",

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
+from drf_spectacular.utils import extend_schema
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,6 +14,8 @@ from rest_framework.views import APIView
 
 from sites.registry import permissions
 from vpp.console import presenters, queries
+from vpp.console.serializers import IntervalSerializer, SiteRowSerializer, SiteSerializer
+from vpp.openapi import CURSOR, paged
 from vpp.pagination import CursorPages
 
 
@@ -45,6 +48,7 @@ class SiteList(APIView):
 
     permission_classes = [HasRole]
 
+    @extend_schema(operation_id="sites_list", parameters=[CURSOR], responses=paged(SiteRowSerializer))
     def get(self, request: Request) -> Response:
         """Return one page of sites."""
         at = timezone.now()
@@ -59,6 +63,7 @@ class SiteDetail(APIView):
 
     permission_classes = [HasRole]
 
+    @extend_schema(responses=SiteSerializer)
     def get(self, request: Request, site_id: str) -> Response:
         """Return the site, 404 when it is not visible."""
         site = get_object_or_404(permissions.visible_sites(request.user).select_related("live"), site_id=site_id)
@@ -70,6 +75,7 @@ class SiteIntervals(APIView):
 
     permission_classes = [HasRole]
 
+    @extend_schema(operation_id="sites_intervals_list", parameters=[CURSOR], responses=paged(IntervalSerializer))
     def get(self, request: Request, site_id: str) -> Response:
         """Return one page of intervals, 404 when the site is not visible."""
         site = get_object_or_404(permissions.visible_sites(request.user), site_id=site_id)

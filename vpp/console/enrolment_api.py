@@ -9,6 +9,7 @@ from typing import Any, Final
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
+from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import AllowAny
@@ -24,6 +25,20 @@ from sites.registry import permissions
 from sites.registry.models import Site
 from vpp.console import enrolment_presenters, throttle
 from vpp.console.api import HasRole
+from vpp.console.enrolment_serializers import (
+    AlarmsSerializer,
+    CertificateRequestSerializer,
+    DecisionSerializer,
+    EnrolmentStandingSerializer,
+    EnrolSerializer,
+    IdentityEventSerializer,
+    RefusedByNameSerializer,
+    RenewSerializer,
+    RevocationSerializer,
+    RevokedSerializer,
+    TokenSerializer,
+)
+from vpp.openapi import CURSOR, paged
 from vpp.pagination import CursorPages
 
 MAX_BODY_BYTES: Final = 16_000
@@ -32,6 +47,12 @@ ASKED_AT_MOST: Final = 300
 REFUSED_AT_MOST: Final = 30
 """Refused questions of one address in a window: then it waits, whatever it holds."""
 STATUS_OF: Final = {"request_too_large": 413, "token_unknown": 403, "certificate_unknown": 403, "foreign_site": 403}
+
+REFUSED: Final = RefusedByNameSerializer
+FROM_A_SITE: Final[dict[int, Any]] = {200: EnrolmentStandingSerializer} | dict.fromkeys(
+    (403, 409, 413, 429, 503), REFUSED
+)
+"""What a question of a site is answered with."""
 
 
 class FromASite(APIView):
@@ -73,6 +94,7 @@ class FromASite(APIView):
         return dict(data)
 
 
+@extend_schema(request=EnrolSerializer, responses=FROM_A_SITE, auth=[])
 class Enrol(FromASite):
     """``POST enrolment/``: a site with its token; the same question again tells how it stands."""
 
@@ -89,6 +111,7 @@ class Enrol(FromASite):
         )
 
 
+@extend_schema(request=RenewSerializer, responses=FROM_A_SITE, auth=[])
 class Renew(FromASite):
     """``POST enrolment/renewals/``: a site with its present certificate's word for a new key."""
 
@@ -141,6 +164,7 @@ class TokenIssue(APIView):
 
     permission_classes = [HasRole]
 
+    @extend_schema(request=None, responses={201: TokenSerializer})
     def post(self, request: Request, site_id: str) -> Response:
         """Issue it; 404 for a site that is not visible, 403 without the right."""
         site = _visible(request, site_id)
@@ -157,6 +181,9 @@ class RequestList(APIView):
 
     permission_classes = [HasRole]
 
+    @extend_schema(
+        operation_id="enrolment_requests_list", parameters=[CURSOR], responses=paged(CertificateRequestSerializer)
+    )
     def get(self, request: Request) -> Response:
         """Return one page."""
         pages = ByOldest()
@@ -170,6 +197,9 @@ class RequestDecision(APIView):
 
     permission_classes = [HasRole]
 
+    @extend_schema(
+        request=DecisionSerializer, responses={200: CertificateRequestSerializer, 409: REFUSED, 503: REFUSED}
+    )
     def post(self, request: Request, pk: int, decision: str) -> Response:
         """Decide; 403 without the right, 409 with the name of what is in the way."""
         if not permissions.may_decide_enrolment(request.user):
@@ -205,6 +235,7 @@ class Revocation(APIView):
 
     permission_classes = [HasRole]
 
+    @extend_schema(request=RevocationSerializer, responses={200: RevokedSerializer, 400: REFUSED})
     def post(self, request: Request, site_id: str) -> Response:
         """Revoke; return how many certificates ended."""
         site = _visible(request, site_id)
@@ -222,6 +253,7 @@ class AlarmList(APIView):
 
     permission_classes = [HasRole]
 
+    @extend_schema(responses=AlarmsSerializer)
     def get(self, request: Request) -> Response:
         """Return all of them: there are few, or the day is lost anyway."""
         rows = queries.open_alarms(sites=permissions.visible_sites(request.user))[:1000]
@@ -233,6 +265,7 @@ class AlarmClosing(APIView):
 
     permission_classes = [HasRole]
 
+    @extend_schema(request=None, responses={204: None})
     def post(self, request: Request, pk: int) -> Response:
         """Close it."""
         if not permissions.may_decide_enrolment(request.user):
@@ -249,6 +282,9 @@ class EventList(APIView):
 
     permission_classes = [HasRole]
 
+    @extend_schema(
+        operation_id="sites_enrolment_events_list", parameters=[CURSOR], responses=paged(IdentityEventSerializer)
+    )
     def get(self, request: Request, site_id: str) -> Response:
         """Return one page, newest first."""
         pages = ByNewestEvent()

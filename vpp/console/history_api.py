@@ -9,6 +9,7 @@ import numpy as np
 from django.conf import settings
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -18,12 +19,20 @@ from sites.metering.history import STEPS, Array, History, TooMuch, history, read
 from sites.registry import permissions
 from sites.registry.models import Site
 from vpp.console.api import HasRole
+from vpp.console.serializers import HistorySerializer
 
 MAX_METRICS: Final = 8
 FIGURES: Final = ("mean", "low", "high", "count")
 DIGITS: Final = 6
 """Significant digits of a figure: a hertz to 0.1 mHz, a megawatt to 1 W."""
 PARAMETERS: Final = frozenset({"metric", "from", "to", "resolution", "figure"})
+DECLARED: Final = [
+    OpenApiParameter("metric", str, required=True, many=True, description=f"up to {MAX_METRICS} names, each once"),
+    OpenApiParameter("from", str, description="ISO 8601 instant with its offset; an hour before `to` without it"),
+    OpenApiParameter("to", str, description="ISO 8601 instant with its offset, exclusive; now without it"),
+    OpenApiParameter("resolution", str, enum=["auto", *STEPS], description="auto without it"),
+    OpenApiParameter("figure", str, enum=FIGURES, many=True, description="all of them without it"),
+]
 
 
 class ParameterRefused(ValueError):
@@ -39,6 +48,7 @@ class SiteHistory(APIView):
 
     permission_classes = [HasRole]
 
+    @extend_schema(parameters=DECLARED, responses=HistorySerializer)
     def get(self, request: Request, site_id: str) -> Response:
         """Return the series; 404 for a site that is not visible, 400 naming the field and what is accepted."""
         sites = permissions.visible_sites(request.user).prefetch_related("assets")

@@ -9,6 +9,7 @@ from typing import Any, Final
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,9 +21,14 @@ from sites.registry import permissions
 from vpp.console import late, texts
 from vpp.console.api import HasRole
 from vpp.console.roles import FLEET_ROLES, page_for
+from vpp.console.serializers import LateDataSerializer
 
 LONGEST: Final = timedelta(days=31)
 """Of closed time looked through where nobody asks for another period, and the most that one request looks through."""
+PERIOD: Final = [
+    OpenApiParameter("from", str, description="ISO 8601 instant with its offset; 31 days before `to` without it"),
+    OpenApiParameter("to", str, description="ISO 8601 instant with its offset, exclusive; now without it"),
+]
 
 
 class PeriodRefused(ValueError):
@@ -34,6 +40,7 @@ class LateData(APIView):
 
     permission_classes = [HasRole]
 
+    @extend_schema(parameters=PERIOD, responses=LateDataSerializer)
     def get(self, request: Request) -> Response:
         """Return them, of the last 31 days by default; 403 for who may not read the fleet's books."""
         if not permissions.may_audit(request.user):

@@ -20,6 +20,8 @@ BASES: Final = {
     Basis.DEMONSTRATION.value: "demonstration",
 }
 ROW_KINDS: Final = {"records": "high-rate record", "intervals": "meter intervals"}
+UNITS: Final = {"kw": "kW", "ms": "ms"}
+NAMES: Final = {"worst_10s_delivered": "delivered, worst 10 s", "worst_10s_due": "due, worst 10 s", "k_factor": "K"}
 MAX_SHOWN_BYTES: Final = 20_000
 """Of a message as it came."""
 MAX_ASSETS: Final = 100
@@ -145,15 +147,19 @@ def share_row(share: dict[str, Any]) -> dict[str, Any]:
 
 
 def difference_rows(found: RunDifference, currency: str) -> dict[str, Any]:
-    """Return what a run changed against the one before."""
+    """Return what a run changed against the one before; assets whose own figures stayed apart from the others."""
+    revised = [row for row in found.assets if row.rows or row.figures]
+    shifted = [row for row in found.assets if not (row.rows or row.figures)]
     return {
         "difference": changed(found.difference, currency),
+        "is_amount_changed": found.difference != 0,
         "before": exact(found.amount_before, currency),
         "now": exact(found.amount_now, currency),
         "lines": [
             {
                 "name": line.name,
                 "is_changed": line.is_changed,
+                "is_amount_changed": line.difference != 0,
                 "quantity_before": _figure(line.quantity_before, line.unit),
                 "quantity_now": _figure(line.quantity_now, line.unit),
                 "before": exact(line.amount_before, currency),
@@ -164,8 +170,9 @@ def difference_rows(found: RunDifference, currency: str) -> dict[str, Any]:
         ],
         "terms": [_figure_row(row) for row in found.terms],
         "fleet": [_figure_row(row) for row in found.fleet],
-        "assets": [_asset_row(row, currency) for row in found.assets[:MAX_ASSETS]],
-        "more_assets": max(0, len(found.assets) - MAX_ASSETS),
+        "assets": [_asset_row(row, currency) for row in revised[:MAX_ASSETS]],
+        "shifted": [_asset_row(row, currency) for row in shifted[:MAX_ASSETS]],
+        "more_assets": max(0, len(revised) - MAX_ASSETS) + max(0, len(shifted) - MAX_ASSETS),
     }
 
 
@@ -308,13 +315,22 @@ def _figure(value: Decimal | None, unit: str) -> str:
 
 
 def _figure_row(row: FigureChange) -> dict[str, str]:
-    return {"name": row.name.replace("_", " "), "before": _plain(row.before), "now": _plain(row.now)}
+    if row.name.endswith("_uwh"):
+        name = row.name.removesuffix("_uwh")
+        return {"name": name.replace("_", " "), "before": _kwh(row.before), "now": _kwh(row.now)}
+    unit = next((unit for unit in ("kw", "ms") if row.name.endswith(f"_{unit}")), "")
+    name = row.name.removesuffix(f"_{unit}") if unit else row.name
+    suffix = f" {UNITS[unit]}" if unit else ""
+    before, now = (_plain(value) + ("" if value is None else suffix) for value in (row.before, row.now))
+    return {"name": NAMES.get(name, name.replace("_", " ")), "before": before, "now": now}
 
 
 def _plain(value: Any) -> str:
     if value is None:
         return NOTHING
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
         return f"{value:,}".replace("-", "−")
     text = str(value)
     return text if len(text) <= 120 else f"{text[:117]}…"
@@ -349,8 +365,8 @@ def _spans(spans: list[list[int]]) -> list[str]:
     ]
 
 
-def _kwh(uwh: int) -> str:
-    return f"{Decimal(uwh) / 10**9:,.6f} kWh".replace("-", "−")
+def _kwh(uwh: int | None) -> str:
+    return NOTHING if uwh is None else f"{Decimal(uwh) / 10**9:,.6f} kWh".replace("-", "−")
 
 
 def _in_force(row: Product) -> str:

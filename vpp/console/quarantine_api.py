@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import Http404
 from django.utils import timezone
+from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,6 +16,7 @@ from sites.metering.models import Quarantine
 from sites.metering.quarantine import open_quarantines, release
 from sites.registry import permissions
 from vpp.console.api import HasRole
+from vpp.console.serializers import QuarantineSerializer, QuarantinesSerializer
 
 MAX_SHOWN = 1_000
 
@@ -24,6 +26,7 @@ class QuarantineList(APIView):
 
     permission_classes = [HasRole]
 
+    @extend_schema(responses=QuarantinesSerializer)
     def get(self, request: Request) -> Response:
         """Return the open quarantines, the newest first."""
         rows = open_quarantines(
@@ -37,6 +40,7 @@ class QuarantineRelease(APIView):
 
     permission_classes = [HasRole]
 
+    @extend_schema(request=None, responses=QuarantineSerializer)
     def post(self, request: Request, pk: int) -> Response:
         """Release one; 403 for who may not act on the fleet."""
         if not permissions.may_operate(request.user):

@@ -7,6 +7,7 @@ from typing import Any
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
+from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.generics import ListAPIView
 from rest_framework.permissions import BasePermission
@@ -24,8 +25,10 @@ from vpp.dispatch.serializers import (
     AssignmentSerializer,
     CommandSerializer,
     DispatchSummarySerializer,
+    PendingSerializer,
     RequestSerializer,
 )
+from vpp.openapi import CURSOR, paged
 from vpp.pagination import CursorPages
 
 
@@ -64,6 +67,7 @@ class DispatchList(APIView):
 
     permission_classes = [SeesTheMarket]
 
+    @extend_schema(operation_id="dispatches_list", parameters=[CURSOR], responses=paged(DispatchSummarySerializer))
     def get(self, request: Request) -> Response:
         """Return one page."""
         pages = DispatchPages()
@@ -78,6 +82,7 @@ class DispatchDetail(APIView):
 
     permission_classes = [SeesTheMarket]
 
+    @extend_schema(responses=DispatchSummarySerializer)
     def get(self, request: Request, dispatch_id: str) -> Response:
         """Return it, or 404 naming it."""
         try:
@@ -92,6 +97,7 @@ class DispatchImpactDetail(APIView):
 
     permission_classes = [SeesTheMarket]
 
+    @extend_schema(responses=DispatchImpactSerializer)
     def get(self, request: Request, dispatch_id: str) -> Response:
         """Return both, null while it is not settled; 404 naming a dispatch that is not known."""
         if not Dispatch.objects.filter(dispatch_id=dispatch_id).exists():
@@ -134,6 +140,7 @@ class SiteCommands(APIView):
 
     permission_classes = [HasRole]
 
+    @extend_schema(operation_id="sites_commands_list", parameters=[CURSOR], responses=paged(CommandSerializer))
     def get(self, request: Request, site_id: str) -> Response:
         """Return one page of the trail, 404 when the site is not visible."""
         site = get_object_or_404(visible_sites(request.user), site_id=site_id)
@@ -141,6 +148,7 @@ class SiteCommands(APIView):
         page = pages.paginate_queryset(commands.site_commands(site=site), request, view=self) or []
         return pages.get_paginated_response(CommandSerializer(page, many=True).data)
 
+    @extend_schema(request=RequestSerializer, responses={201: CommandSerializer, 409: PendingSerializer})
     def post(self, request: Request, site_id: str) -> Response:
         """Issue ``{"request": NAME}``: 201 with the command; 403 without the right, 409 while one is unanswered."""
         site = get_object_or_404(visible_sites(request.user), site_id=site_id)

@@ -83,6 +83,13 @@ class RequestSerializer(serializers.Serializer[Any]):
     request = serializers.ChoiceField(choices=[request.value for request in SiteRequest])
 
 
+class PendingSerializer(serializers.Serializer[Any]):
+    """A command that is not answered yet stands in the way."""
+
+    error = serializers.CharField()
+    detail = serializers.CharField()
+
+
 class CommandSerializer(serializers.ModelSerializer[SiteCommand]):
     """One command with who asked and what the site answered; the signed bytes stay inside."""
 
