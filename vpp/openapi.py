@@ -19,7 +19,7 @@ CURSOR: Final = OpenApiParameter("cursor", str, description="position of a page,
 class DescribedView(AutoSchema):
     """Tells of each operation what its view is for, and then what its method says."""
 
-    def get_description(self) -> str:
+    def get_description(self) -> str:  # type: ignore[override]  # drf-spectacular's own form
         """Return both docstrings, the view's first."""
         texts = (self.view.__doc__, getattr(self.view, self.method.lower()).__doc__)
         return " ".join(" ".join(text.split()) for text in texts if text)
@@ -69,6 +69,8 @@ def _refusals(address: str, operation: dict[str, Any]) -> dict[str, str]:
         refusals["404"] = "Not known, or not among what one may see."
     if any(row["in"] == "query" for row in parameters) or "requestBody" in operation:
         refusals["400"] = "A parameter or the body is not what is accepted."
+    if address.startswith(f"{PREFIX}market/") and set(refusals) & {"400"}:
+        refusals["409"] = "Understood, and not possible as things stand."
     if "requestBody" in operation or address in FROM_A_SITE:
         refusals |= {"413": "The body is too large.", "415": "The body is no JSON."}
     return refusals

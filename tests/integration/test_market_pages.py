@@ -10,16 +10,14 @@ from decimal import Decimal
 import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
-from support.metered import COLUMNS, STARTS_AT
-from support.settled import AT, a_fleet, an_obligation, settle
+from support.metered import STARTS_AT
+from support.settled import AT, a_fleet, an_obligation, revise, settle
 
 from markets import owner_statements
 from markets.models import MarketEvent, Statement
 from markets.owner_statements import Holder
 from markets.owners import agree_shares
-from sites.metering.models import HighRateRecord, MeterInterval
 from sites.registry.models import Membership, Site
-from sites.wire.records import pack_samples, unpack_samples
 
 pytestmark = pytest.mark.django_db
 MONTH = f"{STARTS_AT:%Y-%m}"
@@ -33,22 +31,6 @@ def client_of(role: str, *site_ids: str) -> tuple[Client, User]:
     client = Client()
     client.force_login(user)
     return client, user
-
-
-def revise(site_id: str, number: int = 4) -> None:
-    """Let a site say of one of its record's chunks and its interval that less was served."""
-    chunk = HighRateRecord.objects.get(site__site_id=site_id, number=number)
-    samples = unpack_samples(bytes(chunk.samples), len(COLUMNS))
-    samples[:, COLUMNS.index("battery_kw")] = samples[:, COLUMNS.index("baseline_kw")]
-    HighRateRecord.objects.create(
-        site=chunk.site, number=chunk.number, revision=1, starts_at=chunk.starts_at, ends_at=chunk.ends_at,
-        rate_hz=chunk.rate_hz, columns=chunk.columns, samples=pack_samples(samples),
-        received_at=AT + timedelta(hours=1),
-    )  # fmt: skip
-    row = MeterInterval.objects.get(asset__site__site_id=site_id, number=5)
-    row.pk, row.revision, row.service_into_uwh = None, 1, row.service_into_uwh // 2
-    row.received_at = AT + timedelta(hours=1)
-    row.save()
 
 
 def settled_twice() -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,13 @@ class WebProcess:
 
     def start(self) -> None:
         """Start and return once every page would work."""
+        self._start(lambda: health(self.url)[0] == 200)
+
+    def start_listening(self) -> None:
+        """Start and return once pages are served; without a broker nothing lives on them."""
+        self._start(lambda: health(self.url)[0] != 0)
+
+    def _start(self, is_there: Callable[[], bool]) -> None:
         address = ["--host", self.host, "--port", str(self.port), "--log-level", "warning", "--no-proxy-headers"]
         log_path = self.platform.folder / f"web-{self.port}.log"
         with log_path.open("ab") as log:
@@ -86,7 +93,7 @@ class WebProcess:
                 [sys.executable, "-m", "uvicorn", "vpp.asgi:application", *address],
                 cwd=CHECKOUT, env=self.platform.environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             )  # fmt: skip
-        wait_until(lambda: health(self.url)[0] == 200 or process.poll() is not None, 60.0, "the console to be well")
+        wait_until(lambda: is_there() or process.poll() is not None, 60.0, "the console to be well")
         assert process.poll() is None, log_path.read_text()
 
     def kill(self) -> None:

@@ -51,6 +51,9 @@ class AssignmentSerializer(serializers.ModelSerializer[SiteAssignment]):
     """One site's assignment, with what the site reported of it; the signed bytes stay inside."""
 
     site_id = serializers.CharField(source="site.site_id")
+    # Empty until the site reported; the model's choices do not say that.
+    reported_state = serializers.CharField()
+    refusal = serializers.CharField()
 
     class Meta:
         model = SiteAssignment
@@ -94,6 +97,9 @@ class CommandSerializer(serializers.ModelSerializer[SiteCommand]):
     """One command with who asked and what the site answered; the signed bytes stay inside."""
 
     site_id = serializers.CharField(source="site.site_id")
+    # Empty until the site answered; the model's choices do not say that.
+    answer = serializers.CharField()
+    error = serializers.CharField()
 
     class Meta:
         model = SiteCommand

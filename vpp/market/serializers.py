@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from rest_framework import serializers
 
+from markets.models import MarketEvent
+
 
 class ProductSerializer(serializers.Serializer[object]):
     """A row of the catalogue."""
@@ -26,14 +28,6 @@ class ObligationSerializer(serializers.Serializer[object]):
     starts_at = serializers.DateTimeField()
     ends_at = serializers.DateTimeField()
     status = serializers.CharField()
-
-
-class ObligationPageSerializer(serializers.Serializer[object]):
-    """One page of obligations."""
-
-    next = serializers.URLField(allow_null=True)
-    previous = serializers.URLField(allow_null=True)
-    results = ObligationSerializer(many=True)
 
 
 class RunSerializer(serializers.Serializer[object]):
@@ -86,3 +80,143 @@ class ShareSerializer(serializers.Serializer[object]):
         child=serializers.ListField(child=serializers.IntegerField()),
         help_text="numbered intervals: spans of (first number, last number, revision)",
     )
+
+
+class EventSerializer(serializers.Serializer[object]):
+    """One version of an operator's event, with what was answered and why."""
+
+    id = serializers.IntegerField(source="pk")
+    vtn_id = serializers.CharField()
+    event_id = serializers.CharField()
+    modification_number = serializers.IntegerField()
+    program = serializers.CharField(source="program.name", default=None, allow_null=True)
+    market_context = serializers.CharField(allow_blank=True)
+    operator_status = serializers.CharField(allow_blank=True)
+    is_test = serializers.BooleanField()
+    received_at = serializers.DateTimeField()
+    decided_at = serializers.DateTimeField()
+    status = serializers.CharField()
+    opt_type = serializers.CharField()
+    reason = serializers.CharField()
+    reason_text = serializers.CharField()
+    requested_kw = serializers.FloatField(allow_null=True)
+    available_kw = serializers.FloatField()
+    content_hash = serializers.CharField(help_text="SHA-256 over what was asked")
+    dispatch_ids = serializers.SerializerMethodField(help_text="the obligation that stands on this version")
+
+    def get_dispatch_ids(self, event: MarketEvent) -> list[str]:
+        """Return the dispatch ids of the obligations on this version."""
+        return [obligation.dispatch_id for obligation in event.obligations.all()]
+
+
+class LineChangeSerializer(serializers.Serializer[object]):
+    """One line in both runs; null where a run has none."""
+
+    name = serializers.CharField()
+    unit = serializers.CharField()
+    quantity_before = serializers.DecimalField(max_digits=24, decimal_places=6, allow_null=True)
+    quantity_now = serializers.DecimalField(max_digits=24, decimal_places=6, allow_null=True)
+    amount_before = serializers.DecimalField(max_digits=20, decimal_places=6)
+    amount_now = serializers.DecimalField(max_digits=20, decimal_places=6)
+    difference = serializers.DecimalField(max_digits=20, decimal_places=6)
+
+
+class FigureChangeSerializer(serializers.Serializer[object]):
+    """One figure as booked in both runs; null where a run does not tell it."""
+
+    name = serializers.CharField()
+    before = serializers.JSONField(allow_null=True)
+    now = serializers.JSONField(allow_null=True)
+
+
+class RowChangeSerializer(serializers.Serializer[object]):
+    """Consecutive rows of the meter book that the later run took in another revision."""
+
+    kind = serializers.CharField(help_text="records or intervals")
+    first = serializers.IntegerField()
+    last = serializers.IntegerField()
+    revision_before = serializers.IntegerField(allow_null=True)
+    revision_now = serializers.IntegerField(allow_null=True)
+
+
+class AssetChangeSerializer(serializers.Serializer[object]):
+    """One asset for which anything differs."""
+
+    site_id = serializers.CharField()
+    amount_before = serializers.DecimalField(max_digits=20, decimal_places=6)
+    amount_now = serializers.DecimalField(max_digits=20, decimal_places=6)
+    difference = serializers.DecimalField(max_digits=20, decimal_places=6)
+    figures = FigureChangeSerializer(many=True)
+    rows = RowChangeSerializer(many=True)
+
+
+class DifferenceSerializer(serializers.Serializer[object]):
+    """What a run changed against the one before; the lines' differences add up to the amount's, and the assets' too."""
+
+    amount_before = serializers.DecimalField(max_digits=20, decimal_places=6)
+    amount_now = serializers.DecimalField(max_digits=20, decimal_places=6)
+    difference = serializers.DecimalField(max_digits=20, decimal_places=6)
+    lines = LineChangeSerializer(many=True)
+    terms = FigureChangeSerializer(many=True)
+    fleet = FigureChangeSerializer(many=True)
+    assets = AssetChangeSerializer(many=True)
+
+
+class HolderPartsSerializer(serializers.Serializer[object]):
+    """Who has which part of an amount; ``you`` is the owner who asks."""
+
+    you = serializers.DecimalField(max_digits=20, decimal_places=6)
+    other_owners = serializers.DecimalField(max_digits=20, decimal_places=6)
+    aggregator = serializers.DecimalField(max_digits=20, decimal_places=6)
+    not_agreed = serializers.DecimalField(max_digits=20, decimal_places=6)
+
+
+class AssetTotalSerializer(serializers.Serializer[object]):
+    """What the entries of one asset came to in one currency on one basis."""
+
+    site_id = serializers.CharField()
+    asset = serializers.CharField()
+    basis = serializers.CharField(allow_blank=True)
+    is_real_money = serializers.BooleanField(help_text="false: a demonstration, which nobody owes")
+    currency = serializers.CharField()
+    entries = serializers.IntegerField()
+    amount = serializers.DecimalField(max_digits=20, decimal_places=6)
+    parts = HolderPartsSerializer()
+
+
+class AssetEntrySerializer(serializers.Serializer[object]):
+    """One entry of the grid-support book about an asset's money."""
+
+    site_id = serializers.CharField()
+    asset = serializers.CharField()
+    position = serializers.IntegerField()
+    entry_hash = serializers.CharField()
+    dispatch_id = serializers.CharField()
+    is_reversal = serializers.BooleanField()
+    run = serializers.IntegerField()
+    starts_at = serializers.DateTimeField()
+    ends_at = serializers.DateTimeField()
+    booked_at = serializers.DateTimeField()
+    basis = serializers.CharField(allow_blank=True)
+    is_real_money = serializers.BooleanField()
+    product = serializers.CharField(allow_blank=True)
+    currency = serializers.CharField()
+    amount = serializers.DecimalField(max_digits=20, decimal_places=6)
+    parts = HolderPartsSerializer()
+
+
+class MonthlyStatementSerializer(serializers.Serializer[object]):
+    """An asset owner's month: totals by asset, the rule of the split, and every entry."""
+
+    month = serializers.CharField(help_text="YYYY-MM in UTC, by the delivery's start")
+    site_id = serializers.CharField()
+    split_rule = serializers.CharField()
+    totals = AssetTotalSerializer(many=True)
+    entries = AssetEntrySerializer(many=True)
+
+
+class MonthsSerializer(serializers.Serializer[object]):
+    """The months in which deliveries of a site were booked, the newest first."""
+
+    site_id = serializers.CharField()
+    months = serializers.ListField(child=serializers.CharField())

@@ -42,6 +42,19 @@ api_patterns = [
         window_views.SiteWindowWithdrawal.as_view(),
         name="api-market-window-withdraw",
     ),
+    path(
+        "api/v1/market/obligations/<str:dispatch_id>/runs/<int:run>/difference/",
+        views.Difference.as_view(),
+        name="api-market-difference",
+    ),
+    path("api/v1/market/events/", views.Events.as_view(), name="api-market-events"),
+    path("api/v1/market/events/<int:pk>/", views.Event.as_view(), name="api-market-event"),
+    path("api/v1/market/sites/<slug:site_id>/statements/", views.StatementMonths.as_view(), name="api-market-months"),
+    path(
+        "api/v1/market/sites/<slug:site_id>/statements/<str:month>/",
+        views.MonthlyStatement.as_view(),
+        name="api-market-statement",
+    ),
 ]
 urlpatterns = [
     *api_patterns,
