@@ -9,7 +9,7 @@ from rest_framework import serializers
 from markets.core.offering import MAX_POINTS
 from markets.core.products import Basis
 from markets.offers.forecast import Forecast
-from markets.offers.models import Offer
+from markets.offers.models import AggregationUnit, Offer
 from sites.core.intervals import Interval, IntervalError
 from sites.registry.models import SITE_ID
 from sites.registry.windows import SiteWindow
@@ -55,8 +55,12 @@ class UnitSerializer(serializers.Serializer[object]):
     program = serializers.CharField(source="program.name")
     product = serializers.CharField(source="program.product")
     grid_zone = serializers.CharField()
-    sites = serializers.SlugRelatedField(slug_field="site_id", many=True, read_only=True)
+    sites = serializers.SerializerMethodField()
     least_kw = serializers.FloatField(source="product.size.power_kw", help_text="least that may be offered")
+
+    def get_sites(self, unit: AggregationUnit) -> list[str]:
+        """Return the sites' ids."""
+        return [site.site_id for site in unit.sites.all()]
 
 
 class HeadroomSerializer(serializers.Serializer[object]):
