@@ -17,7 +17,13 @@ CURSOR: Final = OpenApiParameter("cursor", str, description="position of a page,
 
 
 class DescribedView(AutoSchema):
-    """Tells of each operation what its view is for, and then what its method says."""
+    """Tells of each operation what its view is for, and then what its method says; names lists as lists."""
+
+    def get_operation_id(self) -> str:
+        """Return the name: a reading whose address does not end with a parameter is of all there is."""
+        name = str(super().get_operation_id())
+        is_list = self.method == "GET" and not self.path.rstrip("/").endswith("}")
+        return f"{name.removesuffix('_retrieve')}_list" if is_list and name.endswith("_retrieve") else name
 
     def get_description(self) -> str:  # type: ignore[override]  # drf-spectacular's own form
         """Return both docstrings, the view's first."""

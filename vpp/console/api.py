@@ -48,7 +48,7 @@ class SiteList(APIView):
 
     permission_classes = [HasRole]
 
-    @extend_schema(operation_id="sites_list", parameters=[CURSOR], responses=paged(SiteRowSerializer))
+    @extend_schema(parameters=[CURSOR], responses=paged(SiteRowSerializer))
     def get(self, request: Request) -> Response:
         """Return one page of sites."""
         at = timezone.now()
@@ -75,7 +75,7 @@ class SiteIntervals(APIView):
 
     permission_classes = [HasRole]
 
-    @extend_schema(operation_id="sites_intervals_list", parameters=[CURSOR], responses=paged(IntervalSerializer))
+    @extend_schema(parameters=[CURSOR], responses=paged(IntervalSerializer))
     def get(self, request: Request, site_id: str) -> Response:
         """Return one page of intervals, 404 when the site is not visible."""
         site = get_object_or_404(permissions.visible_sites(request.user), site_id=site_id)

@@ -181,9 +181,7 @@ class RequestList(APIView):
 
     permission_classes = [HasRole]
 
-    @extend_schema(
-        operation_id="enrolment_requests_list", parameters=[CURSOR], responses=paged(CertificateRequestSerializer)
-    )
+    @extend_schema(parameters=[CURSOR], responses=paged(CertificateRequestSerializer))
     def get(self, request: Request) -> Response:
         """Return one page."""
         pages = ByOldest()
@@ -282,9 +280,7 @@ class EventList(APIView):
 
     permission_classes = [HasRole]
 
-    @extend_schema(
-        operation_id="sites_enrolment_events_list", parameters=[CURSOR], responses=paged(IdentityEventSerializer)
-    )
+    @extend_schema(parameters=[CURSOR], responses=paged(IdentityEventSerializer))
     def get(self, request: Request, site_id: str) -> Response:
         """Return one page, newest first."""
         pages = ByNewestEvent()

@@ -67,7 +67,7 @@ class DispatchList(APIView):
 
     permission_classes = [SeesTheMarket]
 
-    @extend_schema(operation_id="dispatches_list", parameters=[CURSOR], responses=paged(DispatchSummarySerializer))
+    @extend_schema(parameters=[CURSOR], responses=paged(DispatchSummarySerializer))
     def get(self, request: Request) -> Response:
         """Return one page."""
         pages = DispatchPages()
@@ -140,7 +140,7 @@ class SiteCommands(APIView):
 
     permission_classes = [HasRole]
 
-    @extend_schema(operation_id="sites_commands_list", parameters=[CURSOR], responses=paged(CommandSerializer))
+    @extend_schema(parameters=[CURSOR], responses=paged(CommandSerializer))
     def get(self, request: Request, site_id: str) -> Response:
         """Return one page of the trail, 404 when the site is not visible."""
         site = get_object_or_404(visible_sites(request.user), site_id=site_id)

@@ -209,7 +209,7 @@ class RuleSerializer(serializers.Serializer[object]):
 
     text = serializers.CharField()
     certainty = serializers.CharField(help_text="V read in a primary or cited page, M from memory, U unsure")
-    source = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]  # a field of this name
 
 
 class EligibilitySerializer(serializers.Serializer[object]):

@@ -67,7 +67,7 @@ class ByNewestReceipt(CursorPages):
 class Events(FleetView):
     """Every version of every event that operators sent, with its answer."""
 
-    @extend_schema(operation_id="market_events_list", parameters=[CURSOR], responses=paged(EventSerializer))
+    @extend_schema(parameters=[CURSOR], responses=paged(EventSerializer))
     def get(self, request: Request) -> Response:
         """Return one page, the newest first."""
         pages = ByNewestReceipt()
@@ -96,7 +96,7 @@ class Products(MarketView):
 class Obligations(FleetView):
     """What the fleet owed and owes."""
 
-    @extend_schema(operation_id="market_obligations_list", parameters=[CURSOR], responses=paged(ObligationSerializer))
+    @extend_schema(parameters=[CURSOR], responses=paged(ObligationSerializer))
     def get(self, request: Request) -> Response:
         """Return one page, the newest start first."""
         pages = ByNewestStart()
@@ -165,7 +165,7 @@ class OwnedSiteView(MarketView):
 class StatementMonths(OwnedSiteView):
     """The months in which deliveries of a site's assets were booked."""
 
-    @extend_schema(operation_id="market_sites_statements_list", responses=MonthsSerializer)
+    @extend_schema(responses=MonthsSerializer)
     def get(self, _request: Request, site_id: str) -> Response:
         """Return them, the newest first."""
         site = self.site(site_id)
