@@ -18,7 +18,7 @@ LEAD_S: Final = 1.0
 """From the VEN's registration to the day's begin [s]."""
 SHORTEST_S: Final = 1.0
 """OpenADR 2.0b knows whole seconds [s]."""
-LOOK_EVERY_S: Final = 0.25
+LOOK_EVERY_S: Final = 0.5
 
 
 class DayFailed(Exception):
@@ -129,6 +129,7 @@ async def play(
             )  # fmt: skip
             await side.send(step, starts_at=starts_at, duration=duration)
         await _until(clock.real(script.ends_s) + timedelta(seconds=stay_s), side, now)
+        await side.look()
     finally:
         await side.end()
     told.sum_up(script)

@@ -106,6 +106,10 @@ class Ven3Client:
         rows = self._objects(await self._call("PUT", f"{plural}/{quote(object_id, safe='')}", body=body))
         return rows[0] if rows else {}
 
+    async def remove(self, plural: str, object_id: str) -> None:
+        """Delete an object; raises RequestRefused, VtnUnreachable."""
+        await self._call("DELETE", f"{plural}/{quote(object_id, safe='')}")
+
     async def get(self, path: str) -> Any:
         """Return what stands at an address that is no list, such as ``notifiers``."""
         return await self._call("GET", path)

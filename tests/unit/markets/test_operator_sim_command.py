@@ -18,6 +18,9 @@ from markets.openadr.operator_script import BUILT_IN, read_script
         (["--plain", "--speed", "50000"], "morning-low lasts 0.072 s at speed 50000, accepted: 1 s and more"),
         (["--plain", "--host", "192.0.2.1"], "--plain on 192.0.2.1, accepted: 127.0.0.1 only"),
         ([], "--cert, --key, --ca and --ven-fingerprint are needed, or --plain on 127.0.0.1"),
+        (["--openadr", "3"], "url is '', accepted: https://host:port/path"),
+        (["--openadr", "3", "--url", "http://192.0.2.1/x", "--client-id", "desk"], "plain HTTP to 192.0.2.1, accepted"),
+        (["--openadr", "3", "--url", "http://127.0.0.1:9/x"], "client_id or the client's secret is empty"),
         (["--plain", "--wait-s", "0"], "no VEN 'open-vpp' registered"),
     ],
 )
