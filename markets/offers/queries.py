@@ -15,7 +15,7 @@ from markets.core.eligibility import counted_kinds, eligibility
 from markets.core.headroom import BoolArray, Commitment, Demand, Room, Stood, behind_connection, sellable, stand
 from markets.core.offering import require_window
 from markets.core.product import Product
-from markets.models import Obligation
+from markets.models import Obligation, Program
 from markets.offers.forecast import Forecast, Told, told_by_roll_ups, told_live
 from markets.offers.models import AggregationUnit, BaselineSubmission, Offer, Redeclaration
 from sites.core.allocation import FloatArray
@@ -165,6 +165,12 @@ def _sites_of(row: Obligation, offer: Offer | None) -> set[str]:
 def site_ids_of(unit: AggregationUnit) -> set[str]:
     """Return the sites of a unit by their ids."""
     return set(unit.sites.order_by().values_list("site_id", flat=True))
+
+
+def site_ids_for(*, program: Program, grid_zone: str) -> list[str]:
+    """Return the sites of a zone that are enrolled for a program's product, by site_id."""
+    rows = Site.objects.filter(grid_zone=grid_zone, enrollments__program=program.product).order_by("site_id")
+    return list(rows.values_list("site_id", flat=True))
 
 
 def sold_sites(*, obligation: Obligation) -> set[str] | None:

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import ProtectedError
 
 from sites.registry.manifest import ManifestError, SiteEntry, parse_manifest
-from sites.registry.models import Asset, Enrollment, GatewayKind, Membership, Site
+from sites.registry.models import Asset, Enrollment, FeederGroup, GatewayKind, Membership, Site
 from sites.registry.permissions import OWNER
 from sites.wire.foreign import MapError, rules_from
 from sites.wire.topics import partition_of
@@ -68,6 +68,44 @@ def grant_ownership(user: AbstractBaseUser, sites: Iterable[Site]) -> None:
             [Membership(user=user, site=site) for site in sites],  # type: ignore[misc]
             ignore_conflicts=True,
         )
+
+
+class FeederRefused(ValueError):
+    """A feeder group that cannot stand; the message says what is accepted."""
+
+
+@transaction.atomic
+def set_feeder(
+    *, name: str, up_kw: float, down_kw: float, parent: str | None = None, site_ids: Iterable[str] = ()
+) -> FeederGroup:
+    """Set the limits of a feeder group and put sites into it; a site leaves the group that it stood in.
+
+    Raises FeederRefused for a limit that is none, for a parent inside the group, and for sites that are not enrolled.
+    """
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) is None:
+        raise FeederRefused(f"name is {name[:80]!r}, accepted: 1 to 64 of A-Z a-z 0-9 _ -")
+    for label, limit_kw in (("up_kw", up_kw), ("down_kw", down_kw)):
+        if not 0.0 <= limit_kw <= 1e6:
+            raise FeederRefused(f"{label} is {limit_kw}, accepted: 0 to 1000000")
+    above = None
+    if parent is not None:
+        above = FeederGroup.objects.filter(name=parent).first()
+        if above is None:
+            raise FeederRefused(f"feeder {parent!r} is not known, accepted: one that is set already")
+        over: FeederGroup | None = above
+        while over is not None:
+            if over.name == name:
+                raise FeederRefused(f"feeder {parent} stands inside {name}, accepted: one that does not")
+            over = over.parent
+    group, _ = FeederGroup.objects.update_or_create(
+        name=name, defaults={"parent": above, "up_kw": up_kw, "down_kw": down_kw}
+    )
+    wanted = set(site_ids)
+    sites = Site.objects.filter(site_id__in=wanted)
+    if missing := wanted - set(sites.values_list("site_id", flat=True)):
+        raise FeederRefused(f"site {min(missing)} is not enrolled, accepted: enrolled sites")
+    sites.update(feeder=group)
+    return group
 
 
 def map_gateway(*, name: str, rules: object, site_ids: Iterable[str]) -> int:
