@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from markets import owing
 from markets.core.events import Event
 from markets.core.obligations import Asked, Decision, asked_of
+from markets.limiting import Target, caps_for, limit_decision, limits_in
 from markets.models import MarketEvent, Obligation, Program
-from markets.rearranging import claim_for, decision_for, name_of, standings
+from markets.rearranging import claim_for, decision_for, name_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class Considered:
     """None: there was nothing to share."""
     placed_at: datetime | None = None
     start_after: timedelta | None = None
+    target: Target | None = None
+    """Whom a capacity limit means."""
 
 
 def considered_event(
@@ -38,6 +41,9 @@ def considered_event(
         return Considered(asked)
     if program is None:
         raise ValueError(f"event {event.event_id} of no program asks for something")
+    if program.terms.is_limit:
+        kept, target = limit_decision(event, asked, program.product)
+        return Considered(kept, asked, at, event.start_after, target)
     placed_at = _place(asked, held, at) if owed is not None else at
     ahead = asked.ahead(at)
     claim = claim_for(
@@ -47,8 +53,9 @@ def considered_event(
         available_kw=available_kw,
         priority=event.priority,
         placed_at=placed_at,
+        caps=caps_for(program, ahead, available_kw, limits=limits_in(window=ahead.window), at=at),
     )
-    decision = decision_for(claim, ahead, program, standings(at=at))
+    decision = decision_for(claim, ahead, program, at)
     if decision.is_obligation and runs:
         # From now on; what was owed up to now stays before it.
         decision = replace(decision, starts_at=asked.window.starts_at, course=decision.steps)

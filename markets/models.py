@@ -10,6 +10,7 @@ from django.core.validators import MinValueValidator
 from django.db import models
 
 from markets import measuring
+from markets.capacity_limits import CapacityLimit  # noqa: F401 - Django finds an app's models here
 from markets.core import course
 from markets.core.course import Course
 from markets.core.events import DEFAULT_OPERATOR, EventStatus, OptType
@@ -91,7 +92,7 @@ class Program(models.Model):
             allows_part=self.allows_part,
             min_power_kw=self.min_power_kw,
             min_notice_s=self.min_notice_s,
-            is_stepped=is_instruction,
+            is_stepped=is_instruction or product.kind is Kind.LIMIT,
             is_two_way=is_instruction and product.sign == 0,
             is_limit=product.kind is Kind.LIMIT,
         )

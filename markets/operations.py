@@ -9,11 +9,14 @@ from typing import Final
 
 from django.db import transaction
 
-from markets import owing, queries
-from markets.considering import considered_event, keep_claim
+from markets import limiting, owing, queries
+from markets.capacity_limits import CapacityLimit
+from markets.considering import Considered, considered_event, keep_claim
 from markets.core.events import DEFAULT_OPERATOR, Event, EventStatus, OptType
+from markets.core.limits import SIGNAL_TYPE as LIMIT_SIGNAL_TYPE
+from markets.core.limits import SIGNALS as LIMIT_SIGNALS
 from markets.core.obligations import Decision, Reason
-from markets.core.products import Basis, product_named
+from markets.core.products import Basis, Kind, product_named
 from markets.core.program_seed import ProgramSeed
 from markets.core.settlement import ContractedShare
 from markets.models import (
@@ -25,6 +28,7 @@ from markets.models import (
     Registration,
     Statement,
 )
+from markets.obligation_changes import ObligationChange
 from markets.rearranging import rearrange
 from markets.settling import NOTHING_GIVEN, Given, book_settlement, computed_run, is_changed, require_run
 from sites.core import observe
@@ -47,24 +51,28 @@ def ensure_programs(*, seeds: Sequence[ProgramSeed] = DEFAULT_PROGRAMS) -> list[
     programs = []
     for seed in seeds:
         row = product_named(seed.product_name)
-        low = row.direction is Direction.LOW
+        is_limit = row.kind is Kind.LIMIT
+        low = row.direction is Direction.LOW and not is_limit
         program, _ = Program.objects.get_or_create(
             name=seed.name,
             defaults={
                 "operator": seed.operator,
                 "market_context": seed.market_context,
                 "product": row.name,
-                "signal_name": seed.signal_name,
-                "signal_type": seed.signal_type,
+                "signal_name": seed.signal_name or LIMIT_SIGNALS.get(row.name, "LOAD_DISPATCH"),
+                "signal_type": seed.signal_type or (LIMIT_SIGNAL_TYPE if is_limit else "delta"),
                 "signal_sign": seed.sign,
                 "unit_kw": seed.unit_kw,
                 "allows_part": seed.allows_part,
+                "is_emergency": seed.is_emergency,
                 "min_power_kw": seed.min_power_kw,
                 "min_notice_s": seed.min_notice_s,
                 "currency": row.currency,
                 "sign_note": seed.sign_note
                 or (
-                    "LOAD_DISPATCH delta in kW unless the signal carries its unit; "
+                    "the size of the limit in kW unless the signal carries its unit"
+                    if is_limit
+                    else "LOAD_DISPATCH delta in kW unless the signal carries its unit; "
                     + (
                         "negative: less consumption, power into the grid, our positive service"
                         if low
@@ -121,8 +129,7 @@ def receive_event(
     versions.filter(status=MarketEvent.Status.DECIDED).update(status=MarketEvent.Status.SUPERSEDED)
     row = _store(event, program, raw, message_hash, considered.decision, available_kw, received_at or at, at)
     keep_claim(row, considered)
-    owing.apply_decision(considered.decision, row, at)
-    rearrange(at=at, cause=row)
+    _apply(considered, row, at)
     return considered.decision
 
 
@@ -148,15 +155,27 @@ def withdraw_absent_events(
     withdrawn = []
     for obligation in gone:
         event = obligation.event
-        event.status = MarketEvent.Status.WITHDRAWN
-        event.reason = Reason.WITHDRAWN
-        event.reason_text = f"absent from the operator's list at {at.isoformat()}; was {event.reason_text}"[:400]
-        event.save(update_fields=["status", "reason", "reason_text"])
+        _withdraw(event, at)
         owing.release_obligation(obligation, at, start_after=owing.tolerance_of(event))
         withdrawn.append(event.event_id)
+    limits = CapacityLimit.objects.select_for_update().select_related("event")
+    for limit in limits.filter(
+        status=CapacityLimit.Status.OPEN, ends_at__gt=at, event__received_at__gte=since, event__operator=operator,
+        event__vtn_id=vtn_id,
+    ).exclude(event__event_id__in=list(listed)):  # fmt: skip
+        _withdraw(limit.event, at)
+        limiting.end_limit(limit, at)
+        withdrawn.append(limit.event.event_id)
     if withdrawn:
         rearrange(at=at)
     return withdrawn
+
+
+def _withdraw(event: MarketEvent, at: datetime) -> None:
+    event.status = MarketEvent.Status.WITHDRAWN
+    event.reason = Reason.WITHDRAWN
+    event.reason_text = f"absent from the operator's list at {at.isoformat()}; was {event.reason_text}"[:400]
+    event.save(update_fields=["status", "reason", "reason_text"])
 
 
 def refuse_message(*, raw: bytes, source: str, error: str, detail: str, at: datetime) -> None:
@@ -177,6 +196,7 @@ def refuse_message(*, raw: bytes, source: str, error: str, detail: str, at: date
 def keep_answered(*, event_pk: int, at: datetime) -> None:
     """Keep that an operator had our answer to a version of an event (OpenADR 3, where it is a report)."""
     MarketEvent.objects.filter(pk=event_pk).update(answered_at=at)
+    ObligationChange.objects.filter(event=event_pk, told_at=None).update(told_at=at)
 
 
 def keep_registration(
@@ -231,7 +251,8 @@ def _repeated(
     if event.status == EventStatus.CANCELLED:
         # Cancelled without a new modification number: seen in the field, and the meaning is plain.
         if not row.is_cancelled and row.status == MarketEvent.Status.DECIDED:
-            _redecide(row, Decision(OptType.OPT_IN, Reason.CANCELLED, "the operator cancelled the event"), at)
+            taken_back = Decision(OptType.OPT_IN, Reason.CANCELLED, "the operator cancelled the event")
+            _redecide(row, Considered(taken_back), at)
             MarketEvent.objects.filter(pk=row.pk).update(operator_status=event.status, raw=raw)
         return _held_decision(row)
     if event.content_hash != row.content_hash:
@@ -242,16 +263,25 @@ def _repeated(
         # Listed again after it was missing: as good as new.
         considered = considered_event(event, program, available_kw, at)
         keep_claim(row, considered)
-        _redecide(row, considered.decision, at)
+        _redecide(row, considered, at)
     return _held_decision(row)
 
 
-def _redecide(row: MarketEvent, decision: Decision, at: datetime) -> None:
+def _redecide(row: MarketEvent, considered: Considered, at: datetime) -> None:
+    decision = considered.decision
     row.status = MarketEvent.Status.DECIDED
     row.opt_type, row.reason, row.reason_text = decision.opt, decision.reason, decision.text[:400]
     row.decided_at, row.answered_at = at, None
     row.save(update_fields=["status", "opt_type", "reason", "reason_text", "decided_at", "answered_at"])
-    owing.apply_decision(decision, row, at)
+    _apply(considered, row, at)
+
+
+def _apply(considered: Considered, row: MarketEvent, at: datetime) -> None:
+    """Make of a decision what is owed, or what limits hold, and give all others what they get beside it now."""
+    if limiting.is_limit(row):
+        limiting.keep_limit(row, considered.decision, considered.asked, considered.target, at)
+    else:
+        owing.apply_decision(considered.decision, row, at)
     rearrange(at=at, cause=row)
 
 

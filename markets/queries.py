@@ -10,6 +10,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from markets.capacity_limits import CapacityLimit
 from markets.core.events import DEFAULT_OPERATOR, Event
 from markets.core.settlement import FLEET_KIND, kind_of
 from markets.evidence import metered_spans
@@ -158,9 +159,11 @@ def modification_number(*, event: Event) -> int:
 
 
 def owed_event_ids(*, operator: str, at: datetime) -> list[str]:
-    """Return the ids of an operator's events for which something is owed now or later."""
+    """Return the ids of an operator's events for which something is owed, or a limit held, now or later."""
     rows = Obligation.objects.filter(status=Obligation.Status.OPEN, ends_at__gt=at, event__operator=operator)
-    return list(rows.values_list("event__event_id", flat=True))
+    limits = CapacityLimit.objects.filter(status=CapacityLimit.Status.OPEN, ends_at__gt=at, event__operator=operator)
+    names = "event__event_id"
+    return [*rows.values_list(names, flat=True), *limits.values_list(names, flat=True)]
 
 
 def registration_at(*, vtn_url: str, ven_name: str) -> Registration | None:

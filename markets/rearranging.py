@@ -16,8 +16,9 @@ from markets import owing
 from markets.core.course import mean_size_kw, pieces
 from markets.core.events import OptType
 from markets.core.obligations import Asked, Decision, Reason, answer
-from markets.core.precedence import LIMITS_FIRST, Claim, Grant, Piece, shared, why_before
+from markets.core.precedence import LIMITS_FIRST, Cap, Claim, Grant, Piece, shared, why_before
 from markets.core.product import Kind, Product
+from markets.limiting import caps_for, limits_in
 from markets.models import MarketEvent, Obligation, Program
 from markets.obligation_changes import ObligationChange
 from sites.core import observe
@@ -47,7 +48,14 @@ def name_of(operator: str, vtn_id: str, event_id: str) -> str:
 
 
 def claim_for(
-    asked: Asked, program: Program, *, name: str, available_kw: float, priority: int, placed_at: datetime
+    asked: Asked,
+    program: Program,
+    *,
+    name: str,
+    available_kw: float,
+    priority: int,
+    placed_at: datetime,
+    caps: tuple[Cap, ...] = (),
 ) -> Claim:
     """Return an event's claim; its pieces are those of what it asks for."""
     product = program.catalogue_row
@@ -60,6 +68,7 @@ def claim_for(
         placed_at=placed_at,
         allows_part=program.allows_part,
         min_power_kw=program.min_power_kw,
+        caps=caps,
     )
 
 
@@ -79,8 +88,9 @@ def standings(*, at: datetime) -> list[Standing]:
     return found
 
 
-def decision_for(claim: Claim, asked: Asked, program: Program, others: Iterable[Standing]) -> Decision:
+def decision_for(claim: Claim, asked: Asked, program: Program, at: datetime) -> Decision:
     """Return the answer to what is asked beside everything that stands."""
+    others = [_capped(row, at) for row in standings(at=at)]
     claims = {other.claim.name: other.claim for other in others if other.claim.name != claim.name} | {claim.name: claim}
     grant = shared(claims.values())[claim.name]
     return answer(asked, program.terms, grant.free_kw, _because(claim, grant, claims))
@@ -92,7 +102,7 @@ def rearrange(*, at: datetime, cause: MarketEvent | None = None) -> list[Obligat
     ``cause`` is the event that came or went: what the fleet can do was measured for it, so those of its program that
     stand behind it and beside it count on no more than that.
     """
-    standing = [_measured_anew(row, cause) for row in standings(at=at)]
+    standing = [_capped(_measured_anew(row, cause), at) for row in standings(at=at)]
     claims = {row.claim.name: row.claim for row in standing}
     grants = shared(claims.values())
     changes = []
@@ -104,6 +114,15 @@ def rearrange(*, at: datetime, cause: MarketEvent | None = None) -> list[Obligat
             because = _because(row.claim, grant, claims)
             changes.append(_changed(row, grant, because, at, cause))
     return changes
+
+
+def _capped(row: Standing, at: datetime) -> Standing:
+    program = row.obligation.program if row.obligation is not None else row.row.program
+    limits = limits_in(window=row.asked.window)
+    if program is None or row.claim.is_sold or not limits:
+        return row
+    caps = caps_for(program, row.asked, row.claim.available_kw, limits=limits, at=at)
+    return replace(row, claim=replace(row.claim, caps=caps))
 
 
 def _owed(obligation: Obligation, at: datetime) -> Standing:
@@ -200,7 +219,9 @@ def _changed(row: Standing, grant: Grant, because: str, at: datetime, cause: Mar
         is_more = mean_size_kw(decision.steps, row.asked.window) > before
         reason = Reason.RESTORED if is_more else Reason.REDUCED
     event.opt_type, event.reason, event.reason_text = decision.opt.value, reason.value, decision.text[:400]
-    event.save(update_fields=["opt_type", "reason", "reason_text"])
+    # To be answered again: who polls hears it with the next round.
+    event.answered_at = None
+    event.save(update_fields=["opt_type", "reason", "reason_text", "answered_at"])
     log.warning(
         "%s dispatch_id=%s reason=%s before_kw=%g after_kw=%g cause=%s text=%s",
         observe.OBLIGATION_CHANGED, obligation.dispatch_id, reason, before_kw, after_kw,

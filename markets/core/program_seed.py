@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from markets.core.events import DEFAULT_OPERATOR
-from markets.core.product import ProductError
+from markets.core.product import Kind, ProductError
 from markets.core.products import product_named
 from sites.core.curves import Direction
 
@@ -28,17 +28,21 @@ class ProgramSeed:
     product: str = ""
     """Row of the catalogue; empty: the program is named as its product."""
     operator: str = DEFAULT_OPERATOR
-    signal_name: str = "LOAD_DISPATCH"
-    """2.0b's signal name, OpenADR 3's payload type such as ``DISPATCH_SETPOINT``."""
-    signal_type: str = "delta"
+    signal_name: str = ""
+    """2.0b's signal name, OpenADR 3's payload type such as ``DISPATCH_SETPOINT``; empty: ``LOAD_DISPATCH``, for a
+    capacity limit OpenADR 3's payload type."""
+    signal_type: str = ""
+    """Empty: ``delta``, for a capacity limit ``limit``."""
     signal_sign: int = 0
-    """Service [kW] = sign x payload; 0: -1 for an upward product, +1 for a downward one."""
+    """Service [kW] = sign x payload; 0: -1 for an upward product, +1 for a downward one and for a limit's size."""
     unit_kw: float = 1.0
     """What one unit of a payload without its own unit means [kW]."""
     min_power_kw: float = 1.0
     min_notice_s: float = 2.0
     sign_note: str = ""
     """The sign convention in words; empty: the one of LOAD_DISPATCH."""
+    is_emergency: bool = False
+    """Its events go before economic ones."""
 
     @property
     def product_name(self) -> str:
@@ -48,7 +52,9 @@ class ProgramSeed:
     @property
     def sign(self) -> int:
         """The sign in force."""
-        return self.signal_sign or (-1 if product_named(self.product_name).direction is Direction.LOW else 1)
+        product = product_named(self.product_name)
+        is_upward = product.direction is Direction.LOW and product.kind is not Kind.LIMIT
+        return self.signal_sign or (-1 if is_upward else 1)
 
 
 _LIMITS = {"unit_kw": (1e-6, 1e9), "min_power_kw": (1e-3, 1e9), "min_notice_s": (0.0, 86_400.0)}

@@ -13,6 +13,7 @@ RESPONSE_OK: Final = 200
 SIGNAL_NOT_SUPPORTED: Final = 460
 MAX_ID_LENGTH: Final = 128
 MAX_SIGNALS: Final = 32
+MAX_TARGETS: Final = 10_000
 MAX_INTERVALS: Final = 10_000
 MAX_MODIFICATION: Final = 2**32 - 1
 
@@ -41,6 +42,8 @@ def event_of(raw: Mapping[str, Any], vtn_id: str, operator: str = DEFAULT_OPERAT
         is_test=_truth(descriptor.get("test_event")),
         response_required=raw.get("response_required", "always") != "never",
         priority=_whole(descriptor.get("priority")),
+        targets=_targets(raw.get("targets")),
+        start_after=_duration(_mapping(_mapping(period.get("tolerance")).get("tolerate")).get("startafter")),
     )
 
 
@@ -55,6 +58,17 @@ def response_of(event: Event, decision: Decision, request_id: str) -> dict[str, 
         "event_id": event.event_id,
         "modification_number": event.modification_number,
     }
+
+
+def _targets(raw: object) -> tuple[tuple[str, str], ...]:
+    """Return (kind, name) of each target; openleadr gives one dict a target, with one key that is set."""
+    return tuple(
+        (str(kind)[:MAX_ID_LENGTH], name[:MAX_ID_LENGTH])
+        for target in _list(raw, "targets")[:MAX_TARGETS]
+        for kind, value in _mapping(target).items()
+        for name in (value if isinstance(value, list | tuple) else [value])
+        if isinstance(name, str) and name
+    )
 
 
 def _signal(raw: object) -> EventSignal:

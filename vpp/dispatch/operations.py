@@ -12,8 +12,10 @@ import numpy as np
 from django.conf import settings
 from django.db import transaction
 
+from markets.core.limits import capped
 from markets.core.products import PRODUCTS
 from markets.core.products import Kind as ProductKind
+from markets.limiting import bounds_in, flows_of
 from markets.models import Obligation
 from markets.offers.queries import sold_sites
 from sites.core.allocation import WATT_KW, Allocation, FloatArray, allocate
@@ -349,7 +351,24 @@ def _free_envelopes(
             continue
         power_kw, _, product = others.get(envelope.site_id, (0.0, "", ""))
         free.append(_beside(envelope, power_kw, duties[product]) if power_kw else envelope)
-    return free
+    return _within_limits(free, dispatch=dispatch, window=window, at=at)
+
+
+def _within_limits(
+    envelopes: list[OperatingEnvelope], *, dispatch: Dispatch | None, window: Interval, at: datetime
+) -> list[OperatingEnvelope]:
+    """Return the envelopes as far as operators' capacity limits leave room for service beside what others serve."""
+    bounds = bounds_in(window=window)
+    if not bounds:
+        return envelopes
+    members = sorted(set().union(*(bound.members for bound in bounds)))
+    serving_kw: dict[str, tuple[float, float]] = {}
+    for site_id, power_kw, kind, product in queries.asked_by_others(at=at, except_dispatch=dispatch):
+        sign = _duty_beside(kind, product).sign
+        into_kw, out_kw = serving_kw.get(site_id, (0.0, 0.0))
+        serving_kw[site_id] = (into_kw + power_kw * (sign >= 0), out_kw + power_kw * (sign <= 0))
+    flows = flows_of(site_ids=members, oldest=at - timedelta(seconds=settings.FRESH_WITHIN_S))
+    return capped(envelopes, bounds, flows, serving_kw)
 
 
 def _duty_beside(kind: str, product: str) -> Duty:

@@ -235,6 +235,14 @@ def asked(*, at: datetime, kind: str) -> dict[str, tuple[float, str, str]]:
     return {site_id: (power_kw, of_kind, product) for site_id, power_kw, of_kind, product in columns}
 
 
+def asked_by_others(*, at: datetime, except_dispatch: Dispatch | None) -> list[tuple[str, float, str, str]]:
+    """Return what sites are asked to hold for other dispatches: (site_id, power [kW], kind, product) of each."""
+    rows = SiteAssignment.objects.filter(superseded=False, power_kw__gt=0.0, refusal="", ends_at__gt=at)
+    if except_dispatch is not None and except_dispatch.pk is not None:
+        rows = rows.exclude(dispatch=except_dispatch)
+    return list(rows.values_list("site__site_id", "power_kw", "kind", "dispatch__product"))
+
+
 def assignments(*, dispatch_id: str) -> QuerySet[SiteAssignment]:
     """Return all assignments of a dispatch, superseded ones too, by site and sequence."""
     return (
