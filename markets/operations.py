@@ -199,6 +199,12 @@ def keep_answered(*, event_pk: int, at: datetime) -> None:
     ObligationChange.objects.filter(event=event_pk, told_at=None).update(told_at=at)
 
 
+def keep_told(*, change: ObligationChange, at: datetime) -> None:
+    """Keep that an operator was told of a change, and with it of those before it on the same event."""
+    earlier = ObligationChange.objects.filter(event=change.event_id, told_at=None, pk__lte=change.pk)
+    earlier.update(told_at=at)
+
+
 def keep_registration(
     *, vtn_url: str, ven_name: str, ven_id: str, registration_id: str, poll_s: float, at: datetime
 ) -> Registration:

@@ -8,7 +8,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -17,6 +17,7 @@ from django.conf import settings
 
 from markets.core.events import DEFAULT_OPERATOR
 from markets.core.program_seed import ProgramInvalid, ProgramSeed, program_seed
+from sites.mqtt.address import BrokerAddress, BrokerAddressError
 
 MAX_FILE_BYTES: Final = 1_000_000
 MAX_OPERATORS: Final = 200
@@ -101,8 +102,8 @@ class Ven3Config:
     poll_s: float = 10.0
     answers: bool = True
     """Whether what was decided on an event is told by a report (OpenADR 3 has no opt)."""
-    mqtt: str = field(default="", repr=False)
-    """Address of the VTN's broker, ``mqtts://user:password@host:port?ca=FILE`` (3.1); empty: polls alone."""
+    mqtt: BrokerAddress | None = None
+    """The VTN's broker (3.1); None: polls alone."""
     programs: tuple[ProgramSeed, ...] = ()
     """Declared with it; ``load_programs`` sets them up."""
 
@@ -120,7 +121,7 @@ class Ven3Config:
             raise ConfigurationInvalid("cert", "and key stand for each other, accepted: both or none")
         for name in ("cert", "key") if self.cert else ():
             _require_file(name, getattr(self, name), "a PEM file")
-        if self.mqtt and self.version == "3.0.1":
+        if self.mqtt is not None and self.version == "3.0.1":
             raise ConfigurationInvalid("mqtt", "is set, accepted: with version 3.1.0 alone")
 
 
@@ -224,15 +225,15 @@ def _config(table: Mapping[str, Any], folder: Path) -> Config:
     if version not in VERSIONS:
         raise ConfigurationInvalid("version", f"is {version!r}, accepted: {', '.join(VERSIONS)}")
     made = VenConfig if version == "2.0b" else Ven3Config
-    kinds = {one.name: one.type for one in fields(made) if one.name not in ("operator", "programs")}
-    secret_keys = {"secret_env", "secret_file"} if made is Ven3Config else set()
+    kinds = {one.name: one.type for one in fields(made) if one.name not in ("operator", "programs", "mqtt")}
+    secret_keys = {"secret_env", "secret_file", "mqtt", "mqtt_secret_env"} if made is Ven3Config else set()
     accepted = {"name", "version", "program", *kinds, *secret_keys} - {"client_secret"}
     given: dict[str, Any] = {"ven_name": settings.VEN_NAME}
     for key, value in table.items():
         if key not in accepted:
             raise ConfigurationInvalid(key, f"is no key, accepted: {', '.join(sorted(accepted))}")
-        if key not in ("version", "name", "program", *secret_keys):
-            given[key] = _typed(key, value, str(kinds[key]))
+        if key not in ("name", "program", *secret_keys):
+            given[key] = _typed(key, value, str(kinds.get(key, "str")))
     given["operator"] = _typed("name", table.get("name", ""), "str")
     given["programs"] = _programs(table.get("program", []), given["operator"])
     if "url" not in given:
@@ -243,10 +244,11 @@ def _config(table: Mapping[str, Any], folder: Path) -> Config:
         if given.get(name):
             given[name] = str(folder / given[name])
     if made is VenConfig:
+        given.pop("version", None)
         return VenConfig(**given)
     if "client_id" not in given:
         raise ConfigurationInvalid("client_id", "is missing, accepted: what the operator gave")
-    return Ven3Config(**given, version=version, client_secret=_secret(table, folder))
+    return Ven3Config(**given, client_secret=_secret(table, folder), mqtt=_broker(table))
 
 
 def _programs(tables: object, operator: str) -> tuple[ProgramSeed, ...]:
@@ -285,10 +287,7 @@ def _secret(table: Mapping[str, Any], folder: Path) -> str:
     if (variable is None) == (file is None):
         raise ConfigurationInvalid("secret_env", "or secret_file is needed, accepted: one of them")
     if variable is not None:
-        secret = os.environ.get(variable, "") if isinstance(variable, str) else ""
-        if not secret:
-            raise ConfigurationInvalid("secret_env", f"names {variable!r}, which the environment does not hold")
-        return secret
+        return _from_environment("secret_env", variable)
     path = folder / str(file)
     try:
         mode, secret = path.stat().st_mode, path.read_text().strip()
@@ -299,6 +298,30 @@ def _secret(table: Mapping[str, Any], folder: Path) -> str:
     if not secret:
         raise ConfigurationInvalid("secret_file", f"is {file!r}, which is empty")
     return secret
+
+
+def _from_environment(key: str, variable: object) -> str:
+    secret = os.environ.get(variable, "") if isinstance(variable, str) else ""
+    if not secret:
+        raise ConfigurationInvalid(key, f"names {variable!r}, which the environment does not hold")
+    return secret
+
+
+def _broker(table: Mapping[str, Any]) -> BrokerAddress | None:
+    """Return the address of a VTN's broker; its password stands in the environment."""
+    text, variable = table.get("mqtt"), table.get("mqtt_secret_env")
+    if text is None:
+        if variable is not None:
+            raise ConfigurationInvalid("mqtt_secret_env", "is set without mqtt")
+        return None
+    try:
+        address = BrokerAddress.parse(_typed("mqtt", text, "str"))
+        address.require_closed(open_allowed=False)
+    except BrokerAddressError as error:
+        raise ConfigurationInvalid("mqtt", f"is refused: {error}") from None
+    if address.password:
+        raise ConfigurationInvalid("mqtt", "holds a password, accepted: mqtt_secret_env names the variable with it")
+    return address if variable is None else replace(address, password=_from_environment("mqtt_secret_env", variable))
 
 
 def _check_common(operator: str, url: str, ven_name: str, poll_s: float) -> None:

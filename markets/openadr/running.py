@@ -11,12 +11,14 @@ from asgiref.sync import sync_to_async
 from django.utils import timezone
 
 from markets import operations, queries
+from markets.openadr.change_services import ChangeService
 from markets.openadr.operators import Config, Ven3Config, VenConfig
 from markets.openadr.opt_service20b import OptService20b
 from markets.openadr.receiving import keep_answered, owed_event_ids, receive_list, receive_objects, withdraw_gone
 from markets.openadr.report_service3 import ReportService3
 from markets.openadr.report_service20b import ReportService20b
 from markets.openadr.report_terms import report_terms
+from markets.openadr.ven3.listening import MqttListener
 from markets.openadr.ven3.loop import Answer, Listed, Ven3Callbacks, Ven3Loop, Ven3Service
 from markets.openadr.ven20b import EventList, Standing, VenCallbacks, VenLoop, VenService
 from markets.openadr.ven_session import MessageRefused, wait_for_stop
@@ -35,12 +37,15 @@ async def run_operators(declared: Sequence[Config], health: Health, stop: asynci
 
 def services_20b(config: VenConfig) -> list[VenService]:
     """Return what is spoken with a 2.0b VTN beside events."""
-    return [OptService20b(config.operator), ReportService20b(config.operator, report_terms())]
+    return [OptService20b(config.operator), ChangeService(config), ReportService20b(config.operator, report_terms())]
 
 
 def services_3(config: Ven3Config, loop: Ven3Loop) -> list[Ven3Service]:
     """Return what is spoken with a VTN of OpenADR 3 beside events."""
-    return [ReportService3(config.operator, report_terms())]
+    services: list[Ven3Service] = [ChangeService(config), ReportService3(config.operator, report_terms())]
+    if config.mqtt is not None:
+        services.append(MqttListener(config.operator, config.mqtt, loop.notice))
+    return services
 
 
 async def _kept(config: Config, health: Health, stop: asyncio.Event) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from support.openadr import PlatformProcesses
-from support.vtn20b import OurVtnProcess
+from support.vtn20b import CONTEXT, OurVtnProcess
 
 from markets import operator_opts
 from markets.operator_opts import OperatorOpt, OptRefused
@@ -65,6 +65,41 @@ def test_an_opt_out_outlives_the_end_of_either_side_and_is_told_once(sides):
     ven.wait_until(lambda: states(ven) == {told["opt_id"]: "cancelled"})
     (held,) = vtn.rows(HELD)
     assert held["cancelled_at"] is not None
+
+
+PROGRAM = """
+[[operator]]
+name = "grid"
+url = "{url}"
+ven_name = "open-vpp"
+
+[[operator.program]]
+name = "grid-low"
+product = "neso-dc-low"
+market_context = "{context}"
+signal_sign = -1
+sign_note = "less consumption is negative"
+"""
+
+
+@pytest.mark.long
+def test_an_event_that_has_to_make_room_is_answered_anew(sides):
+    """100 kW of 147 go to the later, more urgent event; the VTN hears that the first one is no longer taken."""
+    ven, vtn = sides
+    del ven.env["VPP_VTN_URL"]
+    ven.declare(PROGRAM.format(url=vtn.url, context=CONTEXT))
+    ven.add_sites(3)
+    vtn.start()
+    ven.start_ven()
+    ven.wait_until(lambda: ven.rows("SELECT ven_id FROM markets_registration"))
+    vtn.issue("first", "open-vpp", value=-100.0)
+    vtn.wait_until(lambda: vtn.answers("first")["open-vpp"]["opt_type"] == "optIn")
+    vtn.issue("urgent", "open-vpp", value=-100.0, priority="1")
+    vtn.wait_until(lambda: vtn.answers("urgent")["open-vpp"]["opt_type"] == "optIn")
+    vtn.wait_until(lambda: vtn.answers("first")["open-vpp"]["opt_type"] == "optOut")
+    ven.wait_until(
+        lambda: ven.rows("SELECT count(*) AS n FROM markets_obligationchange WHERE told_at IS NULL")[0]["n"] == 0
+    )
 
 
 @pytest.mark.django_db

@@ -94,8 +94,17 @@ def canonical(raw: Mapping[str, Any]) -> bytes:
 
 
 def answer_of(raw: Mapping[str, Any], decision: Decision, *, ven_name: str, version: str) -> dict[str, Any]:
-    """Return the report that tells what was decided on an event: optIn or optOut, and the reason's name."""
-    payload = {"type": ANSWER_TYPE, "values": [decision.opt.value, decision.reason.value]}
+    """Return the report that tells what was decided on an event."""
+    return opt_report(
+        raw, decision.opt.value, decision.reason.value, decision.power_kw, ven_name=ven_name, version=version
+    )
+
+
+def opt_report(
+    raw: Mapping[str, Any], opt_type: str, reason: str, power_kw: float, *, ven_name: str, version: str
+) -> dict[str, Any]:
+    """Return a report with our answer to an event: optIn or optOut, the reason's name, the size owed [kW, >= 0]."""
+    payload = {"type": ANSWER_TYPE, "values": [opt_type, reason, power_kw]}
     body: dict[str, Any] = {
         "eventID": str(raw["id"]),
         "clientName": ven_name,

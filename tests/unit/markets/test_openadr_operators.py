@@ -112,6 +112,9 @@ def test_a_secret_that_everybody_may_read_is_refused(written, tmp_path):
         ("signal_sign = 1", "signal_sign = 1\nunit_kw = -1", r"program 1 unit_kw is -1, accepted: 1e-06 to 1e\+09"),
         ("signal_sign = 1", "sign = 1", r"program 1 sign is no key, accepted: .*signal_sign"),
         ('sign_note = "power into the grid is positive"', "", r"program 1 sign_note is missing"),
+        ("poll_s = 5", 'mqtt = "mqtt://grid.example:1883"', r"operator 2 \(south\): mqtt is refused: .*plain MQTT"),
+        ("poll_s = 5", 'mqtt = "mqtts://u:pw@grid.example"', r"mqtt holds a password, accepted: mqtt_secret_env"),
+        ("poll_s = 5", 'mqtt_secret_env = "X"', r"mqtt_secret_env is set without mqtt"),
         ("[[operator]]", "[[operators]]", r"accepted: \[\[operator\]\] tables"),
     ],
 )

@@ -185,7 +185,9 @@ def test_whom_an_event_means(targets, of_program, expected):
 def test_the_answer_is_a_report_in_the_words_of_each_version():
     decision = decide(read(an_event()), terms("DISPATCH_SETPOINT", "setpoint", -1), 0.0, AT)
     newer = answer_of(an_event(), decision, ven_name="us", version="3.1.0")
-    assert newer["resources"][0]["intervals"][0]["payloads"] == [{"type": "OPT", "values": ["optOut", "not_available"]}]
+    assert newer["resources"][0]["intervals"][0]["payloads"] == [
+        {"type": "OPT", "values": ["optOut", "not_available", 0.0]}
+    ]
     assert "programID" not in newer
     assert answer_of(an_event(), decision, ven_name="us", version="3.0.1") == {**newer, "programID": "p1"}
 
