@@ -8,3 +8,4 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("vpp.dispatch.urls")),
     path("", include("vpp.market.urls")),
 ]
+handler404 = "vpp.errors.not_found"

@@ -1,8 +1,8 @@
 """Each asset's part of a run's lines, so that an owner can be told what the own money is for.
 
 An asset's part of a line follows the weight by which the run was shared (contracted power x availability x own K), or
-what the line counts. The
-lines of an asset add up to its amount, and the assets' parts of a line to the line, both exactly.
+what the line counts. The lines of an asset add up to its amount, and the assets' parts of a line to the line, both
+exactly.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def run_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> RunDiff
         amount_before=Decimal(before["amount"]),
         amount_now=Decimal(now["amount"]),
         lines=tuple(_lines(before, now)),
-        terms=tuple(_figures(before["terms"], now["terms"], {"run"})),
+        terms=tuple(_figures(before["terms"] | _prices(before), now["terms"] | _prices(now), {"run"})),
         fleet=tuple(_figures(before["fleet"], now["fleet"], frozenset())),
         assets=tuple(_assets(before, now)),
     )
@@ -127,8 +127,23 @@ def _lines(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[LineCh
 
 
 def _figures(before: Mapping[str, Any], now: Mapping[str, Any], left_out: Iterable[str]) -> Iterable[FigureChange]:
-    names = [name for name in dict.fromkeys([*now, *before]) if name not in left_out]
-    return [FigureChange(name, before.get(name), now.get(name)) for name in names if before.get(name) != now.get(name)]
+    old, new = _flat(before), _flat(now)
+    names = [name for name in dict.fromkeys([*new, *old]) if name not in left_out]
+    return [FigureChange(name, old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)]
+
+
+def _flat(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return figures with those of an object within as ``object.figure``."""
+    flat: dict[str, Any] = {}
+    for name, value in figures.items():
+        within = value if isinstance(value, Mapping) else None
+        flat |= {name: value} if within is None else {f"{name}.{inner}": part for inner, part in within.items()}
+    return flat
+
+
+def _prices(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return prices from outside by name and the instant from which each holds."""
+    return {f"price {row['name']} from {row['starts_at']}": row["value"] for row in facts.get("prices", ())}
 
 
 def _assets(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[AssetChange]:

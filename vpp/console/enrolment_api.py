@@ -233,13 +233,14 @@ class Revocation(APIView):
 
     permission_classes = [HasRole]
 
-    @extend_schema(request=RevocationSerializer, responses={200: RevokedSerializer, 400: REFUSED})
+    @extend_schema(request=RevocationSerializer, responses=RevokedSerializer)
     def post(self, request: Request, site_id: str) -> Response:
         """Revoke; return how many certificates ended."""
         site = _visible(request, site_id)
         if not permissions.may_decide_enrolment(request.user):
             raise PermissionDenied("certificates are revoked by a dispatcher")
-        reason = str(request.data.get("reason", "")).strip() if isinstance(request.data, dict) else ""
+        given = request.data.get("reason") if isinstance(request.data, dict) else None
+        reason = given.strip() if isinstance(given, str) else ""
         if not 1 <= len(reason) <= 200:
             return _refused("reason_missing", "accepted: reason, 1 to 200 characters", 400)
         ended = operations.revoke_site(site=site, by=str(request.user), reason=reason, at=timezone.now())

@@ -24,6 +24,8 @@ UNITS: Final = {"kw": "kW", "ms": "ms"}
 NAMES: Final = {"worst_10s_delivered": "delivered, worst 10 s", "worst_10s_due": "due, worst 10 s", "k_factor": "K"}
 MAX_SHOWN_BYTES: Final = 20_000
 """Of a message as it came."""
+MAX_PRICES: Final = 20
+"""From outside, on a run's page; the entry holds all of them."""
 MAX_ASSETS: Final = 100
 """Changed assets on one page; the API has all of them."""
 
@@ -123,6 +125,7 @@ def term_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("Product", f"{terms['product']}, certainty {certainty_words(terms['product_certainty'])}"),
         ("Obligation", f"{terms['obligation_kw']} kW from {terms['starts_at']} to {terms['ends_at']}"),
         ("Price", _price(terms)),
+        *_prices(facts),
         ("Availability", _share(fleet.get("available_ratio"))),
         ("Performance K", str(fleet.get("k_factor", NOTHING))),
         ("Delivered, worst 10 s", _worst(fleet)),
@@ -291,6 +294,14 @@ def _phase(obligation: Obligation, at: datetime) -> str:
     return "running" if at < obligation.ends_at else "ended"
 
 
+def _prices(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the prices from outside, each with its certainty and source."""
+    return [
+        (f"Price of {row['name']}", f"{row['value']} ({certainty_words(row['certainty'])}; {row['source']})")
+        for row in facts.get("prices", ())[:MAX_PRICES]
+    ]
+
+
 def _price(terms: dict[str, Any]) -> str:
     if "price_per_mw_h" not in terms:
         return ""
@@ -328,6 +339,8 @@ def _figure_row(row: FigureChange) -> dict[str, str]:
 def _plain(value: Any) -> str:
     if value is None:
         return NOTHING
+    if isinstance(value, list):
+        return f"{len(value)} rows"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
