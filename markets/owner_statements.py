@@ -30,11 +30,11 @@ from sites.registry.models import Site
 
 _MONTH: Final = re.compile(r"(20[0-9]{2})-(0[1-9]|1[0-2])\Z")
 SPLIT_RULE: Final = (
-    "Each asset is paid by its weight in the fleet's delivery: contracted power × availability × its own score K; "
-    "where a product pays by several prices, by its own part of what each line counts. What it is paid is split by the "
-    "shares that were agreed when the delivery began; what they leave over is the aggregator's fee. Parts are rounded "
-    "to 0.000001 by largest remainder, so that they add up exactly. Without an agreement all of it stands on the asset's "
-    "own account."
+    "Each asset is paid by its weight in the fleet's delivery: contracted power × availability × its own score K;"
+    " where a product pays by several prices, by its own part of what each line counts. What it is paid is split "
+    "by the shares that were agreed when the delivery began; what they leave over is the aggregator's fee. Parts "
+    "are rounded to 0.000001 by largest remainder, so that they add up exactly. Without an agreement all of it "
+    "stands on the asset's own account."
 )
 
 

@@ -27,7 +27,7 @@ from sites.metering.models import MeterInterval
 from sites.registry.models import Asset, Site
 
 pytestmark = pytest.mark.django_db
-CARBON = re.compile(r"co2|carbon|emission|scope|green", re.IGNORECASE)
+CARBON = re.compile(r"co2|carbon|emission|scope[_ ]?[123]|green", re.IGNORECASE)
 MONEY = re.compile(
     r"price|cost|currency|revenue|payment|penalty|money|invoice|(?<![a-z])fee(?![a-z])|"
     + "|".join(rf"(?<![a-z]){row.currency}(?![a-z])" for row in {row.currency: row for row in ROWS}.values()),
