@@ -35,9 +35,9 @@ from markets.core.report_orders import (
 from markets.core.reports import Figure, Quantity, Status, metered_figure
 from markets.openadr import report_content20b as content
 from markets.openadr.report_content20b import METADATA, REFUSAL_CODES, Told, asked_of, parts_of
-from markets.openadr.report_terms import LATE_S, LOOK_EVERY_S, ReportTerms, stored
+from markets.openadr.report_terms import LATE_S, LONGEST_BACKOFF_S, LOOK_EVERY_S, ReportTerms, stored
 from markets.openadr.ven20b import VenClient
-from markets.openadr.ven_session import FIRST_BACKOFF_S, LAST_BACKOFF_S, MessageRefused, VtnUnreachable
+from markets.openadr.ven_session import FIRST_BACKOFF_S, MessageRefused, VtnUnreachable
 from markets.openadr.vtn20b.writing import canonical_object, signed_object
 from markets.report_orders import ReportOrder
 from markets.reporting import Resource
@@ -98,7 +98,7 @@ class ReportService20b:
                 except (VtnUnreachable, MessageRefused) as error:
                     log.warning("openadr.reports_wait operator=%s retry_s=%g error=%s", self.operator, backoff_s, error)
                     retry_at = at + timedelta(seconds=backoff_s)
-                    backoff_s = min(2.0 * backoff_s, LAST_BACKOFF_S)
+                    backoff_s = min(2.0 * backoff_s, LONGEST_BACKOFF_S)
                 else:
                     backoff_s = FIRST_BACKOFF_S
             await _first_of(stop, self._changed, within_s=self._wait_s(orders, timezone.now()))

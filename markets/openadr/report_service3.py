@@ -28,10 +28,10 @@ from markets.openadr.report_content3 import (
     report_body,
     reports_on,
 )
-from markets.openadr.report_terms import LATE_S, LOOK_EVERY_S, ReportTerms, stored
+from markets.openadr.report_terms import LATE_S, LONGEST_BACKOFF_S, LOOK_EVERY_S, ReportTerms, stored
 from markets.openadr.ven3.client import RequestRefused, Ven3Client
 from markets.openadr.ven3.mapping import canonical
-from markets.openadr.ven_session import FIRST_BACKOFF_S, LAST_BACKOFF_S, MessageRefused, VtnUnreachable, wait_for_stop
+from markets.openadr.ven_session import FIRST_BACKOFF_S, MessageRefused, VtnUnreachable, wait_for_stop
 from markets.reporting import Resource
 from sites.core.intervals import Interval
 
@@ -70,7 +70,7 @@ class ReportService3:
                             "openadr.reports_wait operator=%s retry_s=%g error=%s", self.operator, backoff_s, error
                         )
                         retry_at = at + timedelta(seconds=backoff_s)
-                        backoff_s = min(2.0 * backoff_s, LAST_BACKOFF_S)
+                        backoff_s = min(2.0 * backoff_s, LONGEST_BACKOFF_S)
                     else:
                         backoff_s = FIRST_BACKOFF_S
             await wait_for_stop(stop, LOOK_EVERY_S)

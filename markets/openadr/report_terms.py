@@ -12,6 +12,8 @@ from django.db import close_old_connections
 LATE_S: Final = 1.0
 """A sample is of its instant when it is taken within this time after it [s]; later it is none."""
 LOOK_EVERY_S: Final = 0.5
+LONGEST_BACKOFF_S: Final = 10.0
+"""Reports wait no longer than this for a VTN that is back [s]: samples pile up meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)

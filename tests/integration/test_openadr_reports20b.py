@@ -155,6 +155,59 @@ def test_a_stretch_of_history_comes_from_the_meter_book(pair):
     assert done[0]["state"] == "done"
 
 
+def test_what_we_do_not_make_is_refused_by_name_and_asked_for_once(pair):
+    vtn, platform = pair
+    asked = (
+        "from django.utils import timezone\n"
+        "from markets.openadr.vtn20b.models import RequestedReport\n"
+        "from markets.openadr.vtn20b.operations import queue_message, ven_named\n"
+        "at, ven = timezone.now(), ven_named('open-vpp')\n"
+        "for name, point, step, length in (('steam', 'neso-dc-low/steam', 60, 3600), "
+        "('fast', 'neso-dc-low/energy', 10, 3600), ('endless', 'neso-dc-low/energy', 3600, 2_000_000_000)):\n"
+        "    RequestedReport.objects.create(ven=ven, report_request_id=name, report_specifier_id='history-usage', "
+        "report_name='HISTORY_USAGE', r_ids=[[point, 'Summed']], granularity_s=step, report_back_s=0, "
+        "starts_at=at.replace(minute=0, second=0, microsecond=0), duration_s=length, created_at=at)\n"
+        "    queue_message(ven.pk, 'oadrCreateReport', {'report_request_ids': [name]}, at)"
+    )
+    desk(vtn, asked)
+    for name in ("report_point_unknown", "rate_too_fast", "duration_endless"):
+        platform.wait_until(lambda name=name: f"error={name}: " in platform.log_path.read_text())
+    vtn.wait_until(lambda: not vtn.rows("SELECT 1 FROM markets_queuedmessage WHERE kind = 'oadrCreateReport'"))
+    assert not platform.rows("SELECT 1 FROM markets_reportorder WHERE order_id IN ('steam', 'fast', 'endless')")
+
+
+@pytest.mark.long
+def test_samples_of_the_time_in_which_the_vtn_was_away_come_later(pair):
+    vtn, _ = pair
+    vtn.wait_until(lambda: newest(vtn, UP))
+    vtn.kill()
+    begin = datetime.now(UTC)
+    vtn.start()
+    end = datetime.now(UTC)
+    after = now_text()
+    vtn.wait_until(lambda: newest(vtn, UP, after))
+    rows = vtn.rows(
+        "SELECT at, value FROM markets_reportedvalue WHERE r_id = ? AND at > ? AND at < ? ORDER BY at",
+        UP, begin.strftime("%Y-%m-%d %H:%M:%S.%f"), end.strftime("%Y-%m-%d %H:%M:%S.%f"),
+    )  # fmt: skip
+    # Each second once; a machine that stands still may miss one, and says so by a value that is none.
+    assert len(rows) >= int((end - begin).total_seconds()) - 1
+    assert sum(row["value"] is None for row in rows) <= len(rows) // 4
+
+
+def test_a_new_registration_brings_new_reports(pair):
+    vtn, platform = pair
+    before = newest(vtn, POWER)["order_id"]
+    vtn.manage("vtn_vens", "dismiss", "open-vpp")
+    vtn.wait_until(lambda: newest(vtn, POWER)["order_id"] != before)
+    states = {
+        row["order_id"]: row["state"]
+        for row in platform.rows("SELECT order_id, state FROM markets_reportorder WHERE specifier = 'telemetry-usage'")
+    }
+    assert states[before] == "replaced"
+    assert list(states.values()).count("running") == 1
+
+
 def test_a_report_taken_back_ends(pair):
     vtn, platform = pair
     order_id = vtn.wait_until(lambda: newest(vtn, "neso-dc-low/status"))["order_id"]

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.openadr import ROOT, JsonLines, PlatformProcesses
+from support.openadr import ROOT, JsonLines, PlatformProcesses, certificates
 from support.vtn3_server import a_vtn
+
+from markets.openadr.certificates import OpenAdrPair
 
 # Ten minutes of the day are a second.
 SPEED = 600
@@ -104,8 +106,14 @@ class Sim:
 
 
 @pytest.fixture
-def platform(tmp_path: Path) -> Iterator[PlatformProcesses]:
-    platform = PlatformProcesses(tmp_path)
+def pair(request: pytest.FixtureRequest, tmp_path: Path) -> OpenAdrPair | None:
+    """Return credentials of both ends where a test is parametrized with any."""
+    return certificates(tmp_path / "pki") if getattr(request, "param", False) else None
+
+
+@pytest.fixture
+def platform(tmp_path: Path, pair: OpenAdrPair | None) -> Iterator[PlatformProcesses]:
+    platform = PlatformProcesses(tmp_path, pair)
     platform.add_sites(3)
     yield platform
     platform.stop_ven()
@@ -119,8 +127,15 @@ def owed(platform: PlatformProcesses) -> list[dict[str, Any]]:
     )
 
 
-def test_a_day_of_two_zero_b(platform: PlatformProcesses, tmp_path: Path) -> None:
-    sim = Sim(tmp_path, platform.env, "--plain")
+@pytest.mark.parametrize(
+    "pair", [pytest.param(False, id="plain"), pytest.param(True, id="signed", marks=pytest.mark.long)], indirect=True
+)
+def test_a_day_of_two_zero_b(platform: PlatformProcesses, tmp_path: Path, pair: OpenAdrPair | None) -> None:
+    secure = ["--plain"]
+    if pair is not None:
+        secure = ["--cert", str(pair.vtn.cert), "--key", str(pair.vtn.key), "--ca", str(pair.ca)]
+        secure += ["--ven-fingerprint", pair.ven.fingerprint]
+    sim = Sim(tmp_path, platform.env, *secure)
     try:
         platform.start_ven(sim.said.wait_for("ready")["url"])
         summary = sim.ended()
