@@ -66,7 +66,7 @@ def measure(count: int, folder: Path) -> Arming:
     with nats_broker() as broker:
         platform = DispatchPlatform(folder, broker)
         platform.add_sites(count, discharge_kw=SITE_KW)
-        with _fleet("answering_fleet", broker.edge_url, count, platform.platform_key.hex()) as fleet:
+        with fleet_process("answering_fleet", broker.edge_url, count, platform.platform_key.hex()) as fleet:
             try:
                 process = platform.start_dispatcher()
                 platform.wait_until(lambda: platform.leader_pid() == process.pid)
@@ -81,7 +81,7 @@ def measure(count: int, folder: Path) -> Arming:
             finally:
                 platform.stop_dispatchers()
         topics = [(f"spBv1.0/VPP-00/DCMD/{row['site']}/control", _command_bytes(row["body"])) for row in rows]
-        with _fleet("echoing_fleet", broker.edge_url, round(audit["answer_bytes"])):
+        with fleet_process("echoing_fleet", broker.edge_url, round(audit["answer_bytes"])):
             bare_ms = _send_and_count(broker, topics)
     acknowledged = [datetime.fromisoformat(row["acknowledged_at"]) for row in rows]
     sent = [datetime.fromisoformat(row["first_sent_at"]) for row in rows]
@@ -99,7 +99,8 @@ def measure(count: int, folder: Path) -> Arming:
 
 
 @contextlib.contextmanager
-def _fleet(script: str, *arguments: Any) -> Iterator[subprocess.Popen[str]]:
+def fleet_process(script: str, *arguments: Any) -> Iterator[subprocess.Popen[str]]:
+    """Yield a fleet of ``tests/support`` that runs and has said that it is ready."""
     command = [sys.executable, str(ROOT / f"tests/support/{script}.py"), *map(str, arguments)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:

@@ -14,11 +14,18 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
-from benchmarks import market_scores, market_vtn3, market_vtn20b
+from benchmarks import market_arming, market_delivery, market_islands, market_scores, market_vtn3, market_vtn20b
 from benchmarks.fleet_rows import Benchmark
 from benchmarks.running import run_benchmarks
 
-BENCHMARKS: tuple[Benchmark, ...] = (*market_scores.BENCHMARKS, *market_vtn3.BENCHMARKS, *market_vtn20b.BENCHMARKS)
+BENCHMARKS: tuple[Benchmark, ...] = (
+    *market_scores.BENCHMARKS,
+    *market_arming.BENCHMARKS,
+    *market_delivery.BENCHMARKS,
+    *market_islands.BENCHMARKS,
+    *market_vtn3.BENCHMARKS,
+    *market_vtn20b.BENCHMARKS,
+)
 
 
 if __name__ == "__main__":

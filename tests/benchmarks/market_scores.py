@@ -51,8 +51,8 @@ def seconds(work) -> tuple[float, float]:
 
 
 def run_scores(_options: Options) -> list[Row]:
-    """Score a day by each rule, rows in memory; the target holds for each of them, so for the slowest."""
-    rows, slowest = [], 0.0
+    """Score a day by each rule, rows in memory; the target holds for the slowest, by the wall clock: wait included."""
+    rows, slowest, slowest_own = [], 0.0, 0.0
     for name in PRODUCTS:
         product = product_named(name)
         t_s, hz, power, signal = a_day(name)
@@ -61,12 +61,17 @@ def run_scores(_options: Options) -> list[Row]:
             score_recording(product, recording_of_rows(t_s, hz, power, signal), contract_kw=CONTRACT_KW)
 
         own, wall = seconds(work)
-        slowest = max(slowest, own)
+        slowest = max(slowest, wall)
+        slowest_own = max(slowest_own, own)
         key = name.replace("-", "_")
         rows.append(Row(f"score_day_{key}_s", f"{name}, a day at 20 Hz: processor time [s]", own))
         rows.append(Row(f"score_day_{key}_wall_s", f"{name}, the same by the wall clock [s]", wall))
-    title = f"scoring a day of 20 Hz ({SAMPLES:,} rows), slowest rule, own thread [s]"
-    return [Row("score_day_s", title, slowest, MOST_S, is_most=True), *rows]
+    title = f"scoring a day of 20 Hz ({SAMPLES:,} rows), slowest rule, by the wall clock [s]"
+    return [
+        Row("score_day_s", title, slowest, MOST_S, is_most=True),
+        Row("score_day_cpu_s", "the same: processor time of its own thread [s]", slowest_own),
+        *rows,
+    ]
 
 
 def run_with_file(_options: Options) -> list[Row]:
