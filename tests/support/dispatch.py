@@ -87,6 +87,7 @@ class DispatchPlatform(PlatformProcesses):
                 "market_context": "", "raw": b"", "content_hash": event_id, "operator_status": "far", "is_test": 0,
                 "received_at": _text(now), "decided_at": _text(now), "status": "decided", "opt_type": "optIn",
                 "reason": "accepted", "reason_text": "", "requested_kw": power_kw, "available_kw": power_kw,
+                "asked": "{}", "priority": 0,
             }  # fmt: skip
             event_pk = _insert(connection, "markets_marketevent", event)
             obligation = {
