@@ -31,8 +31,10 @@ def test_a_sites_clock_is_stepped(tmp_path: Path, step_s: int) -> None:
         clock.set(step_s)
         # The controller's clock does not step; the uplink sees that the machine's did, and flags from here on.
         wait_until(lambda: "clock.stepped" in chain.site.log_text("uplink"), 10.0, "the step is seen")
-        before = chain.numbered()
-        wait_until(lambda: chain.is_stored(before), 60.0, "the first intervals by a clock in doubt")
+        if step_s < 0:
+            before = chain.numbered()
+            wait_until(lambda: chain.is_stored(before), 60.0, "the first intervals by a clock in doubt")
+        # What is stamped ahead of the platform's clock waits at the site until its own is right.
         chain.restart_control()
         wait_until(lambda: chain.site.log_text("control").count("control.started") == 2, SLOW_S, "by the wrong clock")
         time.sleep(WRONG_S)  # what is metered by a wrong clock
