@@ -38,7 +38,7 @@ JUDGED_EVERY_S: Final = 300
 """Means over so long are compared with the limit [s]: what the catalogue's row asks for, from no document."""
 _SITES: Final = frozenset({"resource", "resource_id", "resource_name", "resourcename", "end_device_asset"})
 _GROUPS: Final = frozenset({"group", "group_id", "group_name", "service_area", "p_node", "aggregated_p_node"})
-_OURSELVES: Final = frozenset({"ven", "ven_id", "ven_name", "party_id"})
+_OURSELVES: Final = frozenset({"ven", "ven_id", "ven_name", "party_id", "program_name", "event_name"})
 
 
 @dataclass(frozen=True, slots=True)

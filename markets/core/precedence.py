@@ -107,8 +107,8 @@ ORDER: Final = (
     OrderRule(
         "priority",
         "its operator gave it the higher priority",
-        "OpenADR 2.0b, eventDescriptor/priority and OpenADR 3 event.priority: 1 is the highest, 0 or none the lowest",
-        "V",
+        "OpenADR 2.0b from memory: 1 is the highest, 0 none; OpenADR 3 counts from 0, which the mapping moves by one",
+        "M",
         lambda claim: claim.priority if claim.priority > 0 else LOWEST_PRIORITY,
     ),
     OrderRule(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -25,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S: Final = 1.0
 """Plans, and what sites hold of them, are read so often [s]."""
+WORTH_TELLING: Final = 1e-3
+"""A value that changed by no more waits for its turn."""
 Ask = Callable[[Callable[[], Any]], Awaitable[Any]]
 """Runs a read in the leader's database thread; None when the database does not answer."""
 
@@ -78,10 +82,17 @@ class Instructor:
             await sync_to_async(close_old_connections)()
 
     async def _values(self, dispatch_id: str, period_s: float) -> AsyncIterator[float]:
-        """Yield what is to be told now, until the plan is over or taken back; then once nothing."""
+        """Yield what is to be told now, each period and whenever it changes, to the plan's end; then once nothing.
+
+        What sites hold changes meanwhile, so the period is looked at in parts.
+        """
+        told, told_s = math.nan, -math.inf
         while (plan := self._plans.get(dispatch_id)) is not None and (at := _now()) < plan.window.ends_at:
-            yield plan.value_at(at)
-            # What sites hold changes meanwhile; so the period is looked at in parts.
+            value, now_s = plan.value_at(at), time.monotonic()
+            # Not "off by more": nothing was told yet.
+            if not abs(value - told) <= WORTH_TELLING or now_s - told_s >= period_s:
+                told, told_s = value, now_s
+                yield value
             await asyncio.sleep(min(plan.wait_s(at, period_s), LOOK_EVERY_S))
         yield 0.0
 

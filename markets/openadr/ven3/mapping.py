@@ -29,6 +29,9 @@ SIGNAL_TYPES: Final = {
 }
 """What a payload type says of its values, in the words of 2.0b's signal types where it has one; ALERT_*: ``alert``."""
 _UNITS: Final = {"W": ("W", "none"), "KW": ("W", "k"), "MW": ("W", "M"), "GW": ("W", "G")}
+TARGET_KINDS: Final = frozenset(
+    {"VEN_NAME", "RESOURCE_NAME", "GROUP", "GROUP_NAME", "SERVICE_AREA", "PROGRAM_NAME", "EVENT_NAME"}
+)
 ANSWER_TYPE: Final = "OPT"
 """Payload type of a report that answers an event: OpenADR 3 has no opt, and leaves private types to who uses them."""
 
@@ -64,6 +67,7 @@ def event_of(
         duration=_whole_duration(raw, period, starts_at, own_starts, lengths),
         signals=_signals(raw, program, steps, own_starts, lengths),
         priority=_priority(raw.get("priority")),
+        targets=tuple(_target(name) for name in target_names(raw.get("targets"))[:MAX_INTERVALS]),
     )
 
 
@@ -187,6 +191,12 @@ def _value(values: object) -> float | None:
     """Return the one number of a payload; None where there is none, or more than one to choose from."""
     held = values if isinstance(values, list) else [values]
     return number(held[0]) if len(held) == 1 else None
+
+
+def _target(name: str) -> tuple[str, str]:
+    """Return (kind, name): 3.0.1 types its targets, 3.1 has plain names that may hold a colon of their own."""
+    kind, _, rest = name.partition(":")
+    return (kind.lower(), rest[:MAX_ID_LENGTH]) if rest and kind in TARGET_KINDS else ("", name[:MAX_ID_LENGTH])
 
 
 def _priority(value: object) -> int:

@@ -84,3 +84,22 @@ def test_any_shape_gives_an_event_or_event_invalid(descriptor, period, signals, 
         except EventInvalid:
             continue
         assert (event.vtn_id, len(event.event_id) > 0) == ("VTN", True)
+
+
+class TestWhomItMeansAndHowItEnds:
+    def test_targets_are_told_by_kind_and_name_whatever_shape_openleadr_leaves(self):
+        raw = RAW | {"targets": [{"ven_id": "us"}, {"resource_id": ["a", "b"]}, {"group_id": None}, "x"]}
+        assert event_of(raw, "VTN").targets == (("ven_id", "us"), ("resource_id", "a"), ("resource_id", "b"))
+
+    def test_a_target_that_is_ourselves_leaves_the_content_as_it_was(self):
+        plain = event_of(RAW, "VTN")
+        ours = event_of(RAW | {"targets": [{"ven_id": "us"}]}, "VTN")
+        theirs = event_of(RAW | {"targets": [{"resource_id": "a"}]}, "VTN")
+        assert plain.content_key == ours.content_key != theirs.content_key
+
+    def test_a_tolerance_is_read_where_it_is_a_duration(self):
+        period = RAW["active_period"]
+        raw = RAW | {"active_period": period | {"tolerance": {"tolerate": {"startafter": timedelta(minutes=5)}}}}
+        assert event_of(raw, "VTN").start_after == timedelta(minutes=5)
+        raw = RAW | {"active_period": period | {"tolerance": "soon"}}
+        assert event_of(raw, "VTN").start_after is None

@@ -214,3 +214,16 @@ def test_any_shape_gives_an_event_that_can_be_decided(period, intervals, descrip
     event = event_of({**raw, "priority": priority, "duration": period}, operator="north", program=None)
     decide(event, terms("DISPATCH_SETPOINT", "setpoint", -1), 500.0, AT)
     assert canonical(raw) == canonical(dict(reversed(raw.items())))
+
+
+@pytest.mark.parametrize(
+    ("targets", "read"),
+    [
+        ([{"type": "RESOURCE_NAME", "values": ["site-1"]}], (("resource_name", "site-1"),)),
+        (["site-1", "zone:4"], (("", "site-1"), ("", "zone:4"))),
+        (None, ()),
+    ],
+)
+def test_targets_keep_their_kind_where_they_have_one(targets, read):
+    raw = {"id": "1", "targets": targets}
+    assert event_of(raw, operator="op", program=None).targets == read
