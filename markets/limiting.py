@@ -26,7 +26,7 @@ from markets.core.precedence import Cap
 from markets.core.product import Kind
 from markets.metered_power import metered_power
 from markets.models import MarketEvent, Program
-from markets.offers import queries as offers
+from markets.offers import units
 from markets.offers.models import AggregationUnit
 from sites.core.curves import Direction
 from sites.core.intervals import Interval
@@ -101,7 +101,7 @@ def sites_in(*, scope: str, names: Collection[str], product: str) -> QuerySet[Si
     if scope == CapacityLimit.Scope.UNIT:
         found: set[str] = set()
         for name in names:
-            found |= offers.site_ids_of(offers.unit_named(name))
+            found |= units.site_ids_of(units.unit_named(name))
         return Site.objects.filter(site_id__in=found)
     return Site.objects.filter(pk__in=Enrollment.objects.filter(program=product).values("site"))
 

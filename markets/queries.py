@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 from django.db.models import QuerySet
 
 from markets.capacity_limits import CapacityLimit
@@ -16,8 +17,10 @@ from markets.core.settlement import FLEET_KIND, kind_of
 from markets.evidence import metered_spans
 from markets.models import GridSupportEntry, MarketEvent, Obligation, Program, Registration, Statement
 from markets.obligation_changes import ObligationChange
+from sites.core.feeders import limited_kw
 from sites.core.intervals import Interval
 from sites.metering.queries import fleet_envelopes
+from sites.registry.queries import feeders_of
 
 
 def open_obligations(*, at: datetime) -> QuerySet[Obligation]:
@@ -92,8 +95,12 @@ def available_kw(
     fresh_within_s: float,
     dropout_margin: float,
     operator: str = DEFAULT_OPERATOR,
+    window: Interval | None = None,
 ) -> float:
     """Return what the fleet can keep up in a program's product for its whole duration [kW].
+
+    Without the sites whose owner keeps them out of the window (without one: out of service now), and with no feeder's
+    sites above its limit.
 
     The sum of the sustainable power of the sites with fresh readings, less the margin for sites that
     drop out in the event; what is promised already is not taken off. 0 for an unknown program.
@@ -103,9 +110,10 @@ def available_kw(
         return 0.0
     product = program.catalogue_row
     sustain_s = product.sustain_s if product.curve_name is None else product.curve.sustain_s
-    envelopes = fleet_envelopes(at=at, fresh_within_s=fresh_within_s, program=program.product)
-    sustainable_kw = sum(envelope.sustainable_kw(sustain_s, product.sign) for envelope in envelopes)
-    return sustainable_kw * (1.0 - dropout_margin)
+    envelopes = fleet_envelopes(at=at, fresh_within_s=fresh_within_s, program=program.product, window=window)
+    each_kw = np.array([envelope.sustainable_kw(sustain_s, product.sign) for envelope in envelopes])
+    feeders = feeders_of(site_ids=[envelope.site_id for envelope in envelopes])
+    return float(limited_kw(each_kw, feeders, product.sign).sum()) * (1.0 - dropout_margin)
 
 
 def metering_gaps(*, window: Interval, site_ids: Sequence[str], recorded_ratio: float = 0.999) -> dict[str, str]:

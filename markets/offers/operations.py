@@ -31,7 +31,7 @@ from markets.core.offering import (
 )
 from markets.core.products import Basis
 from markets.models import MarketEvent, Obligation, Program
-from markets.offers import queries
+from markets.offers import queries, units
 from markets.offers.forecast import Forecast
 from markets.offers.models import AggregationUnit, Award, BaselineSubmission, Offer, Qualification, Redeclaration
 from markets.owing import change_obligation, release_obligation
@@ -88,7 +88,7 @@ def qualify_by_dispatch(*, unit: AggregationUnit, dispatch_id: str, by: Any, at:
             f"dispatch {dispatch_id} served {obligation.program.product}, accepted: {unit.program.product}"
         )
     facts = market_queries.fleet_entry_facts(dispatch_id=dispatch_id) or {}
-    strangers = sorted({share["site_id"] for share in facts.get("shares", [])} - queries.site_ids_of(unit))
+    strangers = sorted({share["site_id"] for share in facts.get("shares", [])} - units.site_ids_of(unit))
     if strangers or not facts.get("shares"):
         raise OfferRefused(
             f"dispatch {dispatch_id} was served by {strangers[:5]} too, accepted: by the unit's sites alone"
@@ -249,7 +249,7 @@ def kept(*, offer: Offer, power_kw: float, at: datetime) -> float:
     promises = queries.promises_in(zone=offer.unit.grid_zone, window=window, with_open_offers=False, but_for=offer)
     if offer.obligation is not None:
         promises = [row for row in promises if _is_before(row.offer, offer)]
-    own = queries.Promise(power_kw, offer.unit.product, queries.site_ids_of(offer.unit), offer)
+    own = queries.Promise(power_kw, offer.unit.product, units.site_ids_of(offer.unit), offer)
     whole = Interval(offer.starts_at, offer.ends_at)
     commitments = [row.commitment(zone, window=whole, at=at) for row in [*promises, own]]
     return stand(zone.room, commitments, margin=float(settings.DROPOUT_MARGIN))[-1].kept_kw

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,12 +14,16 @@ from django.db.models import Q, QuerySet
 
 from markets.core.eligibility import counted_kinds, eligibility
 from markets.core.headroom import BoolArray, Commitment, Demand, Room, Stood, behind_connection, sellable, stand
+from markets.core.limits import Flow, capped
 from markets.core.offering import require_window
 from markets.core.product import Product
-from markets.models import Obligation, Program
+from markets.limiting import bounds_in, flows_of
+from markets.models import Obligation
 from markets.offers.forecast import Forecast, Told, told_by_roll_ups, told_live
 from markets.offers.models import AggregationUnit, BaselineSubmission, Offer, Redeclaration
+from markets.offers.units import site_ids_of
 from sites.core.allocation import FloatArray
+from sites.core.envelope import OperatingEnvelope
 from sites.core.intervals import Interval
 from sites.registry.models import Asset, Site
 from sites.registry.queries import feeders_of
@@ -77,10 +82,10 @@ def room_in(*, zone: str, window: Interval, at: datetime, forecast: Forecast | N
     site_ids = tuple(sites.values_list("site_id", flat=True))
     chosen = forecast or (Forecast.LIVE if window.starts_at <= at + LIVE_AHEAD else Forecast.ROLL_UPS)
     told = told_live(site_ids, window, at) if chosen is Forecast.LIVE else told_by_roll_ups(site_ids, window)
-    return _room(site_ids, told, window, chosen)
+    return _room(site_ids, told, window, chosen, at)
 
 
-def _room(site_ids: tuple[str, ...], told: Told, window: Interval, forecast: Forecast) -> ZoneRoom:
+def _room(site_ids: tuple[str, ...], told: Told, window: Interval, forecast: Forecast, at: datetime) -> ZoneRoom:
     import_limit_kw, export_limit_kw = _connections(site_ids)
     limits: dict[str, FloatArray] = {"import_limit_kw": import_limit_kw, "export_limit_kw": export_limit_kw}
     up_kw, _ = behind_connection(told.discharge_kw, told.charge_kw, net_import_kw=told.least_import_kw, **limits)
@@ -90,8 +95,44 @@ def _room(site_ids: tuple[str, ...], told: Told, window: Interval, forecast: For
         if name in closed:
             causes[name] = closed[name]
             up_kw[number] = down_kw[number] = 0.0
+    up_kw, down_kw = _under_capacity_limits(
+        site_ids, up_kw, down_kw, told, (import_limit_kw, export_limit_kw), window, at
+    )
     room = Room(up_kw, down_kw, told.usable_kwh, told.absorbable_kwh, feeders_of(site_ids=site_ids))
     return ZoneRoom(site_ids, room, forecast, causes, _kinds(site_ids), told.genset_runs)
+
+
+def _under_capacity_limits(
+    site_ids: tuple[str, ...],
+    up_kw: FloatArray,
+    down_kw: FloatArray,
+    told: Told,
+    agreed_kw: tuple[FloatArray, FloatArray],
+    window: Interval,
+    at: datetime,
+) -> tuple[FloatArray, FloatArray]:
+    """Return the headroom each way that operators' capacity limits leave at any time of the window [kW]."""
+    bounds = bounds_in(window=window)
+    if not bounds:
+        return up_kw, down_kw
+    members = set().union(*(bound.members for bound in bounds))
+    elsewhere = flows_of(
+        site_ids=sorted(members - set(site_ids)), oldest=at - timedelta(seconds=settings.FRESH_WITHIN_S)
+    )
+    envelopes = [
+        OperatingEnvelope(name, window.starts_at, up, down, 0.0)
+        for name, up, down in zip(site_ids, up_kw.tolist(), down_kw.tolist(), strict=True)
+    ]
+    for is_import, net_kw in ((False, told.least_import_kw), (True, told.most_import_kw)):
+        here = {
+            name: Flow(net if math.isfinite(net) else None, import_kw, export_kw)
+            for name, net, import_kw, export_kw in zip(
+                site_ids, net_kw.tolist(), *(limits.tolist() for limits in agreed_kw), strict=True
+            )
+        }
+        binding = [bound for bound in bounds if bound.is_import is is_import]
+        envelopes = capped(envelopes, binding, elsewhere | here)
+    return np.array([row.discharge_kw for row in envelopes]), np.array([row.charge_kw for row in envelopes])
 
 
 def _connections(site_ids: Sequence[str]) -> tuple[FloatArray, FloatArray]:
@@ -162,17 +203,6 @@ def _sites_of(row: Obligation, offer: Offer | None) -> set[str]:
     return set(enrolled.order_by().values_list("site_id", flat=True))
 
 
-def site_ids_of(unit: AggregationUnit) -> set[str]:
-    """Return the sites of a unit by their ids."""
-    return set(unit.sites.order_by().values_list("site_id", flat=True))
-
-
-def site_ids_for(*, program: Program, grid_zone: str) -> list[str]:
-    """Return the sites of a zone that are enrolled for a program's product, by site_id."""
-    rows = Site.objects.filter(grid_zone=grid_zone, enrollments__program=program.product).order_by("site_id")
-    return list(rows.values_list("site_id", flat=True))
-
-
 def sold_sites(*, obligation: Obligation) -> set[str] | None:
     """Return the sites of the unit that an award's obligation was sold from; None for an operator's event."""
     unit = AggregationUnit.objects.filter(offers__obligation=obligation).first()
@@ -213,11 +243,6 @@ def _cause(zone: ZoneRoom, name: str, product: Product) -> str:
     if zone.genset_runs[zone.site_ids.index(name)]:
         return "its generator runs, which is not eligible"
     return "serves something else, or has no headroom or energy left under its limits"
-
-
-def unit_named(name: str) -> AggregationUnit:
-    """Return a unit; raises DoesNotExist."""
-    return AggregationUnit.objects.select_related("program").get(name=name)
 
 
 def owed_offers(*, at: datetime) -> QuerySet[Offer]:

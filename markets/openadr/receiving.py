@@ -22,6 +22,7 @@ from markets.openadr.ven3 import mapping as mapping3
 from markets.openadr.ven3.loop import Answer, Listed
 from markets.openadr.ven20b import EventList
 from markets.operator_opts import opted_out
+from sites.core.intervals import Interval
 from sites.observability import metrics
 
 log = logging.getLogger(__name__)
@@ -38,16 +39,18 @@ class Receiver:
     received_at: datetime
 
     def __post_init__(self) -> None:
-        self._available_kw: dict[str, float] = {}
+        self._available_kw: dict[tuple[str, Interval | None], float] = {}
 
     def receive(self, event: Event, raw: bytes, message_hash: str) -> Decision:
         """Store an event with its decision and return it; raises what the database raises."""
         at = timezone.now()
-        context = event.market_context
+        window = _window_of(event)
+        context = event.market_context, window
         if context not in self._available_kw:
             self._available_kw[context] = queries.available_kw(
                 operator=self.operator,
-                market_context=context,
+                market_context=event.market_context,
+                window=window,
                 at=at,
                 fresh_within_s=settings.FRESH_WITHIN_S,
                 dropout_margin=settings.DROPOUT_MARGIN,
@@ -66,15 +69,24 @@ class Receiver:
 
     def _is_opted_out(self, event: Event) -> bool:
         """Tell whether we told the operator that we have nothing for it in the event's window."""
-        if event.starts_at is None or event.duration is None or not timedelta(0) < event.duration <= MAX_DURATION:
+        window = _window_of(event)
+        if window is None:
             return False
         opts = opted_out(
             operator=self.operator,
             market_context=event.market_context,
-            starts_at=event.starts_at,
-            ends_at=min(event.starts_at, LAST_START) + event.duration,
+            starts_at=window.starts_at,
+            ends_at=window.ends_at,
         )
         return opts.exists()
+
+
+def _window_of(event: Event) -> Interval | None:
+    """Return the window that an event asks for; None where the decision refuses it."""
+    if event.starts_at is None or event.duration is None or not timedelta(0) < event.duration <= MAX_DURATION:
+        return None
+    starts_at = min(event.starts_at, LAST_START)
+    return Interval(starts_at, starts_at + event.duration)
 
 
 def receive_list(listed: EventList, config: VenConfig) -> list[dict[str, Any]]:

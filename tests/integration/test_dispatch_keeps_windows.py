@@ -6,6 +6,7 @@ import pytest
 from support.dispatched import acknowledge, current, desired_kw
 from support.offered import NOW, WINDOW, a_site, a_unit, an_award, an_offer
 
+from markets import queries as market_queries
 from markets.models import Obligation
 from markets.offers.operations import keep_site_out, let_site_back
 from sites.core.intervals import Interval
@@ -96,3 +97,21 @@ def test_nobody_is_armed_when_all_owners_keep_out() -> None:
     keep_site_out(site=site, kind="opt_out", window=WINDOW, by=None, at=NOW)
     with pytest.raises(NothingToArm):
         operations.arm_obligation(obligation=obligation, at=NOW)
+
+
+def test_an_operators_event_is_decided_without_the_sites_that_are_kept_out() -> None:
+    sites = a_site(1), a_site(2), a_site(3)
+    a_unit(*sites)
+    group = FeederGroup.objects.create(name="feeder-7", up_kw=300.0, down_kw=300.0)
+    Site.objects.filter(site_id="site-0002").update(feeder=group)
+    keep_site_out(site=sites[0], kind="opt_out", window=WINDOW, by=None, at=NOW)
+
+    def available_kw(window: Interval | None) -> float:
+        context = market_queries.program_named("neso-dc-low").market_context
+        return market_queries.available_kw(
+            market_context=context, at=NOW, fresh_within_s=10.0, dropout_margin=0.02, window=window
+        )
+
+    after = Interval(WINDOW.ends_at, WINDOW.ends_at + WINDOW.duration)
+    assert available_kw(WINDOW) == pytest.approx(1_300.0 * 0.98)
+    assert available_kw(after) == available_kw(None) == pytest.approx(2_300.0 * 0.98)

@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.db import DatabaseError, transaction
 from support.offered import NOW, WINDOW, a_site, a_unit, an_award, an_offer
 
+from markets.capacity_limits import CapacityLimit
 from markets.core.offering import OfferRefused
 from markets.core.products import Basis, LiveSettlementRefused
 from markets.models import MarketEvent, Obligation
@@ -274,3 +275,27 @@ class TestWindows:
         with pytest.raises(WindowRefused, match=told):
             operations.keep_site_out(site=a_site(1), kind=kind, window=window, reserve_kwh=reserve_kwh, by=None, at=NOW)
         assert SiteWindow.objects.count() == 0
+
+
+class TestUnderCapacityLimits:
+    def test_an_operators_limit_bounds_what_is_sold(self) -> None:
+        unit = a_unit(a_site(1), a_site(2))
+        # Each imports 100 kW on its own: 1000 kW of export leave 1200 kW of service, shared by headroom.
+        program = unit.program
+        event = MarketEvent.objects.create(
+            vtn_id="vtn", event_id="L1", modification_number=0, program=program, raw=b"", content_hash="L1",
+            operator_status="far", received_at=NOW, decided_at=NOW, opt_type="optIn", reason="limit_kept",
+            reason_text="", available_kw=0.0,
+        )  # fmt: skip
+        limit = CapacityLimit.objects.create(
+            program=program, event=event, is_import=False, scope="zone", names=["GB"], power_kw=1_000.0,
+            steps=[[WINDOW.starts_at.isoformat(), 1_000.0]], starts_at=WINDOW.starts_at, ends_at=WINDOW.ends_at,
+            created_at=NOW, changed_at=NOW,
+        )  # fmt: skip
+        found = queries.headroom(unit=unit, window=WINDOW, at=NOW)
+        assert found.shares == pytest.approx({"site-0001": 600.0, "site-0002": 600.0})
+        offer = an_offer(unit)
+        an_award(offer, 1_176.0)
+        # A lower one under a sold window is declared anew.
+        CapacityLimit.objects.filter(pk=limit.pk).update(steps=[[WINDOW.starts_at.isoformat(), 500.0]])
+        assert [row.quantity_kw for row in operations.redeclare(at=NOW)] == [pytest.approx(686.0)]

@@ -20,7 +20,7 @@ from markets.core.scores.registry import score_recording
 from markets.core.scores.score import ScoreError
 from markets.measured_csv import MeasuredFileError, read_measured
 from markets.models import Obligation, Program
-from markets.offers import operations, queries
+from markets.offers import operations, queries, units
 from markets.offers.forecast import Forecast
 from markets.offers.models import AggregationUnit, Offer
 from markets.queries import program_named
@@ -93,7 +93,7 @@ class Command(BaseCommand):
 
     def _unit(self, options: dict[str, Any]) -> None:
         program = program_named(options["program"])
-        sites = options["site"] or queries.site_ids_for(program=program, grid_zone=options["zone"])
+        sites = options["site"] or units.site_ids_for(program=program, grid_zone=options["zone"])
         unit = operations.create_unit(
             name=options["name"], program=program, grid_zone=options["zone"], site_ids=sites, at=timezone.now()
         )
@@ -103,7 +103,7 @@ class Command(BaseCommand):
         contract_kw: float = options["contract_kw"]
         if not (math.isfinite(contract_kw) and contract_kw > 0.0):
             raise CommandError(f"--contract-kw is {contract_kw:g}, accepted: more than 0 [kW]")
-        unit, path = queries.unit_named(options["unit"]), options["record"]
+        unit, path = units.unit_named(options["unit"]), options["record"]
         recording = read_measured(path, unit.product, contract_kw=contract_kw)
         scored = score_recording(unit.product, recording, contract_kw=contract_kw, baseline_kw=0.0)
         if scored.score.value is None:
@@ -115,7 +115,7 @@ class Command(BaseCommand):
         self._tell({"unit": unit.name, "score": str(row.score), "expires_at": row.expires_at, "sha256": row.reference})
 
     def _headroom(self, options: dict[str, Any]) -> None:
-        unit = queries.unit_named(options["unit"])
+        unit = units.unit_named(options["unit"])
         found = queries.headroom(
             unit=unit, window=_window(options), at=timezone.now(), forecast=_forecast(options["forecast"])
         )
@@ -129,7 +129,7 @@ class Command(BaseCommand):
 
     def _submit(self, options: dict[str, Any]) -> None:
         offer = operations.submit_offer(
-            unit=queries.unit_named(options["unit"]), window=_window(options), quantity_kw=options["kw"],
+            unit=units.unit_named(options["unit"]), window=_window(options), quantity_kw=options["kw"],
             price=_price(options["price"]), basis=Basis(options["basis"]), by=None, at=timezone.now(),
             forecast=_forecast(options["forecast"]),
         )  # fmt: skip
