@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 from markets import evidence, queries
 from markets.core.run_differences import PINS, RunDifference, run_difference
 from markets.models import MarketEvent, Obligation, Statement
+from markets.offers.models import Offer
 from markets.settled_shares import shares_of
 from sites.metering.models import HighRateRecord, MeterInterval
 
@@ -45,6 +46,12 @@ def obligations(*, search: str = "") -> QuerySet[Obligation]:
             Q(dispatch_id__icontains=text) | Q(program__name__icontains=text) | Q(status__icontains=text)
         )
     return rows.order_by("-starts_at", "-pk")
+
+
+def offers() -> QuerySet[Offer]:
+    """Return every offer with what was taken of it and what was declared since, newest window first."""
+    rows = Offer.objects.select_related("unit__program", "obligation")
+    return rows.prefetch_related("awards", "redeclarations").order_by("-starts_at", "-pk")
 
 
 def statements() -> QuerySet[Statement]:

@@ -298,3 +298,37 @@ class TestDispatchPage:
         page.click("summary")
         expect(page.locator(".parameters").first).to_be_visible()
         assert stays_within(page)
+
+
+@pytest.mark.usefixtures("settled_dispatch")
+class TestMarket:
+    """The desk's way from an event to the rows of a line, and the owner's month."""
+
+    @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+    def test_the_desk_follows_an_event_down_to_the_rows(  # type: ignore[no-untyped-def]
+        self, sign_in, console: Console, size: tuple[int, int]
+    ) -> None:
+        page = sign_in("desk", size).page
+        expect(page).to_have_url(f"{console.url}/market/")
+        assert stays_within(page)
+        page.locator("td a", has_text="DC-settled-1").click()
+        expect(page.locator("h1")).to_have_text("DC-settled-1")
+        assert stays_within(page)
+        page.click("text=Lines of run 1")
+        expect(page.locator(".demonstration")).to_contain_text("Nobody owes this money")
+        assert stays_within(page)
+        page.click("text=site-2")
+        expect(page.locator("h2", has_text="Meter intervals")).to_be_visible()
+        assert stays_within(page)
+        for address in ("/market/offers/", "/market/products/", "/market/products/fcr-d-up/", "/api/"):
+            page.goto(console.url + address)
+            assert stays_within(page), address
+
+    def test_an_owner_reads_the_month_and_keeps_it(self, sign_in, console: Console) -> None:  # type: ignore[no-untyped-def]
+        page = sign_in("owner", PHONE).page
+        page.click("nav >> text=Money")
+        expect(page.locator("h1")).to_contain_text("Money, ")
+        assert stays_within(page)
+        with page.expect_download() as download:
+            page.click("text=Download the month as CSV")
+        assert download.value.suggested_filename.endswith("-demonstration.csv")

@@ -67,6 +67,7 @@ TABLE = [
     ("/dispatches/", (200, 200, 200, 403, 403, LOGIN)),
     ("/market/", (200, 200, 200, 403, 403, LOGIN)),
     ("/market/obligations/", (200, 200, 200, 403, 403, LOGIN)),
+    ("/market/offers/", (200, 200, 200, 403, 403, LOGIN)),
     ("/market/settlements/", (200, 200, 200, 403, 403, LOGIN)),
     ("/market/products/", (200, 200, 200, 200, 403, LOGIN)),
     ("/market/products/neso-dc-low/", (200, 200, 200, 200, 403, LOGIN)),

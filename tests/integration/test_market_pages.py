@@ -10,6 +10,7 @@ from decimal import Decimal
 import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
+from support import offered
 from support.metered import STARTS_AT
 from support.settled import AT, a_fleet, an_obligation, revise, settle
 
@@ -87,6 +88,16 @@ class TestDesk:
         assert before.count('data-label="Revision">0<') == 6 + 4
         for path in ("runs/3/", "runs/0/", "runs/1/rows/site-9/"):
             assert client.get(f"/market/obligations/DC-e1/{path}").status_code == 404
+
+    def test_an_offer_shows_both_sums_and_what_was_taken(self) -> None:
+        offer = offered.an_offer(offered.a_unit(*(offered.a_site(number) for number in (1, 2))), 1_500.0)
+        offered.an_award(offer, 1_000.0)
+        page = client_of("desk")[0].get("/market/offers/").content.decode()
+        assert f"{offer.gross_kw:,.1f} kW less {offer.margin:.1%}" in page
+        assert f"{offer.net_kw:,.1f} kW" in page
+        assert "1,000.0 kW at 2.5000 GBP/MW/h" in page
+        offer.refresh_from_db()
+        assert f"/market/obligations/{offer.obligation.dispatch_id}/" in page
 
     def test_it_arms_nothing_and_reads_no_site(self) -> None:
         settle(an_obligation(), a_fleet([60.0]))

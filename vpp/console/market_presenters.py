@@ -12,6 +12,7 @@ from markets.core.products import Basis, LiveSettlementRefused, require_live
 from markets.core.run_differences import AssetChange, FigureChange, RowChange, RunDifference
 from markets.desk import TracedRows
 from markets.models import MarketEvent, Obligation, Statement
+from markets.offers.models import Offer
 from vpp.console.texts import NOTHING, changed, exact, instant, money, quantity
 
 ANSWERS: Final = {"optIn": "accepted", "optOut": "refused"}
@@ -89,6 +90,37 @@ def obligation_row(obligation: Obligation, *, at: datetime) -> dict[str, Any]:
     }
 
 
+def offer_row(offer: Offer) -> dict[str, Any]:
+    """Return one offer: both sums that it was taken from, and what became of it."""
+    unit = f"{offer.currency}/MW/h"
+    return {
+        "pk": offer.pk,
+        "unit": offer.unit.name,
+        "program": offer.unit.program.name,
+        "basis": offer.basis,
+        "starts_at": instant(offer.starts_at),
+        "ends_at": instant(offer.ends_at),
+        "offered": quantity(offer.quantity_kw, "kW"),
+        "net": quantity(offer.net_kw, "kW"),
+        "gross": quantity(offer.gross_kw, "kW"),
+        "margin": f"{offer.margin:.1%}",
+        "forecast": f"forecast: {offer.get_forecast_display()}",
+        "price": f"{offer.price:f} {unit}",
+        "standing": offer.get_status_display(),
+        "dispatch_id": offer.obligation.dispatch_id if offer.obligation else "",
+        "awards": [
+            {"award_id": row.award_id, "quantity": quantity(row.quantity_kw, "kW"), "price": f"{row.price:f} {unit}",
+             "awarded_at": instant(row.awarded_at)}
+            for row in offer.awards.all()
+        ],
+        "redeclarations": [
+            {"before": quantity(row.previous_kw, "kW"), "now": quantity(row.quantity_kw, "kW"), "reason": row.reason,
+             "told": ", ".join(map(str, row.told)), "declared_at": instant(row.declared_at)}
+            for row in offer.redeclarations.all()
+        ],
+    }  # fmt: skip
+
+
 def run_row(statement: Statement) -> dict[str, Any]:
     """Return one settlement run."""
     return {
@@ -123,7 +155,10 @@ def term_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     terms, fleet = facts["terms"], facts["fleet"]
     rows = [
         ("Product", f"{terms['product']}, certainty {certainty_words(terms['product_certainty'])}"),
-        ("Obligation", f"{terms['obligation_kw']} kW from {terms['starts_at']} to {terms['ends_at']}"),
+        (
+            "Obligation",
+            f"{terms['obligation_kw']} kW from {_moment(terms['starts_at'])} to {_moment(terms['ends_at'])}",
+        ),
         ("Price", _price(terms)),
         *_prices(facts),
         ("Availability", _share(fleet.get("available_ratio"))),
@@ -292,6 +327,10 @@ def _phase(obligation: Obligation, at: datetime) -> str:
     if at < obligation.starts_at:
         return "ahead"
     return "running" if at < obligation.ends_at else "ended"
+
+
+def _moment(text: str) -> str:
+    return instant(datetime.fromisoformat(text))
 
 
 def _prices(facts: dict[str, Any]) -> list[tuple[str, str]]:

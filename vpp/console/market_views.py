@@ -120,6 +120,14 @@ def rows(request: HttpRequest, dispatch_id: str, number: int, site_id: str) -> H
 
 
 @page_for(MARKET_ROLES)
+def offers(request: HttpRequest) -> HttpResponseBase:
+    """What was offered, from which sum, what was taken of it, and what was declared since."""
+    context = _page(request, desk.offers(), "offers", "")
+    context["rows"] = [market_presenters.offer_row(row) for row in context["page"].object_list]
+    return render(request, "console/market_offers.html", context)
+
+
+@page_for(MARKET_ROLES)
 def settlements(request: HttpRequest) -> HttpResponseBase:
     """Every settlement run, the newest first."""
     context = _page(request, desk.statements(), "settlements", "")

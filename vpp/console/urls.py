@@ -42,6 +42,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         market_views.rows,
         name="market-rows",
     ),
+    path("market/offers/", market_views.offers, name="market-offers"),
     path("market/settlements/", market_views.settlements, name="market-settlements"),
     path("market/products/", market_views.products, name="market-products"),
     path("market/products/<str:name>/", market_views.product, name="market-product"),
