@@ -18,6 +18,7 @@ from markets.core.limits import SIGNALS as LIMIT_SIGNALS
 from markets.core.obligations import Decision, Reason
 from markets.core.products import Basis, Kind, product_named
 from markets.core.program_seed import ProgramSeed
+from markets.core.settled_against import require_baseline_method
 from markets.core.settlement import ContractedShare
 from markets.models import (
     MAX_RAW_BYTES,
@@ -65,6 +66,7 @@ def ensure_programs(*, seeds: Sequence[ProgramSeed] = DEFAULT_PROGRAMS) -> list[
                 "unit_kw": seed.unit_kw,
                 "allows_part": seed.allows_part,
                 "is_emergency": seed.is_emergency,
+                "baseline_method": require_baseline_method(seed.baseline_method, row),
                 "min_power_kw": seed.min_power_kw,
                 "min_notice_s": seed.min_notice_s,
                 "currency": row.currency,

@@ -16,7 +16,6 @@ from typing import Any, Final
 from markets import queries
 from markets.core import course, settlement
 from markets.core.baselines.meter import BaselineError
-from markets.core.baselines.registry import method_named
 from markets.core.lines import amounts_by_site
 from markets.core.payments import CATALOGUE_PRICE
 from markets.core.prices import PriceInvalid, PriceTable, table_of_facts
@@ -24,6 +23,7 @@ from markets.core.product import Certainty, Kind, Product
 from markets.core.products import Basis, LiveSettlementRefused, price_at, require_live
 from markets.core.scores.registry import needs_signal
 from markets.core.scores.score import ScoreError
+from markets.core.settled_against import require_baseline_method
 from markets.core.settlement import ContractedShare, FleetFigures
 from markets.evidence import BATTERY, EvidenceError
 from markets.measuring import Question, measured_fleet, row_of, total_of
@@ -257,13 +257,8 @@ def _given(
 
 def _baseline_method(program: Program, product: Product) -> str:
     """Return the name of a program's baseline method; raise NotSettleable where the product is not paid against one."""
-    if product.kind is not Kind.INSTRUCTION:
-        raise NotSettleable(
-            f"program {program.name} names baseline method {program.baseline_method!r}, but product {product.name!r} "
-            f"is of kind {product.kind.value}, accepted: a product of kind {Kind.INSTRUCTION.value}"
-        )
     try:
-        return method_named(program.baseline_method).rule.name
+        return require_baseline_method(program.baseline_method, product)
     except BaselineError as error:
         raise NotSettleable(f"program {program.name}: {error}") from None
 

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from markets.core.baselines.meter import BaselineError
 from markets.core.events import DEFAULT_OPERATOR
 from markets.core.product import Kind, ProductError
 from markets.core.products import product_named
+from markets.core.settled_against import require_baseline_method
 from sites.core.curves import Direction
 
 
@@ -43,6 +45,8 @@ class ProgramSeed:
     """The sign convention in words; empty: the one of LOAD_DISPATCH."""
     is_emergency: bool = False
     """Its events go before economic ones."""
+    baseline_method: str = ""
+    """Of ``markets.core.baselines``, for an instruction product that is paid against one; empty: the declared power."""
 
     @property
     def product_name(self) -> str:
@@ -80,6 +84,10 @@ def program_seed(table: Mapping[str, Any], operator: str) -> ProgramSeed:
         product_named(seed.product_name)
     except ProductError as error:
         raise ProgramInvalid(f"product: {error}") from None
+    try:
+        require_baseline_method(seed.baseline_method, product_named(seed.product_name))
+    except BaselineError as error:
+        raise ProgramInvalid(f"baseline_method: {error}") from None
     return seed
 
 

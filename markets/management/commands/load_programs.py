@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from markets.core.baselines.meter import BaselineError
 from markets.core.product import ProductError
 from markets.core.program_seed import ProgramSeed
 from markets.openadr.operators import ConfigurationInvalid, operators
@@ -23,6 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("--product", help="one program alone: row of the catalogue, and its name")
         parser.add_argument("--context", help="URI that names the program in the operator's events")
         parser.add_argument("--parts", action="store_true", help="a part of what is asked for may be accepted")
+        parser.add_argument("--baseline-method", default="", help="what an instruction product is paid against")
         parser.add_argument("--emergency", action="store_true", help="its events go before economic ones")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -32,7 +34,7 @@ class Command(BaseCommand):
         try:
             for program in ensure_programs(seeds=_seeds(options)):
                 self.stdout.write(f"{program.name} {program.market_context} sign {program.signal_sign:+d}")
-        except (ConfigurationInvalid, ProductError) as error:
+        except (BaselineError, ConfigurationInvalid, ProductError) as error:
             raise CommandError(str(error)) from None
 
 
@@ -44,6 +46,7 @@ def _seeds(options: dict[str, Any]) -> list[ProgramSeed]:
                 options["context"],
                 allows_part=options["parts"],
                 is_emergency=options["emergency"],
+                baseline_method=options["baseline_method"],
             )
         ]
     if settings.OPERATORS_FILE:

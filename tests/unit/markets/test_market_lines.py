@@ -15,6 +15,7 @@ from markets.core.lines import amounts_by_site, lines_of
 from markets.core.payments import CATALOGUE_PRICE, PAYMENTS, Contract, lines_by
 from markets.core.prices import Price, PriceInvalid, PriceMissing, PriceTable, price_of, table_of_facts
 from markets.core.product import Certainty
+from markets.core.program_seed import ProgramInvalid, program_seed
 from markets.core.settled_periods import PeriodFigures
 from markets.core.settlement import reversal_body
 from sites.core.intervals import Interval
@@ -149,6 +150,27 @@ class TestEveryForm:
         table = PriceTable([Price("balderdash", hour(0), Decimal(1), Certainty.UNSURE, "round")])
         with pytest.raises(PriceInvalid, match="does not read price balderdash, accepted: "):
             lines_by(form, Contract("x", Decimal(1)), [], table)
+
+
+@pytest.mark.parametrize(
+    ("name", "product", "said"),
+    [
+        ("mbma", "energy-dispatch", None),
+        ("", "fcr-d-up", None),
+        ("mbma", "fcr-d-up", "of kind curve, accepted: a product of kind instruction"),
+        ("by-feeling", "ercot-ers-10", "is not known, accepted: "),
+    ],
+)
+def test_a_program_names_a_known_method_for_a_product_that_is_paid_against_one(name, product, said):
+    table = {
+        "name": "p", "market_context": "http://operator.example/p", "product": product, "signal_sign": -1,
+        "sign_note": "less is negative", "baseline_method": name,
+    }  # fmt: skip
+    if said is None:
+        assert program_seed(table, "operator").baseline_method == name
+    else:
+        with pytest.raises(ProgramInvalid, match=said):
+            program_seed(table, "operator")
 
 
 def test_who_did_the_contrary_has_no_part_of_an_energy():
