@@ -17,8 +17,8 @@ FASTEST_S: Final = 1
 SLOWEST_S: Final = 3_600
 LONGEST_BACK_S: Final = 86_400
 LONGEST_HISTORY: Final = timedelta(days=31)
-MAX_VALUES: Final = 2_000
-"""Values in one report: a message of about 900 kB at the most."""
+MAX_VALUES: Final = 1_440
+"""Values in one report, a day of minutes: a message of 975 kB with the longest names."""
 MAX_ORDERS: Final = 64
 """Reports that one operator may have running."""
 METERED_AFTER: Final = timedelta(seconds=75)

@@ -9,7 +9,7 @@ from lxml import etree
 from openleadr.messaging import parse_message
 from openleadr.objects import ReportRequest, ReportSpecifier, SpecifierPayload
 
-from markets.core.report_orders import ReportRefused
+from markets.core.report_orders import MAX_VALUES, ReportRefused
 from markets.core.reports import Figure, OperatingState, Quantity, Status, Trust
 from markets.openadr.report_content20b import (
     HISTORY,
@@ -23,7 +23,7 @@ from markets.openadr.report_content20b import (
     specifiers,
     update_object,
 )
-from markets.openadr.vtn20b.reading import read
+from markets.openadr.vtn20b.reading import MAX_MESSAGE_BYTES, read
 from markets.openadr.vtn20b.service import _offer, _value
 from markets.openadr.vtn20b.writing import canonical_object, signed_object
 from markets.openadr.vtn20b.xmldsig import unsigned_payload
@@ -138,3 +138,10 @@ def test_an_unreadable_request_is_refused_by_name(raw):
 def test_history_is_offered_by_the_minute():
     offered = specifiers(["r"])
     assert (offered[HISTORY].fastest_s, offered[USAGE].fastest_s) == (60, 1)
+
+
+def test_the_largest_report_fits_in_a_message():
+    r_id = point_id("p" * 64 + ":" + "s" * 64, Quantity.DOWN_AVAILABLE)
+    value = Figure(-123456.123456789, Trust.PART, 1, 3)
+    told = [Told(r_id, AT + timedelta(minutes=number), value, 900) for number in range(MAX_VALUES)]
+    assert len(the_report(told, HISTORY)) < MAX_MESSAGE_BYTES
