@@ -35,7 +35,7 @@ def prepare() -> dict[str, str]:
     enrol_sites(manifest=a_fleet(2), program="neso-dc-low", at=at)
     rows = {site.pk: LiveRow(site.site_id, at, at, {"mode": "grid_tied"}) for site in Site.objects.all()}
     store_batch(batch=Batch(live=rows), states={}, at=at)
-    names = ("dispatcher", "owner", "auditor", "nobody")
+    names = ("dispatcher", "owner", "auditor", "desk", "nobody")
     return {name: session_of(a_person(name, owns=[OWN])) for name in names} | {"stranger": ""}
 
 
@@ -75,6 +75,7 @@ async def beat() -> None:
         ("/ws/fleet/", "dispatcher", OPEN),
         ("/ws/fleet/", "auditor", OPEN),
         ("/ws/fleet/", "owner", 4403),
+        ("/ws/fleet/", "desk", 4403),
         ("/ws/fleet/", "nobody", 4403),
         ("/ws/fleet/", "stranger", 4401),
         ("/ws/sites/", "owner", OPEN),
@@ -82,6 +83,7 @@ async def beat() -> None:
         ("/ws/sites/", "stranger", 4401),
         (f"/ws/sites/{OWN}/", "owner", OPEN),
         (f"/ws/sites/{OTHERS}/", "owner", 4404),
+        (f"/ws/sites/{OTHERS}/", "desk", 4404),
         (f"/ws/sites/{OTHERS}/", "auditor", OPEN),
         ("/ws/sites/site-9999/", "dispatcher", 4404),
     ],

@@ -83,8 +83,8 @@ class TestEnrolment:
 @pytest.fixture
 def users() -> dict[str, User]:
     enrol(a_manifest(3))
-    found = {name: User.objects.create_user(name) for name in ("dispatcher", "auditor", "owner", "nobody")}
-    for name in ("dispatcher", "auditor"):
+    found = {name: User.objects.create_user(name) for name in ("dispatcher", "auditor", "desk", "owner", "nobody")}
+    for name in ("dispatcher", "auditor", "desk"):
         found[name].groups.add(Group.objects.get(name=name))
     grant_ownership(found["owner"], Site.objects.filter(site_id="site-0002"))
     found["admin"] = User.objects.create_superuser("admin")
@@ -94,21 +94,30 @@ def users() -> dict[str, User]:
 
 
 @pytest.mark.parametrize(
-    ("name", "role", "sites", "operates"),
+    ("name", "role", "sites", "operates", "audits", "reads_market", "settled"),
     [
-        ("dispatcher", "dispatcher", 3, True),
-        ("auditor", "auditor", 3, False),
-        ("owner", "owner", 1, False),
-        ("nobody", None, 0, False),
-        ("gone", None, 0, False),
-        ("admin", "dispatcher", 3, True),
+        ("dispatcher", "dispatcher", 3, True, True, True, 3),
+        ("auditor", "auditor", 3, False, True, True, 3),
+        ("desk", "desk", 0, False, False, True, 3),
+        ("owner", "owner", 1, False, False, False, 1),
+        ("nobody", None, 0, False, False, False, 0),
+        ("gone", None, 0, False, False, False, 0),
+        ("admin", "dispatcher", 3, True, True, True, 3),
     ],
 )
-def test_rights_follow_the_role(users, name: str, role: str | None, sites: int, operates: bool) -> None:
+def test_rights_follow_the_role(
+    users, name: str, role: str | None, sites: int, operates: bool, audits: bool, reads_market: bool, settled: int
+) -> None:
     user = users[name]
     assert permissions.role_of(user) == role
     assert permissions.visible_sites(user).count() == sites
     assert permissions.may_operate(user) is operates
+    assert permissions.may_decide_enrolment(user) is operates
+    assert permissions.may_audit(user) is audits
+    assert permissions.may_read_market(user) is reads_market
+    assert permissions.sites_in_settlements(user).count() == settled
+    if name == "desk":
+        assert permissions.permitted_requests(user, Site.objects.get(site_id="site-0002")) == frozenset()
 
 
 def test_nobody_logged_in_sees_nothing() -> None:
