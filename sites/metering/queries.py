@@ -121,13 +121,19 @@ def fleet_live(*, at: datetime, fresh_within_s: float, sites: QuerySet[Site] | N
     return aggregate(rows, at=at, fresh_within_s=fresh_within_s, sites_total=total)
 
 
-def countable(*, at: datetime, fresh_within_s: float) -> Q:
-    """Return which live rows are of sites that give service now: heard of lately, and on the grid.
+def fresh(*, at: datetime, within_s: float) -> Q:
+    """Return which live rows are of sites that were heard of lately.
 
-    Both ages count, the measurement's and its arrival's: a site whose clock runs ahead is not fresh for longer.
+    Both ages count, the measurement's and its arrival's: a site whose clock runs ahead is not fresh for longer. What
+    came in later than now came by a clock of ours that was set back since: nobody knows how old it is.
     """
-    oldest = at - timedelta(seconds=fresh_within_s)
-    return Q(measured_at__gte=oldest, received_at__gte=oldest, mode="grid_tied")
+    age = timedelta(seconds=within_s)
+    return Q(measured_at__gte=at - age, received_at__gte=at - age, received_at__lte=at + age)
+
+
+def countable(*, at: datetime, fresh_within_s: float) -> Q:
+    """Return which live rows are of sites that give service now: heard of lately, and on the grid."""
+    return fresh(at=at, within_s=fresh_within_s) & Q(mode="grid_tied")
 
 
 def fleet_envelopes(

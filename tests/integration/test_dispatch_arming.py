@@ -124,6 +124,14 @@ class TestLossOfLink:
         operations.arm_obligation(obligation=an_obligation(98.0), at=NOW)
         assert desired_kw() == {"site-0002": 50.0}
 
+    def test_nobody_counts_by_what_came_before_our_clock_was_set_back(self) -> None:
+        a_fleet(50.0, 50.0)
+        dispatch = operations.arm_obligation(obligation=an_obligation(98.0), at=NOW)
+        acknowledge(current(dispatch), at=after(1.0))
+        # Everything in the database came five minutes later than this clock says.
+        summary = queries.dispatch_summary(dispatch_id="DC-1", at=after(-300.0))
+        assert (summary.firm_kw, summary.upper_kw) == pytest.approx((0.0, 100.0))
+
 
 class TestCancelling:
     def test_every_site_is_asked_to_hold_nothing(self) -> None:

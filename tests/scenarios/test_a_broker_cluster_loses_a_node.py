@@ -35,7 +35,7 @@ def sites_of(platform: Platform, cluster: Cluster) -> Iterator[subprocess.Popen[
     environment = {name: value for name, value in os.environ.items() if not name.startswith("VPP_")}
     with (platform.folder / "sites.log").open("ab") as log:
         process = subprocess.Popen(
-            command, cwd=CHECKOUT, env={**environment, "VPP_EDGE_BROKER_URL": cluster.url},
+            command, cwd=CHECKOUT, env={**environment, "VPP_EDGE_BROKER_URL": cluster.url, "VPP_OPEN_BROKER": "1"},
             stdin=subprocess.PIPE, stdout=log, stderr=log,
         )  # fmt: skip
     try:
@@ -75,7 +75,12 @@ def busiest(cluster: Cluster) -> Node:
 
 @pytest.mark.long
 def test_a_killed_node_and_one_that_is_cut_off(tmp_path: Path) -> None:
-    with nats_cluster() as cluster, a_platform(tmp_path, cluster.url) as platform, sites_of(platform, cluster):
+    # Its nodes stand in network namespaces of their own, so not on the loopback interface.
+    with (
+        nats_cluster() as cluster,
+        a_platform(tmp_path, cluster.url, VPP_OPEN_BROKER="1") as platform,
+        sites_of(platform, cluster),
+    ):
         workers = [platform.start("run_ingest", "--partitions", half) for half in ("0-31", "32-63")]
         workers.append(platform.start("run_host"))
         wait_until(lambda: len(stored_of(platform)) == SITES, 90.0, "every site's first interval is stored")
