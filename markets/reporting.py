@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from django.db.models import DurationField, ExpressionWrapper, F, QuerySet, Sum
 
@@ -27,8 +28,8 @@ from sites.metering.models import LiveState
 from sites.metering.queries import fleet_envelopes, halves, latest_intervals, whole
 from sites.registry.models import Asset, Site
 
-MAX_OFFERED_SITES = 100
-"""Sites of a program that are offered one by one: a list of more does not fit in a message."""
+MAX_RESOURCES: Final = 80
+"""Resources that an operator is offered, each with nine points: a list of more does not fit in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +57,19 @@ class Snapshot:
 def resources(*, operator: str, with_sites: bool) -> list[Resource]:
     """Return what an operator may be told of: each of its programs' sites together; with ``with_sites`` each too.
 
-    A program with more than MAX_OFFERED_SITES sites is told together only.
+    Where that would be more than MAX_RESOURCES, sites are told together only.
     """
-    found = []
+    programs, sites = [], []
     for program in Program.objects.filter(operator=operator).order_by("name"):
         sustain_s = program.catalogue_row.sustain_s
-        found.append(Resource(program.name, program.product, program.market_context, sustain_s))
+        programs.append(Resource(program.name, program.product, program.market_context, sustain_s))
         if with_sites:
-            site_ids = list(_sites_of(program.product).values_list("site_id", flat=True)[: MAX_OFFERED_SITES + 1])
-            if len(site_ids) <= MAX_OFFERED_SITES:
-                found += [
-                    Resource(f"{program.name}:{site_id}", program.product, program.market_context, sustain_s, site_id)
-                    for site_id in site_ids
-                ]
-    return found
+            site_ids = _sites_of(program.product).values_list("site_id", flat=True)[: MAX_RESOURCES + 1]
+            sites += [
+                Resource(f"{program.name}:{site_id}", program.product, program.market_context, sustain_s, site_id)
+                for site_id in site_ids
+            ]
+    return [*programs, *sites] if len(programs) + len(sites) <= MAX_RESOURCES else programs
 
 
 def snapshot(*, resource: Resource, at: datetime, fresh_within_s: float, dropout_margin: float) -> Snapshot:

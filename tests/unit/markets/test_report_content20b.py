@@ -27,6 +27,7 @@ from markets.openadr.vtn20b.reading import MAX_MESSAGE_BYTES, read
 from markets.openadr.vtn20b.service import _offer, _value
 from markets.openadr.vtn20b.writing import canonical_object, signed_object
 from markets.openadr.vtn20b.xmldsig import unsigned_payload
+from markets.reporting import MAX_RESOURCES
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 POWER = point_id("dc-low", Quantity.POWER)
@@ -145,3 +146,10 @@ def test_the_largest_report_fits_in_a_message():
     value = Figure(-123456.123456789, Trust.PART, 1, 3)
     told = [Told(r_id, AT + timedelta(minutes=number), value, 900) for number in range(MAX_VALUES)]
     assert len(the_report(told, HISTORY)) < MAX_MESSAGE_BYTES
+
+
+def test_the_longest_list_of_offers_fits_in_a_message():
+    resource = ("p" * 64 + ":" + "s" * 64, "http://grid-operator.example/programs/" + "p" * 64)
+    reports = offers([resource] * MAX_RESOURCES, hertz=50, at=AT)
+    message = unsigned_payload(signed_object("oadrRegisterReport", request_id="q", reports=reports, ven_id="v"))
+    assert len(message) < MAX_MESSAGE_BYTES
