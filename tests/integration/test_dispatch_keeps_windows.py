@@ -115,3 +115,19 @@ def test_an_operators_event_is_decided_without_the_sites_that_are_kept_out() -> 
     after = Interval(WINDOW.ends_at, WINDOW.ends_at + WINDOW.duration)
     assert available_kw(WINDOW) == pytest.approx(1_300.0 * 0.98)
     assert available_kw(after) == available_kw(None) == pytest.approx(2_300.0 * 0.98)
+
+
+def test_two_dispatches_on_one_feeder_stay_within_its_limit_together() -> None:
+    sites = a_site(1), a_site(2), a_site(3), a_site(4)
+    group = FeederGroup.objects.create(name="feeder-7", up_kw=700.0, down_kw=300.0)
+    Site.objects.filter(site_id__in=["site-0001", "site-0003"]).update(feeder=group)
+    first, second = a_unit(*sites[:2]), a_unit(*sites[2:], name="other")
+    # 1000 kW with 700 behind the feeder and 1000 beside it: 420 and 600 kW. The feeder has 280 kW left for the other.
+    an_award(an_offer(first, 1_000.0), 1_000.0)
+    operations.arm_obligation(obligation=Obligation.objects.get(), at=NOW)
+    an_award(an_offer(second, 1_000.0), 1_000.0, "A2")
+    operations.arm_obligation(obligation=Obligation.objects.get(dispatch_id="DC-A2"), at=NOW)
+    shares = desired_kw()
+    assert shares["site-0001"] == pytest.approx(1_000.0 / 0.98 * 700 / 1_700)
+    assert shares["site-0001"] + shares["site-0003"] <= 700.0 + 1e-6
+    assert shares["site-0003"] + shares["site-0004"] == pytest.approx(1_000.0 / 0.98)

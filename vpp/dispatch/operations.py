@@ -69,7 +69,7 @@ def arm_obligation(*, obligation: Obligation, at: datetime, token: int | None = 
         window = _ahead(obligation, at)
         envelopes = _free_envelopes(duty=duty, dispatch=held, at=at, window=window, obligation=obligation)
         target_kw = _target_kw(obligation.power_kw, duty)
-        allocation = allocate(target_kw, _sustainable_kw(envelopes, duty), minimum_kw=WATT_KW)
+        allocation = allocate(target_kw, _sustainable_kw(envelopes, duty, dispatch=held, at=at), minimum_kw=WATT_KW)
         if not allocation.power_kw.any():
             raise NothingToArm(
                 f"obligation {obligation.dispatch_id}: {len(envelopes)} free sites with data of the last "
@@ -109,7 +109,9 @@ def open_stream(
             return held
         duty = _duty_of_stream(product)
         envelopes = _free_envelopes(duty=duty, dispatch=None, at=at, window=window)
-        allocation = allocate(_target_kw(power_kw, duty), _sustainable_kw(envelopes, duty), minimum_kw=WATT_KW)
+        allocation = allocate(
+            _target_kw(power_kw, duty), _sustainable_kw(envelopes, duty, dispatch=None, at=at), minimum_kw=WATT_KW
+        )
         if not allocation.power_kw.any():
             raise NothingToArm(
                 f"stream {dispatch_id}: {len(envelopes)} free sites with data of the last "
@@ -163,7 +165,8 @@ def review_dispatch(
         envelopes = _free_envelopes(
             duty=duty, dispatch=dispatch, at=at, window=_ahead(dispatch, at), obligation=dispatch.obligation
         )
-        site_ids, fleet = _fleet(now, envelopes, duty, turns)
+        sustainable_kw = _sustainable_kw(envelopes, duty, dispatch=dispatch, at=at)
+        site_ids, fleet = _fleet(now, envelopes, sustainable_kw, turns)
         terms = Terms(dispatch.power_kw, _target_kw(dispatch.power_kw, duty), _limit_kw(dispatch.power_kw, duty))
         wanted_kw = reshared(fleet, terms)
         changed = np.flatnonzero(np.abs(wanted_kw - fleet.asked_kw) > WATT_KW)
@@ -204,10 +207,10 @@ class Turns:
 
 
 def _fleet(
-    now: queries.Standing, envelopes: Sequence[OperatingEnvelope], duty: Duty, turns: Turns
+    now: queries.Standing, envelopes: Sequence[OperatingEnvelope], each_kw: FloatArray, turns: Turns
 ) -> tuple[list[str], Fleet]:
     """Return the sites that hold something or could, and what the sharing needs of each."""
-    sustainable_kw = dict(zip((e.site_id for e in envelopes), _sustainable_kw(envelopes, duty), strict=True))
+    sustainable_kw = dict(zip((e.site_id for e in envelopes), each_kw.tolist(), strict=True))
     by_id = {site_id: site for site, site_id in now.site_ids.items()}
     site_ids = sorted(by_id.keys() | sustainable_kw.keys())
     sites = [by_id.get(site_id) for site_id in site_ids]
@@ -362,11 +365,7 @@ def _within_limits(
     if not bounds:
         return envelopes
     members = sorted(set().union(*(bound.members for bound in bounds)))
-    serving_kw: dict[str, tuple[float, float]] = {}
-    for site_id, power_kw, kind, product in queries.asked_by_others(at=at, except_dispatch=dispatch):
-        sign = _duty_beside(kind, product).sign
-        into_kw, out_kw = serving_kw.get(site_id, (0.0, 0.0))
-        serving_kw[site_id] = (into_kw + power_kw * (sign >= 0), out_kw + power_kw * (sign <= 0))
+    serving_kw = _serving_kw(dispatch, at)
     flows = flows_of(site_ids=members, oldest=at - timedelta(seconds=settings.FRESH_WITHIN_S))
     return capped(envelopes, bounds, flows, serving_kw)
 
@@ -392,10 +391,30 @@ def _beside(envelope: OperatingEnvelope, power_kw: float, duty: Duty) -> Operati
     )
 
 
-def _sustainable_kw(envelopes: Sequence[OperatingEnvelope], duty: Duty) -> FloatArray:
-    """Return what each site can keep up, so that no feeder's sites together pass its limit [kW]."""
+def _serving_kw(dispatch: Dispatch | None, at: datetime) -> dict[str, tuple[float, float]]:
+    """Return what sites are asked for by other dispatches, by site_id: into and out of the bus [kW]."""
+    serving_kw: dict[str, tuple[float, float]] = {}
+    for site_id, power_kw, kind, product in queries.asked_by_others(at=at, except_dispatch=dispatch):
+        sign = _duty_beside(kind, product).sign
+        into_kw, out_kw = serving_kw.get(site_id, (0.0, 0.0))
+        serving_kw[site_id] = (into_kw + power_kw * (sign >= 0), out_kw + power_kw * (sign <= 0))
+    return serving_kw
+
+
+def _sustainable_kw(
+    envelopes: Sequence[OperatingEnvelope], duty: Duty, *, dispatch: Dispatch | None, at: datetime
+) -> FloatArray:
+    """Return what each site can keep up [kW], so that no feeder passes its limit with what others serve behind it."""
     each_kw = np.array([envelope.sustainable_kw(duty.sustain_s, duty.sign) for envelope in envelopes])
-    return limited_kw(each_kw, feeders_of(site_ids=[envelope.site_id for envelope in envelopes]), duty.sign)
+    site_ids = [envelope.site_id for envelope in envelopes]
+    if not feeders_of(site_ids=site_ids).parent.size:
+        return each_kw
+    serving_kw = _serving_kw(dispatch, at)
+    everybody = [*site_ids, *sorted(serving_kw.keys() - set(site_ids))]
+    taken_kw = np.array([serving_kw.get(site_id, (0.0, 0.0)) for site_id in everybody]).reshape(-1, 2)
+    feeders = feeders_of(site_ids=everybody).less(taken_kw[:, 0], 1).less(taken_kw[:, 1], -1)
+    all_kw = np.concatenate((each_kw, np.zeros(len(everybody) - len(site_ids))))
+    return limited_kw(all_kw, feeders, duty.sign)[: len(site_ids)]
 
 
 def _by_site(envelopes: Sequence[OperatingEnvelope], allocation: Allocation) -> dict[str, float]:
