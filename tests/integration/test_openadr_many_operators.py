@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from support.openadr import CONTEXT, GridOperatorProcess, PlatformProcesses
+from support.watchers import asked, gone
 
 TABLE = """
 [[operator]]
@@ -70,6 +71,12 @@ def test_two_operators_with_one_event_id_and_a_third_that_talks_nonsense(tmp_pat
             rows = platform.rows(OWED)
             assert [(row["operator"], row["power_kw"]) for row in rows] == [("north", 10.0), ("south", 20.0)]
             assert len({row["dispatch_id"] for row in rows}) == 2
+            platform.wait_until(lambda: gone(tmp_path, "openadr") == {"vtn west"})
+            status, text = asked(tmp_path, "openadr", "/metrics")
+            assert status == 200
+            registered = {name: f'vpp_openadr_registered{{operator="{name}"}}' for name in urls}
+            assert f"{registered['north']} 1.0" in text
+            assert f"{registered['west']} 0.0" in text
             # One goes for good, the other takes its event back: only that one is owed no longer.
             north.stop()
             south.command(cmd="cancel", event_id="twin")

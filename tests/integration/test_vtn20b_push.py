@@ -119,7 +119,7 @@ def test_nothing_is_sent_outside_the_named_networks(vtn):
     vtn.manage("vtn_vens", "add", "inside", "--cert", str(party.cert))
     register(vtn, "inside", party, "https://169.254.169.254/latest")
     vtn.issue("push-3", "inside")
-    vtn.wait_until(lambda: "169.254.169.254 is not a public address" in vtn.log_path.read_text())
+    vtn.wait_until(lambda: "169.254.169.254 is no public address" in vtn.log_path.read_text())
 
 
 def test_two_vtns_in_one_process_have_each_their_own_name_and_key(vtn, tmp_path: Path):

@@ -18,6 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from django.db import DatabaseError
 
+from markets.openadr.addresses import AddressRefused, IpAddress, IpNetwork, judged
 from markets.openadr.vtn20b import service
 from markets.openadr.vtn20b.queries import KnownVen
 from markets.openadr.vtn20b.server import Vtn
@@ -30,12 +31,7 @@ MAX_ANSWER_BYTES: Final = 65_536
 FIRST_PAUSE_S: Final = 1.0
 LAST_PAUSE_S: Final = 300.0
 TOGETHER: Final = 20
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
-class AddressRefused(Exception):
-    """An address that nothing is pushed to; the message says why."""
+SETTING: Final = "VPP_OWN_VTN_PUSH_NETWORKS"
 
 
 class PushFailed(Exception):
@@ -46,7 +42,7 @@ class PushFailed(Exception):
 class Networks:
     """Networks beside the public internet that VENs may be in, such as ``10.20.0.0/16``."""
 
-    allowed: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    allowed: tuple[IpNetwork, ...] = ()
 
     @classmethod
     def parsed(cls, text: str) -> Networks:
@@ -54,28 +50,11 @@ class Networks:
         try:
             return cls(tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip()))
         except ValueError as error:
-            raise ValueError(f"VPP_OWN_VTN_PUSH_NETWORKS: {error}, accepted: networks such as 10.20.0.0/16") from None
+            raise ValueError(f"{SETTING}: {error}, accepted: networks such as 10.20.0.0/16") from None
 
-    def checked(self, text: str) -> Address:
-        """Return an address that may be connected to; raises AddressRefused.
-
-        Private, loopback, link-local (cloud metadata), shared, reserved and multicast addresses are
-        refused, in IPv6's wrappings too, unless a network is named that holds them.
-        """
-        address: Address = ipaddress.ip_address(text)
-        if isinstance(address, ipaddress.IPv6Address):
-            inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
-            if inner is None and address in _NAT64:
-                inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-            address = inner or address
-        if any(address in network for network in self.allowed if network.version == address.version):
-            return address
-        if not address.is_global or address.is_multicast or address.is_reserved:
-            raise AddressRefused(f"{text} is not a public address; allow its network by VPP_OWN_VTN_PUSH_NETWORKS")
-        return address
-
-
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+    def checked(self, text: str) -> IpAddress:
+        """Return an address that may be connected to; raises AddressRefused."""
+        return judged(text, self.allowed, SETTING)
 
 
 class Pusher:

@@ -13,6 +13,7 @@ from oauth2_provider.generators import generate_client_id, generate_client_secre
 from oauth2_provider.models import get_application_model
 from rest_framework.exceptions import PermissionDenied
 
+from markets.openadr.addresses import AddressRefused
 from markets.openadr.vtn3 import notifications, rights
 from markets.openadr.vtn3.authentication import Caller
 from markets.openadr.vtn3.kinds import (
@@ -34,7 +35,7 @@ from markets.openadr.vtn3.representation import operations_of
 from markets.openadr.vtn3.schemas import written_fields
 from markets.openadr.vtn3.spans import span_of
 from markets.openadr.vtn3.targets import from_objects
-from markets.openadr.vtn3.webhooks import AddressRefused, require_reachable
+from markets.openadr.vtn3.webhooks import require_reachable
 
 MOST_OF_A_CLIENT: Final = {SUBSCRIPTION.name: 100, RESOURCE.name: 1_000}
 """Objects of a kind that one client may have."""

@@ -12,6 +12,7 @@ from typing import Final
 
 from django.db.models import Exists, F, OuterRef
 
+from markets.openadr.addresses import AddressRefused
 from markets.openadr.vtn3 import webhooks
 from markets.openadr.vtn3.models import Delivery, Notice
 from sites.observability import metrics
@@ -95,7 +96,7 @@ def make_call(call: Call, resolver: webhooks.Resolver = webhooks.resolve) -> str
             webhooks.call(call.url, echo=call.body, bearer=call.bearer, resolver=resolver)
         else:
             webhooks.call(call.url, body=call.body, bearer=call.bearer, resolver=resolver)
-    except (webhooks.CallFailed, webhooks.AddressRefused) as error:
+    except (webhooks.CallFailed, AddressRefused) as error:
         return str(error) or type(error).__name__
     return ""
 

@@ -14,24 +14,20 @@ import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from django.conf import settings
+
+from markets.openadr.addresses import AddressRefused, IpAddress, IpNetwork, is_named, judged
 
 CONNECT_WITHIN_S: Final = 5.0
 ANSWER_WITHIN_S: Final = 10.0
 """From the first byte sent to the last one read."""
 MAX_ANSWER_BYTES: Final = 16_384
 
-IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Resolver = Callable[[str, int], list[str]]
-_EMBEDDING: Final = tuple(ipaddress.ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16"))
-"""Addresses of IPv6 that lead to one of IPv4 behind a translator."""
-
-
-class AddressRefused(ValueError):
-    """An address that webhooks must not go to."""
+SETTING: Final = "VPP_VTN_WEBHOOK_NETWORKS"
 
 
 class CallFailed(Exception):
@@ -57,25 +53,17 @@ def resolve(host: str, port: int) -> list[str]:
     return [str(row[4][0]).partition("%")[0] for row in found]
 
 
-def _networks() -> list[Any]:
+def _networks() -> list[IpNetwork]:
     return [ipaddress.ip_network(text) for text in settings.VTN_WEBHOOK_NETWORKS]
 
 
 def _is_named(address: IpAddress) -> bool:
-    return any(address.version == network.version and address in network for network in _networks())
+    return is_named(address, _networks())
 
 
 def judge(text: str) -> IpAddress:
     """Return an address that webhooks may go to; raise AddressRefused for any other."""
-    address: IpAddress = ipaddress.ip_address(text)
-    inner = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    address = inner or address
-    if _is_named(address):
-        return address
-    embeds = any(address.version == network.version and address in network for network in _EMBEDDING)
-    if not address.is_global or address.is_multicast or address.is_reserved or embeds:
-        raise AddressRefused(f"{address} is no public address, and none of VPP_VTN_WEBHOOK_NETWORKS")
-    return address
+    return judged(text, _networks(), SETTING)
 
 
 def _split(url: str) -> tuple[SplitResult, str, int]:

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from markets.openadr.vtn20b.push import AddressRefused, Networks
+from markets.openadr.addresses import AddressRefused
+from markets.openadr.vtn20b.push import Networks
 from markets.openadr.vtn20b.reading import duration_of
 from markets.openadr.vtn20b.refusal import Refused
 from markets.openadr.vtn20b.server import Door, ServerInvalid

@@ -6,8 +6,9 @@ import threading
 import pytest
 from support.vtn3 import a_receiver
 
+from markets.openadr.addresses import AddressRefused
 from markets.openadr.vtn3 import webhooks
-from markets.openadr.vtn3.webhooks import AddressRefused, CallFailed, judge, place_of
+from markets.openadr.vtn3.webhooks import CallFailed, judge, place_of
 
 REFUSED = [
     "127.0.0.1",
