@@ -119,14 +119,14 @@ class TestUnheard:
     def test_a_stream_in_its_window_without_a_sender_is_told(self):
         enrolled("pjm-regd", 100.0)
         armed(an_obligation(49.0, product="pjm-regd"))
-        assert queries.unheard_streams(at=after(29.0)) == []
-        assert queries.unheard_streams(at=after(31.0)) == ["REG-1"]
-        assert queries.dispatch_summary(dispatch_id="REG-1", at=after(31.0)).is_unheard
-        token = leases.take_lease(name=leases.lease_name("REG-1"), holder="me", lease_s=10.0, at=after(31.0))
+        assert queries.unheard_streams(at=after(32.9)) == []
+        assert queries.unheard_streams(at=after(33.0)) == ["REG-1"]
+        assert queries.dispatch_summary(dispatch_id="REG-1", at=after(33.0)).is_unheard
+        token = leases.take_lease(name=leases.lease_name("REG-1"), holder="me", lease_s=10.0, at=after(33.0))
         assert token is not None
-        assert queries.unheard_streams(at=after(32.0)) == []
-        assert not queries.dispatch_summary(dispatch_id="REG-1", at=after(32.0)).is_unheard
+        assert queries.unheard_streams(at=after(34.0)) == []
+        assert not queries.dispatch_summary(dispatch_id="REG-1", at=after(34.0)).is_unheard
         # One that died tells by its lease.
-        assert queries.unheard_streams(at=after(31.0) + timedelta(seconds=10.1)) == ["REG-1"]
+        assert queries.unheard_streams(at=after(33.0) + timedelta(seconds=10.1)) == ["REG-1"]
         leases.release_lease(name=leases.lease_name("REG-1"), token=token, at=after(42.0))
         assert queries.unheard_streams(at=after(91.0)) == []

@@ -34,6 +34,8 @@ and 4 s. Sendings, not seconds: while the dispatcher or the broker is away nobod
 PASSING_REFUSALS: Final = frozenset({Refusal.OUT_OF_ENVELOPE.value, Refusal.LOCKED_OUT.value})
 """Of a state that ends: such a site is asked anew after ``VPP_REARM_EVERY_S``, when it has something to offer."""
 _PLANNED: Final = sorted(name for name, row in STREAM_PRODUCTS.items() if row.is_planned)
+UNHEARD_AFTER_S: Final = 3.0
+"""A stream has so long from the start of its window on until its signal counts as missing [s]."""
 MAX_LATENCIES: Final = 100_000
 """Of a dispatch that is armed anew all day, the first so many acknowledgements are judged."""
 
@@ -193,7 +195,10 @@ def planned_streams(*, at: datetime) -> list[Plan]:
 
 def unheard_streams(*, at: datetime) -> list[str]:
     """Return the streams in their window whose signal nobody sends: a sender holds its stream's lease."""
-    rows = Dispatch.objects.filter(status=Dispatch.Status.OPEN, kind=Kind.STREAM, starts_at__lte=at, ends_at__gt=at)
+    begun_by = at - timedelta(seconds=UNHEARD_AFTER_S)
+    rows = Dispatch.objects.filter(
+        status=Dispatch.Status.OPEN, kind=Kind.STREAM, starts_at__lte=begun_by, ends_at__gt=at
+    )
     names = list(rows.order_by("dispatch_id").values_list("dispatch_id", flat=True))
     if not names:
         return []
