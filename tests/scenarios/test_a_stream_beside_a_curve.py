@@ -17,105 +17,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.brokers import nats_broker
 from support.dispatch import DispatchPlatform
-from support.edge import Simulator
-from support.lossy_relay import LossyRelay, lossy_relay
 from support.openadr import ROOT
 from support.regulation import regulation_signal
+from support.stream_stage import INTERVAL_S, SITES, STARTS_WITHIN_S, Stage, seconds_of, stream_stage
 
-from sites.core.streams import signal_from_bytes, stream_product
+from sites.core.streams import stream_product
 from sites.edge.plant.fleet import synthetic_fleet
-from sites.edge.studies.manifest import manifest_of
-from sites.wire.records import unpack_samples
-from sites.wire.signature import SIGNAL_MAGIC, open_envelope
 
-SITES = 4
-INTERVAL_S = 2
 CURVE_KW = 30.0
 STREAM_KW = 15.0
-LOST_SHARE = 0.25
-STARTS_WITHIN_S = 120.0
-"""A process compiles its kernels or loads Django on a machine that others share."""
 FALL = (2.0, 10.0)
 """Part of the trace of 9 August 2019 that is played [s]: from 49.9 Hz to the lowest 49.3 Hz."""
 
 
-class Stage:
-    """Everything that runs, and the readings of its database."""
-
-    def __init__(self, platform: DispatchPlatform, simulator: Simulator, relay: LossyRelay) -> None:
-        self.platform, self.simulator, self.relay = platform, simulator, relay
-
-    def acknowledged(self) -> bool:
-        rows = self.platform.assignments("a.superseded = 0")
-        return {row["kind"] for row in rows} == {"curve", "stream"} and all(row["acknowledged_at"] for row in rows)
-
-    def records(self, site: str) -> tuple[float, dict[str, np.ndarray]]:
-        """Return (first instant, columns) of a site's 100 Hz record; it has no hole."""
-        rows = self.platform.rows(
-            "SELECT r.* FROM metering_highraterecord r JOIN registry_site s ON s.id = r.site_id "
-            "WHERE s.site_id = ? ORDER BY r.number", site,
-        )  # fmt: skip
-        assert [row["number"] for row in rows] == list(range(1, len(rows) + 1))
-        names = json.loads(rows[0]["columns"])
-        samples = np.concatenate([unpack_samples(row["samples"], len(names)) for row in rows]).astype(float)
-        return _seconds(rows[0]["starts_at"]), dict(zip(names, samples.T, strict=True))
-
-    def heard(self, site: str, max_age_s: float) -> list[tuple[float, float, float]]:
-        """Return (when, value, held until) of the signals that got through to a site."""
-        envelopes = [
-            message
-            for client, passed in self.relay.passed.items()
-            if client.rpartition("-")[0] == site
-            for message in passed
-        ]
-        found = []
-        for at_s, envelope in envelopes:
-            body = open_envelope(envelope, [self.platform.platform_key], magic=SIGNAL_MAGIC)
-            signal = signal_from_bytes(body)
-            # One that was long on its way is held for less.
-            found.append((at_s, signal.value, min(at_s + max_age_s, signal.valid_until.timestamp())))
-        return found
-
-    def intervals(self, site: str) -> list[dict[str, Any]]:
-        """Return a battery's numbered intervals; none is missing."""
-        rows = self.platform.rows(
-            "SELECT i.* FROM metering_meterinterval i JOIN registry_asset a ON a.id = i.asset_id "
-            "JOIN registry_site s ON s.id = a.site_id "
-            "WHERE s.site_id = ? AND a.name = 'battery' AND i.revision = 0 ORDER BY i.number", site,
-        )  # fmt: skip
-        assert [row["number"] for row in rows] == list(range(1, len(rows) + 1))
-        return rows
-
-
-def _seconds(text: str) -> float:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
-
-
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    with nats_broker() as broker, lossy_relay(broker, topic="vpp/setpoint/", share=LOST_SHARE, seed=5) as relay:
-        platform = DispatchPlatform(tmp_path, broker, VPP_FRESH_WITHIN_S="10", VPP_REARM_EVERY_S="600")
-        manifest = tmp_path / "manifest.json"
-        manifest.write_text(json.dumps([manifest_of(site) for site in synthetic_fleet(SITES, 7)]))
-        for program in ("neso-dc-low", "pjm-regd", "cn-agc"):
-            platform.manage("enrol_sites", str(manifest), "--program", program)
-        folder = tmp_path / "edge"
-        folder.mkdir()
-        simulator = Simulator(relay, SITES, bytes.fromhex(platform.env["VPP_SIGNING_KEY"]), folder, INTERVAL_S)  # type: ignore[arg-type]
-        try:
-            for command in ("run_ingest", "run_host", "run_dispatch"):
-                platform.start(command)
-            simulator.wait_for("ready", within_s=STARTS_WITHIN_S)
-            platform.wait_until(
-                lambda: len(platform.rows("SELECT * FROM metering_livestate WHERE discharge_kw > 0")) == SITES,
-                STARTS_WITHIN_S,
-            )
-            yield Stage(platform, simulator, relay)
-        finally:
-            simulator.kill()
-            platform.stop_dispatchers()
+    with stream_stage(tmp_path, ("neso-dc-low", "pjm-regd", "cn-agc")) as running:
+        yield running
 
 
 @pytest.mark.long
@@ -161,7 +80,7 @@ def test_both_are_delivered_and_metered_apart(
     # The operator lets go of the rest, and what was held until then is settled.
     platform.cut_short(dispatch_id, ends_at=datetime.fromtimestamp(ends_s, UTC))
     platform.wait_until(
-        lambda: all(_seconds(stage.intervals(site)[-1]["ends_at"]) > ends_s + INTERVAL_S for site in sites),
+        lambda: all(seconds_of(stage.intervals(site)[-1]["ends_at"]) > ends_s + INTERVAL_S for site in sites),
         STARTS_WITHIN_S,
     )
     platform.wait_until(lambda: all(_ends_s(stage, site) >= ends_s for site in sites), STARTS_WITHIN_S)
@@ -208,8 +127,8 @@ def judge_following(
 
 def judge_metering(rows: list[dict[str, Any]], at_s: np.ndarray, columns: dict[str, np.ndarray]) -> None:
     """Registers by dispatch are those of the record, and with it the battery's own meter."""
-    whole = [row for row in rows if _seconds(row["starts_at"]) >= at_s[0] and _seconds(row["ends_at"]) <= at_s[-1]]
-    inside = (at_s >= _seconds(whole[0]["starts_at"]) - 1e-6) & (at_s < _seconds(whole[-1]["ends_at"]) - 1e-6)
+    whole = [row for row in rows if seconds_of(row["starts_at"]) >= at_s[0] and seconds_of(row["ends_at"]) <= at_s[-1]]
+    inside = (at_s >= seconds_of(whole[0]["starts_at"]) - 1e-6) & (at_s < seconds_of(whole[-1]["ends_at"]) - 1e-6)
     armed = columns["armed_kw"] > 0.0
     assert (columns["switch_closed"] == 1.0).all()
     served: dict[str, list[int]] = {}
