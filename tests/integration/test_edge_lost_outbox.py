@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.brokers import nats_broker
 from support.edge import CHECKOUT, simulator
 from support.platform_processes import Platform, a_platform, wait_until
@@ -37,6 +38,7 @@ def newest(platform: Platform) -> dict[str, int]:
     return rows
 
 
+@pytest.mark.long
 def test_a_site_with_a_new_disk_revises_nothing_and_leaves_no_hole(tmp_path: Path) -> None:
     runtime = tmp_path / "edge"
     runtime.mkdir()

@@ -146,7 +146,7 @@ CASES = [
 ]  # fmt: skip
 
 
-SHORT = {"pjm-reg", "cn-agc-south", "cn-primary", "fcr-n", "capacity-limit-export"}
+SHORT = {"pjm-reg", "cn-agc-south", "cn-primary", "capacity-limit-export"}
 """One of each way to be paid; the others go the same ways with other rows."""
 
 

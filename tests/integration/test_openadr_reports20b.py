@@ -14,6 +14,9 @@ from support.metered_minutes import meter
 from support.openadr import ROOT, PlatformProcesses
 from support.vtn20b import OurVtnProcess
 
+# Half a minute of processes; the operator's scripted day covers telemetry over the wire in every run.
+pytestmark = pytest.mark.long
+
 POWER, BASELINE, SERVICE, UP, STORED = (
     f"neso-dc-low/{name}" for name in ("power", "baseline", "service", "up_available", "stored_energy")
 )

@@ -37,6 +37,7 @@ def states(ven: PlatformProcesses) -> dict[str, str]:
     return {row["opt_id"]: row["state"] for row in ven.rows("SELECT opt_id, state FROM markets_operatoropt")}
 
 
+@pytest.mark.long
 def test_an_opt_out_outlives_the_end_of_either_side_and_is_told_once(sides):
     ven, vtn = sides
     start = datetime.now(UTC).replace(microsecond=0) + HOUR

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from sites.core.curves import curve_named
 from sites.edge.plant.fleet import synthetic_fleet
@@ -12,6 +13,7 @@ DURATION_S = 900
 LEAD_S = 2
 
 
+@pytest.mark.long
 def test_full_delivery_lasts_fifteen_minutes_and_leaves_the_reserve() -> None:
     fleet = synthetic_fleet(9, 6)
     loop = ClosedLoop(fleet, seed=1)

@@ -67,6 +67,7 @@ async def killed_rounds(tmp_path: Path, *, rounds: int, seed: int) -> None:
         assert platform.read("queries.refusals().counts") == {}
 
 
+@pytest.mark.long
 async def test_a_few_rounds(tmp_path: Path) -> None:
     await killed_rounds(tmp_path, rounds=3, seed=4)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from support.brokers import nats_broker
 from support.manifests import a_manifest
 from support.outbox_edge import OutboxEdge, connected, now_ms, until
@@ -12,6 +13,7 @@ from support.platform_processes import a_platform
 INTERVALS = 3_000
 
 
+@pytest.mark.long
 async def test_kill_and_restart_lose_no_interval(tmp_path: Path) -> None:
     with nats_broker() as broker, a_platform(tmp_path, broker.url, VPP_INGEST_BATCH_S="0.05") as platform:
         platform.set_up(a_manifest(1))

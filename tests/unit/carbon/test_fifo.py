@@ -30,6 +30,11 @@ def test_an_opening_stock_is_the_oldest() -> None:
     assert layers.discharge(10 * KWH) == 2 * KG
 
 
+def test_carbon_without_energy_has_no_place_in_an_empty_store() -> None:
+    with pytest.raises(ValueError, match="brings 5 ug into an empty store, accepted: 0"):
+        Layers(LOSSLESS).charge(0, 5)
+
+
 def test_more_than_is_in_store_changes_nothing() -> None:
     layers = Layers.opened_with(Pool(10 * KWH, 2 * KG), METHOD_EFFICIENCY)
     with pytest.raises(PoolOverdrawn, match="the layers hold 10000000000 uWh"):
@@ -43,6 +48,8 @@ def test_carbon_and_energy_are_conserved(steps: list[tuple[bool, int, int]]) -> 
     carbon_ug = 10**9
     for charges, energy, carbon in steps:
         if charges:
+            if energy == 0:
+                carbon = 0  # a charge of no energy brings none
             layers.charge(energy, carbon)
             carbon_ug += carbon
         elif layers.energy_uwh:

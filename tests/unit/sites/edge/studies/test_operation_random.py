@@ -140,7 +140,7 @@ class Watch:
 
 @pytest.mark.parametrize("base", [CABINET, TELECOM], ids=["three phases", "one phase"])
 @pytest.mark.parametrize("kind", ["sic", "contactor"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(story=stories, starts_dead=st.booleans(), momentary=st.booleans())
 def test_no_sequence_closes_out_of_step_feeds_a_stopped_site_or_ends_where_nothing_leads_out(
     base, kind: str, story, starts_dead: bool, momentary: bool
