@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from support.brokers import Broker, nats_broker
+from support.migrated import SQLITE, make_tables
+from support.postgres import postgres_database
+from support.writers import run
 
 # A shared machine stands still for a while now and then; how long an example takes is no property of the code.
 settings.register_profile("any machine", deadline=None)
@@ -18,6 +22,25 @@ def broker() -> Iterator[Broker]:
     """Run a NATS broker for the tests of one module."""
     with nats_broker() as running:
         yield running
+
+
+@pytest.fixture(
+    params=[pytest.param("sqlite", marks=pytest.mark.long), pytest.param("postgresql", marks=pytest.mark.postgres)]
+)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Yield a database with the product's tables, for processes: PostgreSQL; in the long run SQLite, too."""
+
+    def migrate(url: str) -> None:
+        make_tables(url, lambda: run(url, "manage.py", "migrate", "--verbosity", "0"))
+
+    if request.param == "sqlite":
+        url = f"{SQLITE}{tmp_path / 'vpp.sqlite3'}"
+        migrate(url)
+        yield url
+        return
+    with postgres_database() as url:
+        migrate(url)
+        yield url
 
 
 @pytest.fixture(autouse=True)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.migrated import make_tables
 from support.postgres import postgres_database
+from support.writers import environment, run, write_at_once
 
 ROOT = Path(__file__).resolve().parents[2]
 WRITERS = 3
@@ -41,54 +39,10 @@ for index in range(own + shared):
 """
 
 
-def environment(url: str) -> dict[str, str]:
-    return os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "vpp.settings", "PYTHONPATH": str(ROOT)}
-
-
-def manage(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(ROOT / "manage.py"), *arguments],
-        env=environment(url), cwd=ROOT, capture_output=True, text=True, timeout=180, check=False,
-    )  # fmt: skip
-
-
-@pytest.fixture(
-    params=[pytest.param("sqlite", marks=pytest.mark.long), pytest.param("postgresql", marks=pytest.mark.postgres)]
-)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'books.sqlite3'}"
-        return
-    with postgres_database() as url:
-        yield url
-
-
 def test_writers_at_once_leave_no_hole_and_book_the_same_once(database_url: str) -> None:
-    make_tables(database_url, lambda: manage(database_url, "migrate", "--verbosity", "0").check_returncode())
-    writers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(number), str(OWN), str(SHARED)],
-            env=environment(database_url), cwd=ROOT, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )
-        for number in range(WRITERS)
-    ]  # fmt: skip
-    try:
-        for writer in writers:
-            assert writer.stdout is not None
-            assert writer.stdout.readline() == "ready\n"
-        for writer in writers:
-            assert writer.stdin is not None
-            writer.stdin.write("go\n")
-            writer.stdin.flush()
-        for writer in writers:
-            _, said = writer.communicate(timeout=180)
-            assert writer.returncode == 0, said
-    finally:
-        for writer in writers:
-            writer.kill()
-            writer.wait()
-    report = json.loads(manage(database_url, "verify_books", "--json").stdout)
+    ended = write_at_once(database_url, WRITER, [(str(number), str(OWN), str(SHARED)) for number in range(WRITERS)])
+    assert [each.code for each in ended] == [0] * WRITERS, ended
+    report = json.loads(run(database_url, "manage.py", "verify_books", "--json", accepts=(0, 1)))
     book = next(book for book in report["books"] if book["book"] == "carbon.carbonentry")
     assert book["entries"] == WRITERS * OWN + SHARED
     # No meter stands behind these entries; every other check must be silent.

@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-from support.migrated import make_tables
-from support.openadr import ROOT
-from support.postgres import postgres_database
-from test_books_databases import environment, manage
+from support.writers import run, write_at_once
 
 WRITERS = 4
 WRITER = """
@@ -35,46 +26,14 @@ for event in range(5):
 """
 
 
-@pytest.fixture(
-    params=[pytest.param("sqlite", marks=pytest.mark.long), pytest.param("postgresql", marks=pytest.mark.postgres)]
-)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'market.sqlite3'}"
-        return
-    with postgres_database() as url:
-        yield url
-
-
 def test_nothing_is_promised_twice_by_writers_at_once(database_url: str) -> None:
     """20 events of 10 kW from 4 processes, 100 kW in all: ten are accepted, whoever came first."""
-    make_tables(database_url, lambda: manage(database_url, "migrate", "--verbosity", "0").check_returncode())
-    manage(database_url, "load_programs").check_returncode()
-    writers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(number)], env=environment(database_url), cwd=ROOT, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )
-        for number in range(WRITERS)
-    ]  # fmt: skip
-    try:
-        for writer in writers:
-            assert writer.stdout is not None
-            assert writer.stdout.readline() == "ready\n"
-        for writer in writers:
-            assert writer.stdin is not None
-            writer.stdin.write("go\n")
-            writer.stdin.flush()
-        for writer in writers:
-            _, said = writer.communicate(timeout=120)
-            assert writer.returncode == 0, said
-    finally:
-        for writer in writers:
-            writer.kill()
-            writer.wait()
-    count = manage(
-        database_url, "shell", "--no-imports", "-c",
+    run(database_url, "manage.py", "load_programs")
+    ended = write_at_once(database_url, WRITER, [(str(number),) for number in range(WRITERS)])
+    assert [each.code for each in ended] == [0] * WRITERS, ended
+    owed_kw = run(
+        database_url, "manage.py", "shell", "--no-imports", "-c",
         "from markets.models import Obligation; from django.db.models import Sum;"
         "print(Obligation.objects.filter(status='open').aggregate(sum=Sum('power_kw'))['sum'])",
     )  # fmt: skip
-    assert count.stdout.strip() == "100.0", count.stdout + count.stderr
+    assert owed_kw.strip() == "100.0"

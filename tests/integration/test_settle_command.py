@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -17,9 +13,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from support.metered import STARTS_AT
-from support.migrated import make_tables
-from support.postgres import postgres_database
 from support.settled import SECONDS, a_fleet, an_obligation
+from support.writers import run, write_at_once
 
 from markets.models import GridSupportEntry, Obligation, Statement
 from sites.metering.models import HighRateRecord
@@ -168,70 +163,20 @@ print(json.dumps([Statement.objects.count(), kinds]))
 """
 
 
-@pytest.fixture(
-    params=[pytest.param("sqlite", marks=pytest.mark.long), pytest.param("postgresql", marks=pytest.mark.postgres)]
-)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'books.sqlite3'}"
-        return
-    with postgres_database() as url:
-        yield url
-
-
 def test_a_kill_in_the_middle_leaves_nothing_half_and_two_at_once_book_once(database_url: str) -> None:
-    environment = os.environ | {
-        "DATABASE_URL": database_url, "DJANGO_SETTINGS_MODULE": "vpp.settings", "PYTHONPATH": str(ROOT),
-    }  # fmt: skip
-
-    def run(*words: str) -> str:
-        done = subprocess.run(
-            [sys.executable, *words],
-            env=environment,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
     def settlers(*kinds: str) -> list[int]:
-        """Start one settler for each kind, let them all go, and return how they ended."""
-        running = [
-            subprocess.Popen(
-                [sys.executable, "-c", SETTLER, kind], env=environment, cwd=ROOT, text=True, stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            )
-            for kind in kinds
-        ]  # fmt: skip
-        try:
-            for one in running:
-                assert one.stdout is not None
-                assert one.stdout.readline() == "ready\n"
-            for one in running:
-                assert one.stdin is not None
-                one.stdin.write("go\n")
-                one.stdin.flush()
-            for one in running:
-                one.communicate(timeout=120)
-        finally:
-            for one in running:
-                one.kill()
-                one.wait()
-        return [one.returncode for one in running]
+        """Let one settler for each kind go, and return how they ended."""
+        return [each.code for each in write_at_once(database_url, SETTLER, [(kind,) for kind in kinds])]
 
-    make_tables(environment["DATABASE_URL"], lambda: run("manage.py", "migrate", "--verbosity", "0"))
-    run("-c", SET_UP)
+    run(database_url, "-c", SET_UP)
     first = [1, {"settlement": 2, "statement": 1}]
-    assert json.loads(run("-c", COUNT)) == first
+    assert json.loads(run(database_url, "-c", COUNT)) == first
     # After the reversals are written, before what replaces them is.
     assert settlers("settlement/2") == [-signal.SIGKILL]
-    assert json.loads(run("-c", COUNT)) == first
+    assert json.loads(run(database_url, "-c", COUNT)) == first
     assert settlers("", "") == [0, 0]
-    assert json.loads(run("-c", COUNT)) == [
+    assert json.loads(run(database_url, "-c", COUNT)) == [
         2, {"settlement": 2, "statement": 1, "reversal/1": 3, "settlement/2": 2, "statement/2": 1}
     ]  # fmt: skip
     # Exit code 0: every entry stands and is computed again, of either run.
-    run("manage.py", "verify_books")
+    run(database_url, "manage.py", "verify_books")
