@@ -90,7 +90,7 @@ def _interval(raw: object) -> EventInterval:
     return EventInterval(
         starts_at=_instant(step.get("dtstart")),
         duration=_duration(step.get("duration")),
-        value=_number(step.get("signal_payload")),
+        value=number(step.get("signal_payload")),
     )
 
 
@@ -132,7 +132,8 @@ def _whole(value: object) -> int:
         return 0
 
 
-def _number(value: object) -> float | None:
+def number(value: object) -> float | None:
+    """Return a number, out of a text too; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

@@ -13,8 +13,9 @@ from urllib.parse import quote
 
 import aiohttp
 
+from markets.openadr.mapping import number
 from markets.openadr.operators import ConfigurationInvalid, Ven3Config, require_tls_address
-from markets.openadr.ven3.reading import Unreadable, document, number, objects
+from markets.openadr.ven3.reading import Unreadable, document, objects
 from markets.openadr.ven_session import MessageRefused, VtnUnreachable
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from markets.core.events import Event, EventInterval, EventInvalid, EventSignal, EventStatus
 from markets.core.obligations import Decision
-from markets.openadr.ven3.reading import FOREVER, duration, instant, number, target_names, whole
+from markets.openadr.mapping import number
+from markets.openadr.ven3.reading import FOREVER, duration, instant, target_names, whole
 
 MAX_ID_LENGTH: Final = 128
 MAX_INTERVALS: Final = 10_000

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from markets.openadr.mapping import number
 from markets.openadr.vtn3.spans import DURATION_PATTERN, MAX_DURATION_CHARACTERS, duration_s
 from markets.openadr.vtn3.targets import joined
 
@@ -115,16 +116,6 @@ def duration(value: object) -> timedelta | None:
     if not _DURATION.match(text):
         return None
     return timedelta(seconds=min(duration_s(text), FOREVER.total_seconds()))
-
-
-def number(value: object) -> float | None:
-    """Return a number, out of a text too; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        return float(value)
-    except (ValueError, OverflowError):
-        return None
 
 
 def whole(value: object) -> int | None:
